@@ -1,0 +1,39 @@
+# Each target sets up what it needs; `make setup` does just that. PYTHON=... chooses another interpreter.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+SETUP := .venv/.made
+
+.PHONY: setup base grpo cold-start test check bench clean
+
+setup: $(SETUP)
+
+$(SETUP): pyproject.toml constraints.txt scripts/setup.sh scripts/overrides.txt
+	PYTHON=$(PYTHON) scripts/setup.sh
+	touch $@
+
+base: $(SETUP)  ## a small base model of the toy world
+	$(BIN)/rlvr sft recipes/toy/base.yaml $(ARGS)
+
+runs/toy-base/model: | $(SETUP)
+	$(BIN)/rlvr sft recipes/toy/base.yaml
+
+grpo: $(SETUP) runs/toy-base/model  ## R1-Zero in small; ARGS="seed=1 name=seed-1" overrides keys
+	$(BIN)/rlvr grpo recipes/toy/zero.yaml $(ARGS)
+
+cold-start: $(SETUP) runs/toy-base/model  ## SFT on worked examples; go on with GRPO from there
+	$(BIN)/rlvr sft recipes/toy/cold_start.yaml $(ARGS)
+
+test: $(SETUP)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(SETUP) runs/toy-base/model  ## the same problem with TRL's GRPOTrainer and with ours
+	$(BIN)/python -m bench.compare --model runs/toy-base/model $(ARGS)
+
+clean:
+	rm -rf .venv runs

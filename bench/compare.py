@@ -1,0 +1,233 @@
+"""The comparison: `python -m bench.compare --model DIR`; first the gradients, then the clocks.
+
+gradients equal? --no--> stop
+  | yes
+tuning: each side at a few thread counts and layouts, the fastest one is taken
+  |
+rounds: TRL, ours on-policy, ours one step stale; again --> bench/results/*.json, Markdown table
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, NoReturn
+
+from bench.gradient import compare_gradients
+from bench.machine import describe_machine, load_average, use_cores
+from bench.sides import ROOT, OurSettings, Step, run_ours, run_trl
+from bench.table import TRL, Speed, markdown, speed_of
+from bench.trl_trainer import TrlSettings
+from bench.wide_model import make_wide_model
+from bench.workload import Workload
+from rlvr.errors import RLVRError
+
+__all__ = ["main"]
+
+RESULTS = ROOT / "bench" / "results"
+WARMUP_STEPS = 2
+TUNE_STEPS = 2  # of which the first warms up
+MEAN_TOKENS = 40.0  # of the wide workload
+TRL_ROWS = (16, 32)  # of 8 to 512; larger ones leave the cache and cost up to half more
+Runner = Callable[..., list[Step]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of those that are compared, at the settings that it may choose from."""
+
+    name: str
+    candidates: Sequence[Runner]  # called with num_steps
+    settings: Sequence[Mapping[str, Any]]  # of the candidates
+
+
+@dataclass(kw_only=True)
+class Record:
+    """Everything that is measured, as it goes to the result file."""
+
+    machine: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    gradients: dict[str, Any] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    speeds: dict[str, dict[str, Speed]] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0 done, 1 a side failed or the gradients differ, 2 wrong input."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    record = Record(
+        machine={**describe_machine(), "cores": use_cores(options.cores)}, arguments=vars(options)
+    )
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-model-") as folder:
+            _compare(_workloads(options, Path(folder)), options, record)
+    except RLVRError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_status
+    finally:
+        path = _write(record)
+    print(f"\n{_heading(record)}\n\n{markdown(record.speeds)}\n\nAll figures: {path}")
+    return 0
+
+
+def _stop(*_: Any) -> NoReturn:
+    """As an error, so that the side that runs is ended too."""
+    raise RLVRError("stopped by SIGTERM")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
+    add = partial(parser.add_argument, type=int)
+    parser.add_argument("--model", required=True, help="directory of the toy's base model")
+    parser.add_argument("--workloads", default="toy,wide", help="toy, wide or both")
+    add("--steps", default=6, help="measured steps of a run, after 2 that warm up")
+    add("--rounds", default=2, help="runs of each side, alternating")
+    add("--cores", default=2, help="CPU cores, the same for all")
+    add("--trl-threads", default=0, help="0: try 1 and all cores")
+    add("--trl-rows", default=0, help="of a micro-batch; 0: try a few")
+    add("--our-threads", default=0, help="of engine and learner each; 0: try 1 and all cores")
+    return parser
+
+
+def _workloads(options: argparse.Namespace, folder: Path) -> list[Workload]:
+    made = []
+    names = options.workloads.split(",")
+    if "toy" in names:
+        overrides = (f"model.path={Path(options.model).resolve()}",)
+        made.append(Workload("toy", ROOT / "recipes/toy/zero.yaml", overrides))
+    if "wide" in names:
+        make_wide_model(folder, mean_tokens=MEAN_TOKENS)
+        made.append(Workload("wide", ROOT / "bench/wide.yaml", (f"model.path={folder}",)))
+    return made
+
+
+def _compare(workloads: Sequence[Workload], options: argparse.Namespace, record: Record) -> None:
+    for workload in workloads:
+        comparison = compare_gradients(workload)
+        record.gradients[workload.name] = asdict(comparison)
+        comparison.check()
+        _say(f"{workload.name}: same gradient, relative error {comparison.max_error:.1g}")
+    for workload in workloads:
+        sides = [_tuned(side, workload, record) for side in _sides(workload, options)]
+        steps: defaultdict[str, list[Step]] = defaultdict(list)
+        for _ in range(options.rounds):
+            for side in sides:
+                steps[side.name] += _run(
+                    side,
+                    0,
+                    workload,
+                    record,
+                    num_steps=WARMUP_STEPS + options.steps,
+                    num_warmup=WARMUP_STEPS,
+                )
+        record.speeds[workload.name] = {
+            name: speed_of(found, num_completions=workload.num_completions)
+            for name, found in steps.items()
+        }
+
+
+def _sides(workload: Workload, options: argparse.Namespace) -> list[Side]:
+    threads = sorted({1, options.cores})
+    trl = [
+        TrlSettings(num_threads=num_threads, rows=rows)
+        for num_threads in ([options.trl_threads] if options.trl_threads else threads)
+        for rows in ([options.trl_rows] if options.trl_rows else TRL_ROWS)
+    ]
+    if not options.trl_rows:
+        trl.append(TrlSettings(num_threads=1, rows=min(TRL_ROWS), continuous_batching=True))
+    sides = [_side(TRL, run_trl, workload, trl)]
+    for staleness in (0, 1):
+        ours = [
+            OurSettings(max_staleness=staleness, engine_threads=n, learner_threads=n)
+            for n in ([options.our_threads] if options.our_threads else threads)
+        ]
+        sides.append(_side(f"ours, max_staleness {staleness}", run_ours, workload, ours))
+    return sides
+
+
+def _side(
+    name: str, run: Runner, workload: Workload, settings: Sequence[TrlSettings | OurSettings]
+) -> Side:
+    return Side(
+        name=name,
+        candidates=[partial(run, workload, setting) for setting in settings],
+        settings=[asdict(setting) for setting in settings],
+    )
+
+
+def _tuned(side: Side, workload: Workload, record: Record) -> Side:
+    """The side with its fastest candidate alone."""
+    best = 0
+    if len(side.candidates) > 1:
+        runs = [
+            _run(side, i, workload, record, num_steps=TUNE_STEPS, num_warmup=1)
+            for i in range(len(side.candidates))
+        ]
+        medians = [median(step.step_s for step in steps) for steps in runs]
+        best = medians.index(min(medians))
+    return Side(name=side.name, candidates=[side.candidates[best]], settings=[side.settings[best]])
+
+
+def _run(
+    side: Side,
+    candidate: int,
+    workload: Workload,
+    record: Record,
+    *,
+    num_steps: int,
+    num_warmup: int,
+) -> list[Step]:
+    """The steps of one run but those that warm up; all of them go on record."""
+    load_before = load_average()
+    steps = side.candidates[candidate](num_steps=num_steps)
+    measured = steps[num_warmup:]
+    record.runs.append(
+        {
+            "workload": workload.name,
+            "side": side.name,
+            "settings": side.settings[candidate],
+            "load_before": load_before,
+            "load_after": load_average(),
+            "num_warmup": num_warmup,
+            "steps": [asdict(step) for step in steps],
+        }
+    )
+    seconds = median(step.step_s for step in measured)
+    _say(f"{workload.name}: {side.name} {dict(side.settings[candidate])}: {seconds:.2f} s a step")
+    return measured
+
+
+def _heading(record: Record) -> str:
+    machine = record.machine
+    loads = [run[key] for run in record.runs for key in ("load_before", "load_after")]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    return (
+        f"{machine['processor']}, cores {machine['cores']}, load average {min(loads):.1f} to "
+        f"{max(loads):.1f} (our own included); {versions}"
+    )
+
+
+def _write(record: Record) -> Path:
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

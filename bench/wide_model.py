@@ -1,0 +1,67 @@
+"""A model whose completions differ widely in length: random weights and a constant chance to end.
+
+    p(end of sequence) = 1 / mean at each token   =>   geometric lengths: deviation = mean
+
+The toy's architecture and size with tied embeddings. Dimension 0 of the residual stream is the same
+constant for every token and no layer writes to it; only the end-of-sequence row of the embedding
+differs there, which shifts the logit of that token and of no other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from rlvr.toy.model import make_model
+from rlvr.toy.tokenizer import make_tokenizer
+
+__all__ = ["make_wide_model"]
+
+CONSTANT = 1.0  # of dimension 0; the others are about 0.05 in the embedding
+NUM_PROBE_ROWS, PROBE_TOKENS = 16, 128
+
+
+def make_wide_model(folder: Path, *, mean_tokens: float, seed: int = 0, **sizes: int) -> None:
+    """Write model and tokenizer to `folder`; `sizes` are those of `rlvr.toy.model.make_model`."""
+    tokenizer = make_tokenizer(seed=seed)
+    model = make_model(tokenizer, seed=seed, **sizes)
+    with torch.no_grad():
+        _keep_dimension_0(model)
+        _shift_end_logit(model, tokenizer, mean_tokens=mean_tokens, seed=seed)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _keep_dimension_0(model: Any) -> None:
+    model.get_input_embeddings().weight[:, 0] = CONSTANT
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight[0] = 0.0
+        layer.mlp.down_proj.weight[0] = 0.0
+
+
+def _shift_end_logit(
+    model: Any, tokenizer: PreTrainedTokenizerBase, *, mean_tokens: float, seed: int
+) -> None:
+    """Bisection for the shift at which the mean chance to end on random text is 1 / mean_tokens."""
+    end = tokenizer.eos_token_id
+    generator = torch.Generator().manual_seed(seed)
+    shape = (NUM_PROBE_ROWS, PROBE_TOKENS)
+    text = torch.randint(2, len(tokenizer), shape, generator=generator)  # neither end nor padding
+    hidden = model.get_decoder()(input_ids=text, use_cache=False).last_hidden_state
+    logits = model.get_output_embeddings()(hidden).flatten(0, 1)
+    low, high = 0.0, 100.0
+    for _ in range(60):
+        shift = (low + high) / 2
+        is_too_small = _mean_chance(logits, hidden[..., 0].flatten() * shift, end) < 1 / mean_tokens
+        low, high = (shift, high) if is_too_small else (low, shift)
+    model.get_input_embeddings().weight[end, 0] += low
+
+
+def _mean_chance(logits: Tensor, added: Tensor, end: int) -> float:
+    shifted = logits.clone()
+    shifted[:, end] += added
+    return float(shifted.softmax(-1)[:, end].mean())

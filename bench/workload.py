@@ -1,0 +1,78 @@
+r"""What both sides have to do: one recipe gives the prompts, rewards and sizes of either.
+
+recipe + overrides --> rlvr grpo (as it is)
+                   \-> Workload --> TRL's GRPOConfig, dataset and reward functions
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import rewards
+from rlvr.config import GrpoConfig, RewardSection, load_config
+from rlvr.inputs import Inputs, check_inputs
+from rlvr.tasks import TaskStream
+from rlvr.types import Task
+
+__all__ = ["RewardFunction", "Workload", "coin"]
+
+RewardFunction = Callable[..., list[float | None]]
+
+
+def coin(completions: Sequence[str], **columns: Any) -> list[float]:
+    """1 where the text has an even number of characters: its groups always have signal."""
+    return [float(len(text) % 2 == 0) for text in completions]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A recipe with its overrides."""
+
+    name: str
+    recipe: Path
+    overrides: tuple[str, ...]
+
+    @cached_property
+    def config(self) -> GrpoConfig:
+        """The whole configuration of our side."""
+        return load_config(GrpoConfig, self.recipe, self.overrides)
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Tasks and template, as our side opens them."""
+        return check_inputs(self.config)
+
+    @property
+    def num_completions(self) -> int:
+        """Of one optimizer step."""
+        return self.config.rollout.tasks_per_step * self.config.rollout.group_size
+
+    def tasks(self, num_steps: int) -> list[Task]:
+        """The tasks of the first steps, in our side's order."""
+        stream = TaskStream(self.inputs.tasks, seed=self.config.seed)
+        return stream.take(num_steps * self.config.rollout.tasks_per_step)
+
+    def prompt(self, task: Task, tokenizer: Any) -> str:
+        """The text that the model continues."""
+        return self.inputs.template.render(task, tokenizer=tokenizer).text
+
+    def reward_functions(self) -> list[RewardFunction]:
+        """In TRL's contract, in the order of the recipe."""
+        return [_function(name, section) for name, section in self.config.rewards.items()]
+
+    def reward_weights(self) -> list[float]:
+        """Of the reward functions, in their order."""
+        return [section.weight for section in self.config.rewards.values()]
+
+
+def _function(name: str, section: RewardSection) -> RewardFunction:
+    module, colon, attribute = name.partition(":")
+    found = getattr(importlib.import_module(module), attribute) if colon else getattr(rewards, name)
+    function: RewardFunction = partial(found, **section.options)
+    function.__name__ = attribute or name  # TRL logs under this name
+    return function

@@ -1,0 +1,154 @@
+"""RewardMix: the weighted sum of several rewards, each with its outcome and reason kept apart.
+
+mix = RewardMix({"accuracy": RewardSpec(), "think_format": RewardSpec(weight=0.2)})
+mix.grade(["<think>2+3</think><answer>5</answer>"], {"answer": ["5"]})[0].value == 1.2
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rewards.grades import RewardResult
+from rewards.registry import Part, Reward, load_reward
+from rewards.transcript import resolve_thought_open
+
+__all__ = ["RewardMix", "RewardSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardSpec:
+    """How a reward takes part in a mix."""
+
+    weight: float = 1.0  # finite; negative for a punishment
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the reward
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    reward: Reward
+    weight: float
+    options: Mapping[str, Any]
+
+
+class RewardMix:
+    """Rewards by name (registered, or "package.module:function") with weight and options.
+
+    A spec is a RewardSpec, a mapping with its keys, or a bare weight. Everything that can be known
+    to be wrong before the first call is a ValueError here: unknown names, options, weights.
+    """
+
+    def __init__(self, specs: Mapping[str, RewardSpec | Mapping[str, Any] | float]) -> None:
+        if not specs:
+            raise ValueError("a mix needs at least one reward")
+        self._parts = {name: _weighted(name, spec) for name, spec in specs.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The rewards of the mix, in order."""
+        return tuple(self._parts)
+
+    @property
+    def required_columns(self) -> tuple[str, ...]:
+        """The columns that a task must have, sorted."""
+        needed = {name for part in self._parts.values() for name in part.reward.required_columns}
+        options = {name for part in self._parts.values() for name in part.options}
+        return tuple(sorted(needed - options))
+
+    @property
+    def max_value(self) -> float | None:
+        """The largest sum there can be; None where a part has declared no range."""
+        ends = [_scaled_ends(part) for part in self._parts.values()]
+        return None if None in ends else math.fsum(max(end) for end in ends if end is not None)
+
+    @property
+    def min_value(self) -> float | None:
+        """The smallest sum there can be; None where a part has declared no range."""
+        ends = [_scaled_ends(part) for part in self._parts.values()]
+        return None if None in ends else math.fsum(min(end) for end in ends if end is not None)
+
+    def grade(
+        self,
+        completions: Sequence[object],
+        columns: Mapping[str, Sequence[Any]],
+        *,
+        prompts: Sequence[object] | None = None,
+        thought_open: bool | Sequence[bool] | None = None,
+    ) -> list[RewardResult]:
+        """Grade completions, in order; `columns` hold one entry a completion.
+
+        Raises:
+            ValueError: a column is missing or has another length, or a user's function gave
+                anything but one finite float or None per completion.
+        """
+        self._check_columns(columns, len(completions))
+        flags = resolve_thought_open(len(completions), thought_open, prompts)
+        graded = {
+            name: part.reward.parts(
+                completions, columns, part.options, prompts=prompts, thought_open=flags
+            )
+            for name, part in self._parts.items()
+        }
+        return [
+            self._result({name: parts[row] for name, parts in graded.items()})
+            for row in range(len(completions))
+        ]
+
+    def _check_columns(self, columns: Mapping[str, Sequence[Any]], num_completions: int) -> None:
+        for name, part in self._parts.items():
+            for column in part.reward.required_columns:
+                if column not in columns and column not in part.options:
+                    there = ", ".join(sorted(columns)) or "none"
+                    raise ValueError(f"reward {name!r} needs the column {column!r}; there: {there}")
+        for column, entries in columns.items():
+            if isinstance(entries, str) or len(entries) != num_completions:
+                raise ValueError(
+                    f"column {column!r} has not one entry for each of {num_completions} completions"
+                )
+
+    def _result(self, parts: Mapping[str, Part]) -> RewardResult:
+        values = {name: part.value for name, part in parts.items()}
+        weighted = [
+            self._parts[name].weight * value for name, value in values.items() if value is not None
+        ]
+        return RewardResult(
+            value=math.fsum(weighted) if len(weighted) == len(values) else None,
+            parts=values,
+            outcomes={name: part.outcome for name, part in parts.items()},
+            reasons={name: part.reason for name, part in parts.items()},
+        )
+
+
+def _weighted(name: str, spec: RewardSpec | Mapping[str, Any] | float) -> _Weighted:
+    spec = _as_spec(name, spec)
+    if not math.isfinite(spec.weight):
+        raise ValueError(f"reward {name!r}: weight is {spec.weight}; it must be finite")
+    reward = load_reward(name)
+    for option in spec.options:
+        if reward.options is not None and option not in reward.options:
+            allowed = ", ".join(reward.options) or "none"
+            raise ValueError(f"reward {name!r} has no option {option!r}; allowed: {allowed}")
+    try:
+        reward.check_options(spec.options)
+    except ValueError as error:
+        raise ValueError(f"reward {name!r}: {error}") from error
+    return _Weighted(reward, float(spec.weight), dict(spec.options))
+
+
+def _as_spec(name: str, spec: RewardSpec | Mapping[str, Any] | float) -> RewardSpec:
+    if isinstance(spec, RewardSpec):
+        return spec
+    if isinstance(spec, int | float) and not isinstance(spec, bool):
+        return RewardSpec(weight=spec)
+    if isinstance(spec, Mapping) and set(spec) <= {"weight", "options"}:
+        return RewardSpec(**spec)
+    raise ValueError(f"reward {name!r}: a spec is a weight, or weight and options, not {spec!r}")
+
+
+def _scaled_ends(part: _Weighted) -> tuple[float, float] | None:
+    reward = part.reward
+    if reward.min_value is None or reward.max_value is None:
+        return None
+    return part.weight * reward.min_value, part.weight * reward.max_value

@@ -1,0 +1,113 @@
+# ruff: noqa: RUF001 - full-width and Chinese punctuation is meant
+r"""One spelling for the many ways to write an answer: Unicode, LaTeX spacing, fractions, wrappers.
+
+`tidy` changes notation, never a value: `\left( \dfrac34 ,\, 5 \right).` is `(\frac{3}{4},5)`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["tidy", "unwrap_math"]
+
+_SUPERSCRIPTS = {
+    ord(mark): plain for mark, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True)
+}
+_SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
+_SUBSCRIPTS = {ord(mark): plain for mark, plain in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
+_SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[A-Za-z]))")
+_VULGAR = re.compile("[¼-¾⅐-⅞]")
+_SYMBOLS = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "﹣": "-", "×": r"\times ", "⋅": r"\cdot ", "·": r"\cdot ",
+        "÷": "/", "π": r"\pi ", "∞": r"\infty ", "°": r"^\circ ", "≤": r"\le ", "≥": r"\ge ",
+        "≠": r"\ne ", "±": r"\pm ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∈": r"\in ",
+        "′": "'", "‘": "'", "’": "'",
+        "“": '"', "”": '"', "、": ",", "。": ".", "【": "[", "】": "]",
+        "≈": r"\approx ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "〈": "<", "〉": ">",
+    }
+)  # fmt: skip
+
+_DELIMITER_SIZE = re.compile(r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\.?")
+_SPACING = re.compile(
+    r"(?<!\\)\\[!,;:> ]|~|\\(?:displaystyle|textstyle|limits|quad|qquad|hspace\{[^{}]*\})"
+)
+_FRACTION_NAME = re.compile(r"\\[dtc]frac(?![A-Za-z])")
+_BARE_FRACTION = re.compile(
+    r"\\frac\s*(?:\{([^{}]*)\}|(\d)|(?<=\s)([A-Za-z])|(\\(?!sqrt)[A-Za-z]+))"
+    r"\s*(?:\{([^{}]*)\}|(\d|[A-Za-z])|(\\(?!sqrt)[A-Za-z]+))"
+)
+_GROUPED_THOUSANDS = re.compile(r"\{(\d{1,3}(?:,\d{3})+)\}")
+_BARE_ROOT = re.compile(r"\\sqrt\s*(\d|(?<=\s)[A-Za-z])")
+_SPACES = re.compile(r"\s+")
+_TIGHT = re.compile(r"\s*([,()\[\]{}=+/<>|^_-])\s*")
+_WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
+_SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?: |~|\\,)\d{3})+(?:\.\d+)?")
+_FORMULA_END = ".,;:。"  # not "!": 4! is 24
+
+
+def tidy(text: str) -> str:
+    """The same answer in one notation; the empty string where nothing is left."""
+    if not text.isascii():
+        text = _plain_characters(text)
+    text = unwrap_math(text)
+    if _SPACED_THOUSANDS.fullmatch(text):
+        return re.sub(r" |~|\\,", "", text)
+    text = _DELIMITER_SIZE.sub("", text)
+    text = _SPACING.sub(" ", text.replace("{,}", ",").replace(r"\!", ""))
+    text = _FRACTION_NAME.sub(r"\\frac", text)
+    text = _BARE_FRACTION.sub(_braced_fraction, text)
+    text = _BARE_ROOT.sub(r"\\sqrt{\1}", text)
+    text = text.replace(r"\neq", r"\ne").replace(r"\leq", r"\le").replace(r"\geq", r"\ge")
+    text = _TIGHT.sub(r"\1", _SPACES.sub(" ", text))
+    text = _GROUPED_THOUSANDS.sub(lambda group: "{" + group[1].replace(",", "") + "}", text)
+    return text.strip().rstrip(_FORMULA_END).rstrip()
+
+
+def unwrap_math(text: str) -> str:
+    r"""Take `$...$`, `\(...\)`, `\[...\]` and `**...**` off where they hold all of the text."""
+    text = text.strip()
+    for _ in range(3):
+        bare = text.rstrip(_FORMULA_END)
+        for opening, closing in _WRAPPERS:
+            inside = bare[len(opening) : len(bare) - len(closing)]
+            unescaped = inside.replace(r"\$", "")
+            if not unescaped or opening in unescaped or closing in unescaped:
+                continue
+            if bare.startswith(opening) and bare.endswith(closing):
+                text = inside.strip()
+                break
+        else:
+            return text
+    return text
+
+
+def _plain_characters(text: str) -> str:
+    """Digits, letters and operators of all of Unicode as ASCII and LaTeX; other letters stay."""
+    text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUBSCRIPT_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
+    text = _VULGAR.sub(_latex_fraction, text)
+    text = _ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2] or root[3]) + "}", text)
+    text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)
+    return "".join(
+        _ascii_digit(mark)
+        for mark in text
+        if mark.isspace() or unicodedata.category(mark)[0] != "C"
+    )
+
+
+def _ascii_digit(mark: str) -> str:
+    return str(unicodedata.digit(mark)) if not mark.isascii() and mark.isdecimal() else mark
+
+
+def _latex_fraction(match: re.Match[str]) -> str:
+    top, _, bottom = unicodedata.normalize("NFKC", match.group()).partition("⁄")
+    return rf"\frac{{{top}}}{{{bottom}}}"
+
+
+def _braced_fraction(match: re.Match[str]) -> str:
+    top = next(group for group in match.groups()[:4] if group is not None)
+    bottom = next(group for group in match.groups()[4:] if group is not None)
+    return rf"\frac{{{top}}}{{{bottom}}}"

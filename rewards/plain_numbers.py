@@ -1,0 +1,75 @@
+r"""Plain numbers, exactly: integers, decimals, thousands commas, repeating
+decimals, fractions and mixed numbers.
+
+They decide most comparisons without any parser: an int or a Fraction is compared, never a float.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+__all__ = ["MAX_DIGITS", "plain_number"]
+
+MAX_DIGITS = 1000  # Python refuses to read more than 4,300, and no gold needs it
+
+_DECIMAL = re.compile(
+    r"(?P<sign>[+-]?) ?(?P<whole>\d{1,3}(?:,\d{3})+(?![\d,])|\d*)(?:\.(?P<part>\d*))?", re.ASCII
+)
+_REPEATING = re.compile(
+    r"(?P<sign>[+-]?)(?P<whole>\d*)\.(?P<part>\d*)\\(?:overline|bar|dot)\{(?P<period>\d+)\}",
+    re.ASCII,
+)
+_FRACTION = re.compile(
+    r"(?P<sign>[+-]?) ?(?P<whole>\d+)?\s*\\frac\{(?P<top>[+-]?\d+)\}\{(?P<bottom>[+-]?\d+)\}",
+    re.ASCII,
+)
+_SLASHED = re.compile(
+    r"(?P<sign>[+-]?) ?(?:(?P<whole>\d+) +)?(?P<top>\d+) ?/ ?(?P<bottom>[+-]?\d+)", re.ASCII
+)
+
+
+def plain_number(text: str) -> int | Fraction | None:
+    r"""The exact value: "-1,080" is -1080; "0.5", "1/2" and "\frac{1}{2}" are 1/2.
+
+    None for everything else, a denominator of zero and more than MAX_DIGITS characters included.
+    """
+    if len(text) > MAX_DIGITS:
+        return None
+    if text.isascii() and text.isdigit():
+        return int(text)
+    text = text.strip()
+    decimal = _DECIMAL.fullmatch(text)
+    if decimal is not None:
+        return _decimal_value(decimal)
+    repeating = _REPEATING.fullmatch(text)
+    if repeating is not None:
+        return _repeating_value(repeating)
+    fraction = _FRACTION.fullmatch(text) or _SLASHED.fullmatch(text)
+    return None if fraction is None else _fraction_value(fraction)
+
+
+def _decimal_value(match: re.Match[str]) -> int | Fraction | None:
+    sign, whole, part = match.group("sign", "whole", "part")
+    if not whole and not part:
+        return None
+    digits = (whole or "0").replace(",", "")
+    value: int | Fraction = int(digits)
+    if part:
+        value = Fraction(int(digits + part), 10 ** len(part))
+    return -value if sign == "-" else value
+
+
+def _repeating_value(match: re.Match[str]) -> Fraction:
+    sign, whole, part, period = match.group("sign", "whole", "part", "period")
+    nines = Fraction(int(period), int("9" * len(period)))
+    value = (int((whole or "0") + part) + nines) / Fraction(10 ** len(part))
+    return -value if sign == "-" else value
+
+
+def _fraction_value(match: re.Match[str]) -> Fraction | None:
+    sign, whole, top, bottom = match.group("sign", "whole", "top", "bottom")
+    if int(bottom) == 0 or (whole and (int(top) < 0 or int(bottom) < 0)):
+        return None
+    value = int(whole or 0) + Fraction(int(top), int(bottom))
+    return -value if sign == "-" else value

@@ -1,0 +1,205 @@
+"""The rewards that have a name, and any other function by its dotted path.
+
+A registered reward grades with outcome and reason and declares, readable without a call, which
+columns it needs and between which values it lies. Adding one is a function and a line in
+`REGISTERED`.
+
+A function "package.module:function" in TRL's form works as it is: keyword lists in, `list[float |
+None]` out. Its parameters without a default are the columns that it needs; its outcome is the word
+"value".
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rewards.countdown_eval import grade_countdown
+from rewards.grades import Grade
+from rewards.math_accuracy import grade_accuracies
+from rewards.think_tags import check_profile, grade_formats
+
+__all__ = ["REGISTERED", "Part", "Reward", "load_reward"]
+
+_GIVEN = ("completions", "prompts", "thought_open")  # by us, not by a column of the data
+
+
+class Part(NamedTuple):
+    """One reward of one completion."""
+
+    value: float | None
+    outcome: str
+    reason: str
+
+
+class _Batch(NamedTuple):
+    completions: Sequence[object]
+    columns: Mapping[str, Sequence[Any]]
+    prompts: Sequence[object] | None
+    thought_open: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reward:
+    """A reward that can be called on a batch, and what is known of it before."""
+
+    name: str
+    required_columns: tuple[str, ...]
+    min_value: float | None  # None: not declared
+    max_value: float | None
+    options: tuple[str, ...] | None  # names that it takes; None: not declared
+    grade: Callable[[_Batch, Mapping[str, Any]], Sequence[Part]]
+    check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
+
+    def parts(
+        self,
+        completions: Sequence[object],
+        columns: Mapping[str, Sequence[Any]],
+        options: Mapping[str, Any],
+        *,
+        prompts: Sequence[object] | None,
+        thought_open: Sequence[bool],
+    ) -> Sequence[Part]:
+        """One Part per completion."""
+        return self.grade(_Batch(completions, columns, prompts, thought_open), options)
+
+
+def load_reward(name: str) -> Reward:
+    """A registered reward, or the function at "package.module:function".
+
+    Raises:
+        ValueError: there is no such reward, module or function.
+    """
+    if name in REGISTERED:
+        return REGISTERED[name]
+    module_name, colon, function_name = name.partition(":")
+    if not colon:
+        known = ", ".join(REGISTERED)
+        raise ValueError(f"no reward {name!r}; known: {known}; your own: package.module:function")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name, None)
+    except ImportError as error:
+        raise ValueError(f"reward {name!r}: cannot import {module_name}: {error}") from error
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise ValueError(f"reward {name!r}: {module_name} has no plain function {function_name!r}")
+    return _plain_reward(name, function)
+
+
+def _plain_reward(name: str, function: Callable[..., Any]) -> Reward:
+    parameters = inspect.signature(function).parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    accepted = {parameter.name for parameter in named}
+    required = [p.name for p in named if p.default is p.empty and p.name not in _GIVEN]
+
+    def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+        given = {
+            **batch.columns,
+            "completions": batch.completions,
+            "prompts": batch.prompts,
+            "thought_open": batch.thought_open,
+            **options,
+        }
+        values = function(**{key: given[key] for key in given if takes_all or key in accepted})
+        return [
+            Part(value, "value", "") for value in _checked(name, values, len(batch.completions))
+        ]
+
+    return Reward(
+        name=name,
+        required_columns=tuple(required),
+        min_value=None,
+        max_value=None,
+        options=None if takes_all else tuple(sorted(accepted.difference(_GIVEN))),
+        grade=grade,
+    )
+
+
+def _checked(name: str, values: object, num_completions: int) -> list[float | None]:
+    """What a user's function gave back, or one line on what is wrong with it."""
+    if not hasattr(values, "__len__") or not hasattr(values, "__iter__") or isinstance(values, str):
+        kind = type(values).__name__
+        raise ValueError(f"reward {name!r} gave {kind}; it must give a list of float or None")
+    if len(values) != num_completions:
+        raise ValueError(
+            f"reward {name!r} gave {len(values)} values for {num_completions} completions"
+        )
+    return [_checked_value(name, row, value) for row, value in enumerate(values)]
+
+
+def _checked_value(name: str, row: int, value: object) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise ValueError(
+            f"reward {name!r} gave {value!r} for completion {row}; it must be finite or None"
+        )
+    return float(value)
+
+
+def _as_part(grade: Grade) -> Part:
+    return Part(grade.value, grade.outcome.value, grade.reason)
+
+
+def _accuracy(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    grades = grade_accuracies(
+        batch.completions,
+        batch.columns["answer"],
+        batch.thought_open,
+        worked_out=bool(options.get("worked_out", False)),
+    )
+    return [_as_part(grade) for grade in grades]
+
+
+def _think_format(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    profile = options.get("profile", "zero")
+    grades = grade_formats(batch.completions, batch.thought_open, profile=profile)
+    return [_as_part(grade) for grade in grades]
+
+
+def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    rows = zip(
+        batch.completions,
+        batch.columns["numbers"],
+        batch.columns["target"],
+        batch.thought_open,
+        strict=True,
+    )
+    return [
+        _as_part(grade_countdown(completion, numbers=given, target=goal, thought_open=is_open))
+        for completion, given, goal, is_open in rows
+    ]
+
+
+REGISTERED: Mapping[str, Reward] = {
+    "accuracy": Reward(
+        name="accuracy",
+        required_columns=("answer",),
+        min_value=0.0,
+        max_value=1.0,
+        options=("worked_out",),
+        grade=_accuracy,
+    ),
+    "think_format": Reward(
+        name="think_format",
+        required_columns=(),
+        min_value=0.0,
+        max_value=1.0,
+        options=("profile",),
+        grade=_think_format,
+        check_options=lambda options: check_profile(options.get("profile", "zero")),
+    ),
+    "countdown": Reward(
+        name="countdown",
+        required_columns=("numbers", "target"),
+        min_value=0.0,
+        max_value=1.0,
+        options=(),
+        grade=_countdown,
+    ),
+}

@@ -1,0 +1,103 @@
+"""Completions as they come, a string or chat messages, and where their thought ends.
+
+A chat message may carry its thought apart, as `reasoning_content` (or `thinking`); what its content
+holds then comes after the thought. A template may have opened the thought in the prompt already, so
+that the completion begins inside it: `thought_open` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+__all__ = ["CLOSE_THINK", "OPEN_THINK", "Turn", "after_thought", "as_turn", "resolve_thought_open"]
+
+OPEN_THINK = "<think>"
+CLOSE_THINK = "</think>"
+
+_THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning")
+
+
+class Turn(NamedTuple):
+    """What the model wrote: its text, and its thought where that came apart from the text."""
+
+    text: str
+    thought: str | None  # None: the thought, if there is one, is inside the text
+
+
+def as_turn(completion: object) -> Turn:
+    """Read a completion, TRL's way: a string, or chat messages of which the last one counts.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(completion, str):
+        return Turn(completion, None)
+    if isinstance(completion, Mapping):
+        return _message_turn(completion)
+    if isinstance(completion, Sequence) and completion and isinstance(completion[-1], Mapping):
+        return _message_turn(completion[-1])
+    if isinstance(completion, Sequence) and not completion:
+        return Turn("", None)
+    kind = type(completion).__name__
+    raise ValueError(f"a completion is a string or a list of chat messages, not {kind}")
+
+
+def after_thought(turn: Turn, thought_open: bool) -> str | None:
+    """The text after the last `</think>`; all without a thought; None: a thought never ended."""
+    text = turn.text
+    end = text.rfind(CLOSE_THINK)
+    if end >= 0:
+        rest = text[end + len(CLOSE_THINK) :]
+        return None if OPEN_THINK in rest else rest
+    if OPEN_THINK in text or (thought_open and turn.thought is None):
+        return None
+    return text
+
+
+def resolve_thought_open(
+    num_completions: int, thought_open: object = None, prompts: Sequence[object] | None = None
+) -> list[bool]:
+    """One flag a completion: has its prompt's template opened the thought already?
+
+    `thought_open` is one flag for all, a list of them, or None: so where a string prompt ends in
+    `<think>`.
+    """
+    if isinstance(thought_open, bool):
+        return [thought_open] * num_completions
+    if thought_open is None and prompts is None:
+        return [False] * num_completions
+    flags: Sequence[Any]
+    if thought_open is None:
+        flags = [_ends_in_thought(prompt) for prompt in prompts or ()]
+    elif isinstance(thought_open, Sequence) and not isinstance(thought_open, str):
+        flags = [bool(flag) for flag in thought_open]
+    else:
+        raise ValueError(
+            f"thought_open is True, False, None or a list of them, not {thought_open!r}"
+        )
+    if len(flags) != num_completions:
+        name = "prompts" if thought_open is None else "thought_open"
+        raise ValueError(f"{num_completions} completions, but {len(flags)} {name}")
+    return list(flags)
+
+
+def _message_turn(message: Mapping[str, Any]) -> Turn:
+    thought = next((message[key] for key in _THOUGHT_KEYS if message.get(key)), None)
+    return Turn(_content_text(message.get("content")), None if thought is None else str(thought))
+
+
+def _content_text(content: object) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence):
+        return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
+    raise ValueError(
+        f"a message's content is a string or a list of parts, not {type(content).__name__}"
+    )
+
+
+def _ends_in_thought(prompt: object) -> bool:
+    return isinstance(prompt, str) and prompt.rstrip().endswith(OPEN_THINK)

@@ -1,0 +1,246 @@
+"""Putting a run together: the only place that knows all parts.
+
+inputs -> Ray -> actors, tokenizer -> preflight -> loop -> model, summary
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr.checkpoints import Checkpoints
+from rlvr.cluster import Cluster, Crew, connected, start_crew
+from rlvr.config import GrpoConfig
+from rlvr.errors import ConfigError
+from rlvr.harvest import Harvester
+from rlvr.inputs import Inputs
+from rlvr.learner.group import LearnerGroup
+from rlvr.loop import GrpoLoop
+from rlvr.manifest import make_manifest
+from rlvr.memory import check_memory
+from rlvr.model_files import end_token_ids, resolve_model, weights_bytes
+from rlvr.preflight import check_rewards
+from rlvr.prompts import PromptTemplate
+from rlvr.rollout.pool import EnginePool
+from rlvr.run_folder import RunFolder, write_json
+from rlvr.run_log import RunLog
+from rlvr.scoring import GraderPool
+from rlvr.screen import Screen
+from rlvr.stopping import unless_stopped
+from rlvr.summary import make_summary
+from rlvr.tasks import TaskStream
+from rlvr.trackers import Trackers
+from rlvr.types import Task
+from rlvr.weight_sync.sync import WeightSync
+
+__all__ = ["run_grpo"]
+
+logger = logging.getLogger(__name__)
+PROBE_TOKENS = 64
+
+
+@dataclass(slots=True)
+class TemplateEncoder:
+    """A template with its tokenizer: the harvester's PromptEncoder."""
+
+    template: PromptTemplate
+    tokenizer: Any
+    max_prompt_tokens: int
+    thought_open: bool = False
+
+    def encode(self, task: Task) -> NDArray[np.int32]:
+        """[P] token ids."""
+        return self.template.encode(self.tokenizer, task, max_prompt_tokens=self.max_prompt_tokens)
+
+    def text(self, task: Task) -> str:
+        """The prompt as the model reads it."""
+        return self.template.render(task, tokenizer=self.tokenizer).text
+
+
+def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str, Any]:
+    """Train to the end, from the latest checkpoint where there is one; returns the summary.
+
+    The caller holds the folder's lock and has claimed it.
+
+    Raises:
+        RLVRError: Stopped, a failed gate, a dead actor, or the user's mistake.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    _log_to(folder.logs / "driver.log")
+    size = weights_bytes(config.model.path)
+    with connected(config, logs=folder.logs, weights_bytes=size) as cluster:
+        if cluster.is_cpu and cluster.is_local:
+            check_memory(config, weights_bytes=size)
+        screen = Screen(title=config.name, num_steps=config.num_steps)
+        with screen:
+            asyncio.run(_train(config, folder, inputs, cluster, screen))
+    return _finish(config, folder)
+
+
+async def _train(
+    config: GrpoConfig, folder: RunFolder, inputs: Inputs, cluster: Cluster, screen: Screen
+) -> None:
+    stop = _stop_on_signals(screen)
+    machines = f"{cluster.num_gpus} GPUs" if cluster.num_gpus else f"{cluster.num_cpus} CPU cores"
+    screen.phase(f"starting engines, learner and rewards on {machines}")
+    starting = asyncio.create_task(
+        start_crew(
+            config,
+            cluster,
+            model_path=resolve_model(config.model.path),
+            logs=folder.logs,
+            rewards=inputs.rewards,
+        )
+    )
+    encoder = await asyncio.to_thread(_make_encoder, config, inputs)
+    crew = await unless_stopped(starting, stop, step=0)
+    write_json(folder.manifest, make_manifest(config, cluster))
+    log = RunLog(
+        folder,
+        screen=screen,
+        trackers=Trackers(config.trackers, folder=folder.path, name=config.name),
+        prompt_text=encoder.text,
+    )
+    try:
+        await _run_loop(config, folder, inputs, crew, encoder, log, stop)
+    finally:
+        log.close()
+
+
+async def _run_loop(
+    config: GrpoConfig,
+    folder: RunFolder,
+    inputs: Inputs,
+    crew: Crew,
+    encoder: TemplateEncoder,
+    log: RunLog,
+    stop: asyncio.Event,
+) -> None:
+    deadline_s = config.resources.phase_deadline_s
+    engines = EnginePool(crew.engines, deadline_s=deadline_s)
+    learner = LearnerGroup(crew.learners, deadline_s=deadline_s)
+    graders = GraderPool(crew.graders, deadline_s=deadline_s)
+    checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+    found = checkpoints.latest()
+    log.start_at(found[1].step if found else None)
+    if found:
+        log.phase(f"going on from {found[0]}")
+    else:
+        report = await check_rewards(
+            config, inputs.tasks, inputs.mix, graders, thought_open=encoder.thought_open
+        )
+        log.phase(str(report))
+    loop = GrpoLoop(
+        config=config,
+        harvester=Harvester(engines=engines, graders=graders, encoder=encoder, seed=config.seed),
+        learner=learner,
+        sync_weights=WeightSync(
+            engines=engines,
+            learner=learner,
+            probe_token_ids=_probe_tokens(encoder, inputs, max_tokens=config.rollout.max_tokens),
+            max_probe_error=_max_probe_error(config),
+        ),
+        tasks=TaskStream(inputs.tasks, seed=config.seed),
+        eval_tasks=_eval_tasks(inputs),
+        stop_token_ids=(
+            *end_token_ids(config.model.path, encoder.tokenizer),
+            *config.rollout.stop_token_ids,
+        ),
+        checkpoints=checkpoints,
+        log=log,
+        stop=stop,
+    )
+    await loop.run()
+    aside = folder.path / ".model.tmp"
+    await learner.export(str(aside.resolve()))
+    shutil.rmtree(folder.model, ignore_errors=True)
+    aside.rename(folder.model)
+
+
+def _finish(config: GrpoConfig, folder: RunFolder) -> dict[str, Any]:
+    """The summary; its file is what makes the run a finished one."""
+    summary = make_summary(folder, num_steps=config.num_steps)
+    write_json(folder.summary, summary)
+    return summary
+
+
+def _log_to(path: Path) -> None:
+    """Our own log lines, and those of libraries, into the run folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+
+
+def _make_encoder(config: GrpoConfig, inputs: Inputs) -> TemplateEncoder:
+    """Load the tokenizer and see that each prompt fits, before anything is trained."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            config.model.path, trust_remote_code=config.model.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise ConfigError(f"model.path: no tokenizer of {config.model.path}: {why}") from None
+    encoder = TemplateEncoder(inputs.template, tokenizer, config.rollout.max_prompt_tokens)
+    first = inputs.template.render(inputs.tasks.task(0), tokenizer=tokenizer)
+    encoder.thought_open = first.thought_open
+    if inputs.tasks.num_tasks is not None:
+        tasks = (inputs.tasks.task(i) for i in range(inputs.tasks.num_tasks))
+        inputs.template.check(tokenizer, tasks, max_prompt_tokens=config.rollout.max_prompt_tokens)
+    inputs.template.check(
+        tokenizer, _eval_tasks(inputs), max_prompt_tokens=config.rollout.max_prompt_tokens
+    )
+    return encoder
+
+
+def _eval_tasks(inputs: Inputs) -> Sequence[Task]:
+    source = inputs.eval_tasks
+    return [source.task(i) for i in range(source.num_tasks or 0)] if source else []
+
+
+def _probe_tokens(
+    encoder: TemplateEncoder, inputs: Inputs, *, max_tokens: int
+) -> NDArray[np.int32]:
+    """The first prompts, end to end, as far as an engine reads."""
+    num_tasks = min(8, inputs.tasks.num_tasks or 8)
+    prompts = [encoder.encode(inputs.tasks.task(i)) for i in range(num_tasks)]
+    longest = encoder.max_prompt_tokens + max_tokens - 1
+    return np.concatenate(prompts)[: min(PROBE_TOKENS, longest)]
+
+
+def _max_probe_error(config: GrpoConfig) -> float:
+    given = config.gates.max_probe_error
+    default = 1e-3 if config.model.dtype == "float32" else 0.5
+    return default if given is None else given
+
+
+def _stop_on_signals(screen: Screen) -> asyncio.Event:
+    """Ctrl-C and SIGTERM end the run after a checkpoint; a second one ends it at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+        screen.phase(
+            "stopping: the step that runs is finished or dropped, then a checkpoint is written"
+        )
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop

@@ -1,0 +1,3 @@
+"""Changing the weights: the DeepSpeed learner actor, its optimizer and its DeepSpeed
+configuration.
+"""

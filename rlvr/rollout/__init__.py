@@ -1,0 +1,1 @@
+"""Writing completions: the vLLM engine actor and the pool of engines."""

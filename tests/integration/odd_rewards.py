@@ -1,0 +1,39 @@
+"""Rewards for runs of a model with random weights; runs name them by their dotted path."""
+
+from __future__ import annotations
+
+import os
+import time
+
+Rewards = list[float | None]
+
+
+def letters(completions: list[str]) -> Rewards:
+    """The share of ASCII letters in the first 40 characters: seldom the same for two."""
+    return [sum(c.isascii() and c.isalpha() for c in text[:40]) / 40 for text in completions]
+
+
+def slow_letters(completions: list[str]) -> Rewards:
+    """The same, so slowly that a test can step in between."""
+    time.sleep(0.2)
+    return letters(completions)
+
+
+def half_ungraded(completions: list[str]) -> Rewards:
+    """None for every other completion of a chunk, and for one that comes alone."""
+    return [None if i % 2 == 0 else 1.0 for i in range(len(completions))]
+
+
+def constant(completions: list[str]) -> Rewards:
+    """The same for all: nothing to learn from."""
+    return [0.25 for _ in completions]
+
+
+def not_a_number(completions: list[str]) -> Rewards:
+    """What 0.0 / 0.0 gives in numpy."""
+    return [float("nan") for _ in completions]
+
+
+def dying(completions: list[str]) -> Rewards:
+    """Takes the whole grading process with it."""
+    os._exit(1)

@@ -1,0 +1,123 @@
+"""Engines: which tokens they write, with which log-probs, and under which policy version."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import torch
+from conftest import Stage
+from crews import DEADLINE_S, TEMPERATURE, make_requests, make_sync, write
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rlvr.errors import GateError
+from rlvr.learner.group import LearnerGroup
+from rlvr.logprobs import completion_logprobs
+from rlvr.rollout.pool import EnginePool
+from rlvr.rollout.requests import SamplingSpec
+from rlvr.types import Completion, FinishReason
+from rlvr.weight_sync.packed import unpack_weights
+
+SAMPLING = SamplingSpec(temperature=TEMPERATURE, max_tokens=24, stop=(), stop_token_ids=(0,))
+
+
+@pytest.fixture(scope="module")
+def pools(stage: Stage) -> tuple[EnginePool, EnginePool]:
+    """One engine alone, and both; all hold version 0."""
+    asyncio.run(make_sync(stage.crew, stage.config)(0))
+    engines = stage.crew.engines
+    return EnginePool(engines[:1], deadline_s=DEADLINE_S), EnginePool(
+        engines, deadline_s=DEADLINE_S
+    )
+
+
+def _tokens(completions: dict[tuple[int, int], Completion]) -> dict[tuple[int, int], list[int]]:
+    return {key: completion.token_ids.tolist() for key, completion in completions.items()}
+
+
+def test_the_same_requests_twice_give_the_same_tokens_and_log_probs(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    requests = make_requests(stage.config)
+    first = write(pools[0], requests, SAMPLING, policy_version=0)
+    again = write(pools[0], requests, SAMPLING, policy_version=0)
+    assert _tokens(first) == _tokens(again)
+    assert len({tuple(tokens) for tokens in _tokens(first).values()}) == 16  # 16 seeds
+    for key, completion in first.items():
+        np.testing.assert_array_equal(completion.logprobs, again[key].logprobs)
+
+
+def test_two_engines_write_each_completion_once_and_as_one_engine_does(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    requests = make_requests(stage.config)
+    one = write(pools[0], requests, SAMPLING, policy_version=0)
+    two = write(pools[1], requests, SAMPLING, policy_version=0)
+    assert set(two) == {(i, k) for i in range(4) for k in range(4)}
+    assert _tokens(two) == _tokens(one)
+
+
+def test_log_probs_at_temperature_0_7_are_the_learners(
+    stage: Stage, pools: tuple[EnginePool, EnginePool], tiny_model: Path
+) -> None:
+    requests = make_requests(stage.config)
+    completions = write(pools[1], requests, SAMPLING, policy_version=0)
+    learner = LearnerGroup(stage.crew.learners, deadline_s=DEADLINE_S)
+    sent = ray.get(asyncio.run(learner.weights(policy_version=0)))
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    model.load_state_dict(dict(unpack_weights(sent)))
+    for request in requests:
+        completion = completions[request.task_index, request.sample_index]
+        tokens = np.concatenate([request.prompt_token_ids, completion.token_ids])
+        num_prompt_tokens = len(request.prompt_token_ids)
+        mask = torch.arange(len(tokens))[None] >= num_prompt_tokens
+        with torch.no_grad():
+            expected, _ = completion_logprobs(
+                model, torch.from_numpy(tokens)[None].long(), mask, temperature=TEMPERATURE
+            )
+        np.testing.assert_allclose(
+            completion.logprobs, expected[0, num_prompt_tokens:].numpy(), atol=1e-4
+        )
+
+
+def test_the_end_of_sequence_token_stays_the_last_token_and_out_of_the_text(
+    stage: Stage, pools: tuple[EnginePool, EnginePool], tiny_model: Path
+) -> None:
+    end = AutoTokenizer.from_pretrained(tiny_model).eos_token_id
+    sampling = SamplingSpec(temperature=1.0, max_tokens=24, stop=(), stop_token_ids=(end,))
+    requests = make_requests(stage.config, num_tasks=16, group_size=16)
+    written = write(pools[1], requests, sampling, policy_version=0).values()
+    stopped = [c for c in written if c.finish_reason is FinishReason.STOP]
+    cut = [c for c in written if c.finish_reason is FinishReason.LENGTH]
+    assert stopped and cut  # a uniform policy over 512 tokens ends one of twenty within 24
+    for completion in stopped:
+        assert (completion.token_ids == end).nonzero()[0].tolist() == [
+            len(completion.token_ids) - 1
+        ]
+        assert "endoftext" not in completion.text
+    for completion in cut:
+        assert len(completion.token_ids) == len(completion.logprobs) == 24
+        assert end not in completion.token_ids
+
+
+def test_a_stop_string_ends_the_completion_and_stays_in_its_text(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    sampling = SamplingSpec(temperature=1.0, max_tokens=24, stop=("th",), stop_token_ids=(0,))
+    requests = make_requests(stage.config, num_tasks=16)
+    written = write(pools[1], requests, sampling, policy_version=0).values()
+    ended = [c for c in written if "th" in c.text]
+    assert ended
+    assert {c.finish_reason for c in ended} == {FinishReason.STOP}
+    assert {c.text[c.text.index("th") :][:2] for c in ended} == {"th"}
+    assert all(c.text.count("th") == 1 and len(c.token_ids) == len(c.logprobs) for c in ended)
+
+
+def test_an_engine_does_not_write_under_a_version_it_does_not_hold(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    with pytest.raises(GateError, match="asked to write as policy version 7, but it holds 0"):
+        write(pools[0], make_requests(stage.config), SAMPLING, policy_version=7)

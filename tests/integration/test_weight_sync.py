@@ -1,0 +1,135 @@
+"""Weight sync on real engines and a real learner, and the faults that its two proofs must see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from conftest import Stage
+from crews import DEADLINE_S, make_sync, packed, stored_groups
+from numpy.typing import NDArray
+
+from rlvr.errors import GateError
+from rlvr.learner.group import LearnerGroup
+from rlvr.rollout.pool import EnginePool
+from rlvr.weight_sync.packed import PackedWeights, pack_weights, unpack_weights
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultyLearner:
+    """A learner whose weights are changed on their way out."""
+
+    learner: LearnerGroup
+    fault: Callable[[PackedWeights], PackedWeights]
+
+    async def weights(self, *, policy_version: int) -> Any:
+        sent = ray.get(await self.learner.weights(policy_version=policy_version))
+        return ray.put(self.fault(sent))
+
+    async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        return await self.learner.probe(token_ids)
+
+
+def _repacked(change: Callable[[Tensors], Iterable[tuple[str, torch.Tensor]]]) -> Any:
+    """A fault with a right digest, so that nothing but the probe can see it."""
+
+    def fault(sent: PackedWeights) -> PackedWeights:
+        return pack_weights(change(dict(unpack_weights(sent))), policy_version=sent.policy_version)
+
+    return fault
+
+
+def _with_swapped_linears(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]]:
+    first, second = (f"model.layers.{i}.self_attn.o_proj.weight" for i in (0, 1))
+    return {**tensors, first: tensors[second], second: tensors[first]}.items()
+
+
+def _without_head(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]]:
+    assert "lm_head.weight" in tensors
+    return [(name, tensor) for name, tensor in tensors.items() if name != "lm_head.weight"]
+
+
+def _with_another_head(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]]:
+    return {**tensors, "lm_head.weight": tensors["lm_head.weight"].flip(0)}.items()
+
+
+def _with_a_corrupted_byte(sent: PackedWeights) -> PackedWeights:
+    buffer = sent.buffer.copy()
+    buffer[len(buffer) // 2] ^= 1
+    return replace(sent, buffer=buffer)
+
+
+@pytest.fixture
+def moved(stage: Stage) -> LearnerGroup:
+    """The learner, one step ahead of engines that were in sync with it."""
+    learner = LearnerGroup(stage.crew.learners, deadline_s=DEADLINE_S)
+
+    async def move() -> None:
+        await make_sync(stage.crew, stage.config)(0)
+        await learner.step(packed(stored_groups(), stage.config), step=0)
+
+    asyncio.run(move())
+    return learner
+
+
+def test_after_a_learner_step_a_sync_makes_both_engines_the_learner(
+    stage: Stage, moved: LearnerGroup
+) -> None:
+    sync = make_sync(stage.crew, stage.config)
+    engines = EnginePool(stage.crew.engines, deadline_s=DEADLINE_S)
+
+    async def errors() -> tuple[list[float], list[float]]:
+        expected = await moved.probe(sync.probe_token_ids)
+        before = await engines.probe(sync.probe_token_ids)
+        report = await sync(1)
+        after = await engines.probe(sync.probe_token_ids)
+        assert report.probe_error == max(float(np.abs(a - expected).max()) for a in after)
+        distances = [[float(np.abs(x - expected).max()) for x in side] for side in (before, after)]
+        return distances[0], distances[1]
+
+    before, after = asyncio.run(errors())
+    assert min(before) > 1e-2  # the step has moved the learner
+    assert max(after) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(_with_swapped_linears, id="two linear weights swapped"),
+        pytest.param(_without_head, id="head of tied embeddings left out"),
+        pytest.param(_with_another_head, id="another head"),
+    ],
+)
+def test_the_probe_sees_weights_that_arrived_and_are_not_the_learners(
+    stage: Stage, moved: LearnerGroup, change: Any
+) -> None:
+    faulty = FaultyLearner(learner=moved, fault=_repacked(change))
+    with pytest.raises(GateError, match=r"differ by .* nats on the probe text"):
+        asyncio.run(make_sync(stage.crew, stage.config, learner=faulty)(1))
+    asyncio.run(make_sync(stage.crew, stage.config)(1))  # and the right weights mend it
+
+
+def test_the_digest_sees_one_corrupted_bit_and_the_engine_serves_nothing_after_it(
+    stage: Stage, moved: LearnerGroup
+) -> None:
+    faulty = FaultyLearner(learner=moved, fault=_with_a_corrupted_byte)
+    with pytest.raises(GateError, match="received other bytes"):
+        asyncio.run(make_sync(stage.crew, stage.config, learner=faulty)(1))
+    with pytest.raises(GateError, match="holds -1"):
+        asyncio.run(_write_nothing(stage))
+
+
+async def _write_nothing(stage: Stage) -> None:
+    from test_engine import SAMPLING
+
+    pool = EnginePool(stage.crew.engines, deadline_s=DEADLINE_S)
+    async for _ in pool.generate([], SAMPLING, policy_version=1):
+        pass

@@ -1,0 +1,151 @@
+"""The weighted sum of rewards, what it checks, and functions of the user's own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rewards import RewardMix, RewardSpec
+
+GOOD = "<think>2+3</think><answer>5</answer>"
+BAD_FORM = "\\boxed{5}"
+
+
+def length(completions: list[str], **columns: Any) -> list[float | None]:
+    return [float(len(text)) for text in completions]
+
+
+def needs_columns(
+    prompts: list[str], completions: list[str], answer: list[str], *, scale: float, floor: float = 0
+) -> list[float | None]:
+    return [scale * float(gold) + floor for gold in answer]
+
+
+def too_short(completions: list[str]) -> list[float]:
+    return [1.0]
+
+
+def not_finite(completions: list[str]) -> list[float]:
+    return [1.0, float("nan")]
+
+
+def not_a_list(completions: list[str]) -> float:
+    return 1.0
+
+
+def words(completions: list[str]) -> list[str]:
+    return ["good", "bad"]
+
+
+def skips(completions: list[str]) -> list[float | None]:
+    return [None, 1.0]
+
+
+@pytest.fixture(autouse=True)
+def own() -> Iterator[None]:
+    """A module of a user, importable as own_rewards."""
+    module = ModuleType("own_rewards")
+    functions: list[Callable[..., Any]] = [
+        length, needs_columns, too_short, not_finite, not_a_list, words, skips,
+    ]  # fmt: skip
+    for function in functions:
+        setattr(module, function.__name__, function)
+    sys.modules["own_rewards"] = module
+    yield
+    del sys.modules["own_rewards"]
+
+
+def test_a_mix_is_the_weighted_sum_with_its_parts_kept_apart() -> None:
+    mix = RewardMix({"accuracy": RewardSpec(), "think_format": RewardSpec(weight=0.25)})
+    good, form, wrong = mix.grade(
+        [GOOD, BAD_FORM, "<think>2+3</think><answer>6</answer>"], {"answer": ["5"] * 3}
+    )
+    assert (good.value, form.value, wrong.value) == (1.25, 1.0, 0.25)
+    assert form.parts == {"accuracy": 1.0, "think_format": 0.0}
+    assert wrong.outcomes == {"accuracy": "wrong", "think_format": "correct"}
+    assert wrong.reasons == {"accuracy": "6 is not 5", "think_format": ""}
+
+
+def test_a_part_that_cannot_be_graded_takes_the_sum_with_it() -> None:
+    mix = RewardMix({"accuracy": 1.0, "think_format": 1.0})
+    result = mix.grade([GOOD], {"answer": [""]})[0]
+    assert result.value is None
+    assert result.parts == {"accuracy": None, "think_format": 1.0}
+    assert result.outcomes["accuracy"] == "ungradable_gold"
+
+
+def test_the_range_and_the_columns_are_known_before_any_call() -> None:
+    mix = RewardMix({"accuracy": 1.0, "think_format": -0.5})
+    assert mix.names == ("accuracy", "think_format")
+    assert mix.required_columns == ("answer",)
+    assert (mix.min_value, mix.max_value) == (-0.5, 1.0)
+    own = RewardMix({"accuracy": 1.0, "own_rewards:needs_columns": {"options": {"scale": 2.0}}})
+    assert own.required_columns == ("answer",)
+    assert own.max_value is None
+
+
+def test_thought_open_reaches_every_part() -> None:
+    mix = RewardMix({"accuracy": 1.0, "think_format": 1.0})
+    rest = GOOD.removeprefix("<think>")
+    assert mix.grade([rest], {"answer": ["5"]}, thought_open=True)[0].value == 2.0
+    assert mix.grade([rest], {"answer": ["5"]}, prompts=["2+3? <think>"])[0].value == 2.0
+
+
+def test_a_function_of_the_users_own_works_as_for_trl() -> None:
+    result = RewardMix({"own_rewards:length": {"weight": 0.5}}).grade(["abcd"], {})[0]
+    assert result.value == 2.0
+    assert result.parts == {"own_rewards:length": 4.0}
+    assert result.outcomes == {"own_rewards:length": "value"}
+    spec = {"own_rewards:needs_columns": {"options": {"scale": 3.0}}}
+    assert RewardMix(spec).grade(["x"], {"answer": ["2"], "more": [1]})[0].value == 6.0
+    values = [
+        result.value for result in RewardMix({"own_rewards:skips": 1.0}).grade(["a", "b"], {})
+    ]
+    assert values == [None, 1.0]
+
+
+REFUSED_SPECS: list[tuple[dict[str, Any], str]] = [
+    ({}, "at least one reward"),
+    ({"acuracy": 1.0}, "no reward 'acuracy'; known: accuracy, think_format"),
+    ({"accuracy": float("nan")}, "weight is nan"),
+    ({"accuracy": {"wieght": 1.0}}, "a spec is a weight, or weight and options"),
+    ({"accuracy": {"options": {"strict": True}}}, "no option 'strict'; allowed: worked_out"),
+    ({"think_format": {"options": {"profile": "r2"}}}, "profile is 'r2'; allowed: zero, r1"),
+    ({"no_such_module:f": 1.0}, "cannot import no_such_module"),
+    ({"own_rewards:nothing": 1.0}, "no plain function 'nothing'"),
+    ({"own_rewards:too_short": {"options": {"x": 1}}}, "no option 'x'; allowed: none"),
+]
+
+
+@pytest.mark.parametrize(("specs", "message"), REFUSED_SPECS)
+def test_a_mix_that_cannot_work_is_refused_when_it_is_made(
+    specs: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        RewardMix(specs)
+    assert "\n" not in str(refused.value)
+
+
+REFUSED_CALLS: list[tuple[str, str]] = [
+    ("own_rewards:too_short", "gave 1 values for 2 completions"),
+    ("own_rewards:not_finite", "gave nan for completion 1; it must be finite or None"),
+    ("own_rewards:not_a_list", "gave float; it must give a list"),
+    ("own_rewards:words", "gave 'good' for completion 0"),
+    ("own_rewards:needs_columns", "needs the column 'answer'; there: none"),
+    ("accuracy", "reward 'accuracy' needs the column 'answer'"),
+]
+
+
+@pytest.mark.parametrize(("name", "message"), REFUSED_CALLS)
+def test_what_a_reward_may_not_give_is_one_clear_line(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RewardMix({name: 1.0}).grade(["a", "b"], {})
+
+
+def test_columns_need_one_entry_a_completion() -> None:
+    with pytest.raises(ValueError, match="column 'answer' has not one entry for each of 2"):
+        RewardMix({"accuracy": 1.0}).grade(["a", "b"], {"answer": ["5"]})

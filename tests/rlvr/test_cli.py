@@ -1,0 +1,125 @@
+"""The command: its exit status, its one line, and what it does not import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rlvr.cli import main
+from rlvr.run_folder import RunFolder, write_json
+
+RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe whose model is whole enough for everything that comes before it is loaded."""
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (model / name).write_text("{}", encoding="utf-8")
+    (model / "model.safetensors").touch()
+    path = tmp_path / "recipe.yaml"
+    content = {
+        "stage": "grpo",
+        "name": "run",
+        "output_dir": str(tmp_path / "runs"),
+        "num_steps": 3,
+        "model": {"path": str(model)},
+        "tasks": {"source": "toy"},
+        "rewards": {"accuracy": 1.0},
+    }
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: int = 2) -> str:
+    """The one line on stderr."""
+    assert main([str(argument) for argument in arguments]) == status
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    return err
+
+
+def test_help_answers_within_half_a_second() -> None:
+    best_s = 60.0
+    for _ in range(3):
+        started = time.monotonic()
+        done = subprocess.run([*RLVR, "--help"], capture_output=True, text=True, check=True)
+        best_s = min(best_s, time.monotonic() - started)
+    assert "grpo" in done.stdout and "sft" in done.stdout
+    assert best_s < 0.5
+
+
+def test_a_wrong_recipe_is_answered_before_anything_heavy_is_imported(recipe: Path) -> None:
+    code = f"""
+import json, sys
+from rlvr.cli import main
+statuses = [
+    main(["grpo", {str(recipe)!r}, "rolout.max_tokens=3"]),
+    main(["grpo", {str(recipe)!r}, "model.path=/none"]),
+    main(["grpo", {str(recipe)!r}, "tasks.source=jsonl", "tasks.path=/none.jsonl"]),
+]
+print(json.dumps([statuses, sorted(sys.modules)]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    statuses, modules = json.loads(done.stdout)
+    assert statuses == [2, 2, 2]
+    assert done.stderr.count("\n") == 3
+    heavy = {"torch", "ray", "vllm", "deepspeed", "transformers", "datasets", "rlvr.launch"}
+    assert not heavy & set(modules)
+
+
+def test_a_mistake_is_one_line_and_status_2(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "did you mean rollout?" in refused(capsys, "grpo", recipe, "rolout.max_tokens=3")
+    assert "no such recipe" in refused(capsys, "grpo", recipe.parent / "none.yaml")
+    assert "stage is 'grpo'" in refused(capsys, "sft", recipe)
+
+
+def test_a_folder_of_another_config_is_refused(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = RunFolder(recipe.parent / "runs" / "run")
+    folder.path.mkdir(parents=True)
+    folder.config.write_text("num_steps: 7\n", encoding="utf-8")
+    assert "made from another config: " in refused(capsys, "grpo", recipe)
+
+
+def test_a_folder_that_is_held_is_refused(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(recipe.parent / "runs" / "run").locked():
+        assert "is running here" in refused(capsys, "grpo", recipe)
+
+
+def test_a_finished_run_prints_its_table_and_how_to_start_anew(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rlvr.config import GrpoConfig, load_config
+
+    config = load_config(GrpoConfig, recipe)
+    folder = RunFolder(config.run_dir)
+    folder.path.mkdir(parents=True)
+    folder.claim(config)
+    summary = {"before": None, "after": None, "num_steps": 3, "wall_s": 12.0}
+    write_json(folder.summary, summary)
+    assert main(["grpo", str(recipe)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("3 steps in 12 s")
+    assert "To start anew: another name=..., or delete" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["grpo"], ["gropo", "recipe.yaml"]])
+def test_a_command_that_is_none_ends_with_status_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: rlvr" in capsys.readouterr().err

@@ -1,0 +1,217 @@
+"""What a recipe may say, and the one line that answers a mistake in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rlvr.config import GrpoConfig, SftConfig, load_config
+from rlvr.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
+RECIPE = """\
+name: small
+num_steps: 4
+model: {path: model}
+tasks: {source: toy}
+rewards: {accuracy: 1.0, think_format: 0.5}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+def load(recipe: Path, *overrides: str) -> GrpoConfig:
+    return load_config(GrpoConfig, recipe, overrides)
+
+
+def refusal(recipe: Path, *overrides: str) -> str:
+    """The one line that refuses a recipe, without the recipe's name."""
+    with pytest.raises(ConfigError) as refused:
+        load(recipe, *overrides)
+    line = str(refused.value)
+    assert "\n" not in line
+    return line.removeprefix(f"{recipe}: ")
+
+
+def test_what_a_recipe_does_not_say_has_its_default(recipe: Path) -> None:
+    config = load(recipe)
+    assert (config.stage, config.seed, config.run_dir) == ("grpo", 0, Path("runs/small"))
+    assert (config.rollout.tasks_per_step, config.rollout.group_size) == (32, 16)
+    assert (config.loss.name, config.loss.beta, config.learner.zero_stage) == ("grpo", 0.0, 0)
+    weights = {name: section.weight for name, section in config.rewards.items()}
+    assert weights == {"accuracy": 1.0, "think_format": 0.5}
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_recipe_that_comes_along_loads(path: Path) -> None:
+    stage = yaml.safe_load(path.read_text(encoding="utf-8"))["stage"]
+    schemas: dict[str, Any] = {"grpo": GrpoConfig, "sft": SftConfig}
+    assert load_config(schemas[stage], path).stage == stage
+
+
+def test_there_is_a_toy_recipe_and_one_for_gsm8k() -> None:
+    assert {path.parent.name for path in RECIPES} >= {"toy", "gsm8k"}
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "expected"),
+    [
+        ("learner.lr=1e-5", "learner.lr", 1e-5),
+        ("learner.lr=2.5E-4", "learner.lr", 2.5e-4),
+        ("rollout.max_tokens=64", "rollout.max_tokens", 64),
+        ("rollout.stop=[]", "rollout.stop", []),
+        ("rollout.stop=[</answer>, 'User:']", "rollout.stop", ["</answer>", "User:"]),
+        ("eval.every_steps=null", "eval.every_steps", None),
+        ("learner.gradient_checkpointing=true", "learner.gradient_checkpointing", True),
+        ("model.path=some/where", "model.path", "some/where"),
+        ("model.path=a=b", "model.path", "a=b"),
+        ("tasks.columns={prompt: question}", "tasks.columns", {"prompt": "question"}),
+        ("tasks.columns.prompt=question", "tasks.columns", {"prompt": "question"}),
+        ("rewards.accuracy.weight=0.25", "rewards.accuracy.weight", 0.25),
+        ("rewards.accuracy=2", "rewards.accuracy.weight", 2.0),
+        ("rewards.think_format.profile=r1", "rewards.think_format.options", {"profile": "r1"}),
+        ("eval.tasks={source: toy, split: heldout}", "eval.tasks.split", "heldout"),
+    ],
+)
+def test_an_override_is_read_as_people_expect(
+    recipe: Path, override: str, key: str, expected: Any
+) -> None:
+    value: Any = load(recipe, override)
+    for part in key.split("."):
+        value = value[part] if isinstance(value, dict) else getattr(value, part)
+    assert value == expected
+    assert type(value) is type(expected)
+
+
+def test_a_recipe_of_another_stage_is_refused_as_such(recipe: Path) -> None:
+    with pytest.raises(ConfigError, match="stage is 'grpo'; this command runs stage: sft"):
+        load_config(SftConfig, recipe, ["stage=grpo"])
+    assert refusal(recipe, "stage=x") == "stage is 'x'; this command runs stage: grpo"
+
+
+def test_the_last_override_of_a_key_counts(recipe: Path) -> None:
+    assert load(recipe, "num_steps=5", "num_steps=6").num_steps == 6
+
+
+def test_an_override_of_one_weight_leaves_the_others(recipe: Path) -> None:
+    rewards = load(recipe, "rewards.accuracy.weight=3").rewards
+    assert (rewards["accuracy"].weight, rewards["think_format"].weight) == (3.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("rolout.max_tokens=3", "unknown key rolout; did you mean rollout?"),
+        ("rollout.max_token=3", "unknown key rollout.max_token; did you mean max_tokens?"),
+        ("rewrds.accuracy=1", "unknown key rewrds; did you mean rewards?"),
+        ("learner.learning=1", "unknown key learner.learning; "),
+        ("eval.tasks.sauce=x", "unknown key eval.tasks.sauce; did you mean source?"),
+        ("loss.zzz=1", "unknown key loss.zzz; known are name, clip_low, clip_high, beta, "),
+        ("num_steps=many", "num_steps: 'many' is not allowed: "),
+        ("num_steps=0", "num_steps: 0 is not allowed: "),
+        ("rollout=5", "rollout: 5 is not allowed: "),
+        ("rollout.group_size=1", "rollout.group_size: 1 is not allowed: "),
+        ("rollout.stop=x", "rollout.stop: 'x' is not allowed: "),
+        ("loss.name=ppo", "loss.name: 'ppo' is not allowed: Input should be 'grpo', 'dr_grpo' or "),
+        ("learner.zero_stage=4", "learner.zero_stage: 4 is not allowed: Input should be 0, 1, 2 "),
+        ("name=../up", "name: '../up' is not allowed: "),
+        ("gates.max_ungraded_frac=2", "gates.max_ungraded_frac: 2 is not allowed: "),
+        ("rewards.accuracy.weight=heavy", "rewards.accuracy.weight: 'heavy' is not allowed: "),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(recipe: Path, override: str, line: str) -> None:
+    assert refusal(recipe, override).startswith(line)
+
+
+def test_several_mistakes_are_counted(recipe: Path) -> None:
+    line = refusal(recipe, "num_steps=0", "seed=-1", "loss.beta=-2")
+    assert line.startswith(("num_steps: 0 ", "seed: -1 ")) and line.endswith(" (and 2 more)")
+
+
+def test_a_missing_key_is_named_with_what_to_do(recipe: Path) -> None:
+    recipe.write_text(RECIPE.replace("num_steps: 4\n", ""), encoding="utf-8")
+    assert refusal(recipe) == ("num_steps is missing; add it to the recipe or give num_steps=VALUE")
+    recipe.write_text(RECIPE.replace("{path: model}", "{dtype: float32}"), encoding="utf-8")
+    assert refusal(recipe, "num_steps=4").startswith("model.path is missing; ")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "engines", "numbers"),
+    [(32, 3, "30 or 33"), (7, 2, "6 or 8"), (3, 4, "4"), (100, 8, "96 or 104")],
+)
+def test_groups_that_do_not_divide_name_the_numbers_that_would(
+    recipe: Path, tasks: int, engines: int, numbers: str
+) -> None:
+    line = refusal(recipe, f"rollout.tasks_per_step={tasks}", f"rollout.num_engines={engines}")
+    assert line == (
+        f"rollout.tasks_per_step: {tasks} groups cannot be divided over rollout.num_engines: "
+        f"{engines}; {numbers} would do"
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["learner.offload=true"], "offload: true needs zero_stage 1, 2 or 3 (it is 0)"),
+        (["loss.replace_reference_every=10"], "replace_reference_every needs beta > 0"),
+        (["eval.correct_by=acuracy"], "'acuracy' is none of the rewards: accuracy, think_format"),
+        (["rewards.accuracy=0", "rewards.think_format=0"], "at least one reward with a weight"),
+        (["rewards={}"], "at least one reward with a weight"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    recipe: Path, overrides: list[str], said: str
+) -> None:
+    assert said in refusal(recipe, *overrides)
+
+
+def test_options_that_go_together_pass(recipe: Path) -> None:
+    load(recipe, "learner.offload=true", "learner.zero_stage=2")
+    load(recipe, "loss.replace_reference_every=10", "loss.beta=0.01")
+    load(recipe, "eval.correct_by=think_format", "rewards.accuracy=0")
+
+
+@pytest.mark.parametrize("override", ["num_steps", "=3", ""])
+def test_an_override_has_a_key_and_a_value(recipe: Path, override: str) -> None:
+    assert refusal(recipe, override) == f"{override!r}: an override has the form section.key=value"
+
+
+def test_a_value_is_no_section(recipe: Path) -> None:
+    assert refusal(recipe, "name.first=x") == "'name.first=x': name is a value, not a section"
+
+
+def test_invalid_yaml_is_named_with_its_line(recipe: Path) -> None:
+    recipe.write_text("name: small\nmodel: {path: model\nnum_steps: 4\n", encoding="utf-8")
+    assert ", line 3: not valid YAML: " in refusal(recipe)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("- a\n- b\n", "list"), ("", "NoneType"), ("7", "int")])
+def test_a_recipe_is_a_mapping(recipe: Path, text: str, kind: str) -> None:
+    recipe.write_text(text, encoding="utf-8")
+    assert refusal(recipe) == f"a recipe is a mapping of keys to values, not {kind}"
+
+
+def test_a_recipe_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+    assert "no such recipe" in refusal(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read" in refusal(tmp_path / "binary.yaml")
+    assert "cannot be read" in refusal(tmp_path)
+
+
+def test_every_field_says_what_it_means() -> None:
+    sections: list[Any] = [GrpoConfig, SftConfig]
+    for section in sections:
+        for name, field in section.model_fields.items():
+            kinds = (field.annotation, *getattr(field.annotation, "__args__", ()))
+            below = [kind for kind in kinds if hasattr(kind, "model_fields")]
+            sections += [kind for kind in below if kind not in sections]
+            assert field.description or below, f"{section.__name__}.{name}"

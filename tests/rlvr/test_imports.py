@@ -1,0 +1,195 @@
+"""Who may import whom, read from the code, and what an import drags in."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("rewards", "rlvr", "sandbox")
+HEAVY = {"torch", "ray", "vllm", "deepspeed", "transformers", "datasets"}
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+LIGHT = [
+    "sandbox",
+    "rewards",
+    "rlvr.errors",
+    "rlvr.types",
+    "rlvr.config",
+    "rlvr.tasks",
+    "rlvr.prompts",
+    "rlvr.advantages",
+    "rlvr.packing",
+    "rlvr.inputs",
+    "rlvr.loop",
+    "rlvr.evaluate",
+    "rlvr.preflight",
+    "rlvr.run_log",
+    "rlvr.summary",
+    "rlvr.cli",
+]
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imported(module: str) -> set[str]:
+    """Names of the modules that a module imports, also inside of functions."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            source = node.module or ""
+            below = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {source} | {name for name in below if name in FILES}
+    return found
+
+
+def importers_of(prefix: str) -> set[str]:
+    return {
+        module
+        for module in FILES
+        if any(name == prefix or name.startswith(f"{prefix}.") for name in imported(module))
+    }
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def all_of(module: str) -> list[str] | None:
+    for node in tree_of(module).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            names: list[str] = ast.literal_eval(node.value)
+            return names
+    return None
+
+
+def ruff_order(name: str) -> tuple[int, str]:
+    """RUF022: constants, then classes, then the rest."""
+    if name.isupper():
+        return 0, name
+    return (1 if name[0].isupper() else 2), name
+
+
+EXPORTING = sorted(module for module in FILES if all_of(module) is not None)
+
+
+def test_imports_go_one_way() -> None:
+    for module in FILES:
+        package, names = module.partition(".")[0], roots(imported(module))
+        if package == "sandbox":
+            assert not names & {"rewards", "rlvr"}, module
+        if package == "rewards":
+            assert "rlvr" not in names, module
+        if package in ("rewards", "sandbox"):
+            assert not names & HEAVY, module
+
+
+def test_the_sandbox_needs_the_standard_library_only() -> None:
+    for module in FILES:
+        if module.startswith("sandbox"):
+            assert roots(imported(module)) <= sys.stdlib_module_names | {"sandbox"}, module
+
+
+def test_only_the_command_line_imports_launch() -> None:
+    assert importers_of("rlvr.launch") == {"rlvr.cli"}
+
+
+def test_engine_and_learner_do_not_know_each_other() -> None:
+    assert not [m for m in importers_of("rlvr.learner") if m.startswith("rlvr.rollout")]
+    assert not [m for m in importers_of("rlvr.rollout") if m.startswith("rlvr.learner")]
+
+
+@pytest.mark.parametrize("module", ["rlvr.loop", "rlvr.evaluate", "rlvr.harvest", "rlvr.gates"])
+def test_the_controller_sees_types_and_protocols_only(module: str) -> None:
+    assert not roots(imported(module)) & HEAVY
+    assert not [name for name in imported(module) if name.startswith("rlvr.learner")]
+
+
+@pytest.mark.parametrize(
+    ("package", "owners"),
+    [
+        ("vllm", {"rlvr.rollout"}),
+        ("deepspeed", {"rlvr.learner"}),
+    ],
+)
+def test_each_engine_is_called_from_one_place(package: str, owners: set[str]) -> None:
+    outside = {m for m in importers_of(package) if not any(m.startswith(o) for o in owners)}
+    assert not outside
+
+
+def test_an_import_drags_in_nothing_heavy() -> None:
+    """Also not by way of another module: a fresh interpreter looks at what is loaded after each."""
+    code = """import importlib, json, sys
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    print(name, json.dumps(sorted({module.partition(".")[0] for module in sys.modules})))
+"""
+    command = [sys.executable, "-c", code, *LIGHT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    loaded = {
+        line.partition(" ")[0]: set(json.loads(line.partition(" ")[2]))
+        for line in done.stdout.splitlines()
+    }
+    assert list(loaded) == LIGHT  # and the imports said nothing of their own
+    assert done.stderr == ""
+    for module, packages in loaded.items():
+        assert not packages & HEAVY, module
+    assert not loaded["sandbox"] & {"rewards", "rlvr", "numpy"}
+    assert "rlvr" not in loaded["rewards"]
+
+
+def test_no_module_is_named_like_what_it_exports() -> None:
+    """`rewards/accuracy.py` with a function accuracy would break `import rewards.accuracy`."""
+    for module in EXPORTING:
+        assert module.rpartition(".")[2] not in (all_of(module) or []), module
+        package_names = set(all_of(module) or []) if FILES[module].name == "__init__.py" else set()
+        clashes = {name for name in package_names if f"{module}.{name}" in FILES}
+        assert not clashes, f"{module} exports {clashes} and has modules of these names"
+
+
+@pytest.mark.parametrize("module", EXPORTING)
+def test_exported_names_are_sorted(module: str) -> None:
+    names = all_of(module) or []
+    assert names == sorted(names, key=ruff_order)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("module", EXPORTING)
+def test_exported_names_exist(module: str) -> None:
+    """Read from the code, since some modules can be imported only beside torch and vLLM."""
+    defined: set[str] = set()
+    for node in tree_of(module).body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                defined.add(node.name)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                defined.add(name)
+            case ast.ImportFrom():
+                defined |= {alias.asname or alias.name for alias in node.names}
+    assert set(all_of(module) or []) <= defined
+
+
+def test_what_others_import_is_exported() -> None:
+    for module in FILES:
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.ImportFrom) and node.module in EXPORTING:
+                names = {alias.name for alias in node.names}
+                private = names - set(all_of(node.module) or [])
+                private -= {name for name in private if f"{node.module}.{name}" in FILES}
+                assert not private, f"{module} imports {private} from {node.module}"

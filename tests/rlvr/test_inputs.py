@@ -1,0 +1,106 @@
+"""The user's mistakes, each answered with one line before anything heavy starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import config_of
+
+from rlvr.config import GrpoConfig
+from rlvr.errors import ConfigError
+from rlvr.inputs import check_inputs
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()
+    (folder / "tokenizer.json").touch()
+    return str(folder)
+
+
+def rows(tmp_path: Path, *rows: dict[str, Any]) -> dict[str, Any]:
+    """A tasks section over these rows."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return {"source": "jsonl", "path": str(path)}
+
+
+def config(model: str, **sections: Any) -> GrpoConfig:
+    return config_of(**({"model": {"path": model}} | sections))
+
+
+def refusal(model: str, **sections: Any) -> str:
+    with pytest.raises(ConfigError) as refused:
+        check_inputs(config(model, **sections))
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_right_inputs_come_back_opened(model: str) -> None:
+    heldout = {"source": "toy", "split": "heldout", "num_tasks": 8}
+    inputs = check_inputs(config(model, eval={"tasks": heldout}))
+    assert inputs.tasks.num_tasks is None
+    assert inputs.eval_tasks is not None and inputs.eval_tasks.num_tasks == 8
+    assert inputs.mix.names == ("accuracy",)
+    assert inputs.rewards == {"accuracy": {"weight": 1.0, "options": {}}}
+
+
+def test_without_held_out_problems_there_is_nothing_to_evaluate_on(model: str) -> None:
+    assert check_inputs(config(model)).eval_tasks is None
+
+
+def test_a_missing_model_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
+    path = f"{tmp_path}/none"
+    assert refusal(path, rewards={"none": 1}) == f"model.path: no directory {path}"
+
+
+def test_an_unknown_reward_names_those_that_are_known(model: str) -> None:
+    line = refusal(model, rewards={"acuracy": 1.0})
+    assert line.startswith("rewards: ") and "'acuracy'" in line and "accuracy" in line
+
+
+def test_an_unknown_option_of_a_reward_is_refused(model: str) -> None:
+    assert "'colour'" in refusal(model, rewards={"accuracy": {"weight": 1.0, "colour": "red"}})
+
+
+def test_a_template_without_its_place_for_the_prompt_is_refused(model: str) -> None:
+    assert refusal(model, prompt={"template": "User:"}).startswith("prompt.template: ")
+
+
+def test_a_step_cannot_hold_more_tasks_than_there_are(model: str, tmp_path: Path) -> None:
+    tasks = rows(tmp_path, *({"prompt": f"{i}?", "answer": "5"} for i in range(3)))
+    rollout = {"tasks_per_step": 4, "group_size": 2}
+    line = refusal(model, tasks=tasks, rollout=rollout)
+    assert line.startswith("rollout.tasks_per_step: 4 is more than the 3 tasks of ")
+    assert "lower it to 3" in line
+
+
+def test_a_row_without_the_answer_names_file_row_and_columns(model: str, tmp_path: Path) -> None:
+    tasks = rows(
+        tmp_path, {"prompt": "1?", "answer": "1"}, {"prompt": "2?", "gold": "2"}, {"prompt": "3?"}
+    )
+    line = refusal(model, tasks=tasks)
+    assert "rows.jsonl" in line and "2" in line and "'answer'" in line and "gold" in line
+
+
+def test_a_reward_whose_column_no_task_has_is_refused(model: str, tmp_path: Path) -> None:
+    tasks = rows(tmp_path, *({"prompt": f"{i}?", "test": "5"} for i in range(3)))
+    line = refusal(model, tasks={**tasks, "columns": {"answer": "", "tests": "test"}})
+    assert line.startswith("tasks: task ") and "lacks the column 'answer'" in line
+    assert "it has tests" in line and "tasks.columns.answer=COLUMN" in line
+
+
+def test_held_out_problems_without_end_must_be_counted(model: str) -> None:
+    line = refusal(model, eval={"tasks": {"source": "toy", "split": "train"}})
+    assert line.startswith("eval.tasks.num_tasks: toy has no end; say how many")
+
+
+def test_a_file_that_is_not_there_is_named(model: str) -> None:
+    line = refusal(model, tasks={"source": "jsonl", "path": "none/rows.jsonl"})
+    assert "none/rows.jsonl" in line

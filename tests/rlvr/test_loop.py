@@ -1,0 +1,335 @@
+"""The loop with small fakes: what happens in which order, what is kept, and what stops a run."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import (
+    FakeEncoder,
+    FakeEngines,
+    FakeGraders,
+    FakeLearner,
+    FakeLog,
+    FakeSync,
+    config_of,
+    report_of,
+)
+
+from rlvr.checkpoints import Checkpoints
+from rlvr.errors import ActorDied, GateError, Stopped
+from rlvr.harvest import Harvester
+from rlvr.loop import GrpoLoop
+from rlvr.tasks import TaskList, TaskStream
+from rlvr.types import Task, TrainState
+
+DEADLINE_S = 20  # of a test: a loop that waits for ever fails
+
+
+class Killed(BaseException):
+    """The end of a process, as far as a test can have it."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A loop on fakes that share one list of events."""
+
+    folder: Path
+    sections: dict[str, Any] = field(default_factory=dict)
+    num_eval_tasks: int = 0
+    events: list[str] = field(default_factory=list)
+    engines: FakeEngines = field(init=False)
+    graders: FakeGraders = field(init=False)
+    learner: FakeLearner = field(init=False)
+    log: FakeLog = field(init=False)
+    sync: FakeSync = field(init=False)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.engines = FakeEngines(self.events)
+        self.graders = FakeGraders()
+        self.learner = FakeLearner(self.events)
+        self.log = FakeLog(self.events)
+        self.sync = FakeSync(self.engines)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.folder / "checkpoints", keep=2)
+
+    def start(self) -> TrainState:
+        return asyncio.run(asyncio.wait_for(self._loop().run(), DEADLINE_S))
+
+    def _loop(self) -> GrpoLoop:
+        return GrpoLoop(
+            config=config_of(self.folder, **self.sections),
+            harvester=Harvester(
+                engines=self.engines, graders=self.graders, encoder=FakeEncoder(), seed=0
+            ),
+            learner=self.learner,
+            sync_weights=self.sync,
+            tasks=TaskStream(numbered("train", 12), seed=0),
+            eval_tasks=numbered("heldout", self.num_eval_tasks).tasks,
+            stop_token_ids=(2,),
+            checkpoints=self.checkpoints,
+            log=self.log,
+            stop=self.stop,
+        )
+
+
+def numbered(name: str, num_tasks: int) -> TaskList:
+    tasks = (Task(id=f"{name}/{i}", prompt="?", columns={"answer": "5"}) for i in range(num_tasks))
+    return TaskList(name=name, tasks=tuple(tasks))
+
+
+def stale(**rollout: Any) -> dict[str, Any]:
+    return {"tasks_per_step": 2, "group_size": 2, "max_tokens": 16, "max_staleness": 1} | rollout
+
+
+def test_on_policy_a_harvest_starts_after_the_sync_of_the_step_before(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    state = run.start()
+    expected = ["sync 0"]
+    for t in range(3):
+        expected += [f"generate {t} under {t}", f"generate {t} ends"]
+        expected += [f"step {t}", f"step {t} ends", f"sync {t + 1}"]
+    assert run.events == [*expected, "save"]
+    assert (state.step, state.cursor) == (3, 6)
+    assert [line["policy/staleness"] for line in run.log.steps] == [0, 0, 0]
+
+
+def test_with_staleness_1_the_next_batch_is_written_while_the_learner_works(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"rollout": stale()})
+    run.learner.ended[0] = run.engines.holds[1] = asyncio.Event()  # harvest 1 outlasts step 0
+    run.start()
+    at = run.events.index
+    assert at("generate 1 under 0") < at("step 0") < at("step 0 ends") < at("generate 1 ends")
+    assert at("generate 1 ends") < at("sync 1") < at("generate 2 under 1") < at("step 1 ends")
+    assert [line["policy/staleness"] for line in run.log.steps] == [0, 1, 1]
+    assert not [event for event in run.events if event.startswith("generate 3")]
+
+
+@pytest.mark.parametrize("max_staleness", [0, 1, 2])
+def test_every_task_is_trained_exactly_once(tmp_path: Path, max_staleness: int) -> None:
+    run = Run(tmp_path, {"num_steps": 6, "rollout": stale(max_staleness=max_staleness)})
+    run.start()
+    trained = [task_id for step in run.log.task_ids for task_id in step]
+    assert sorted(trained) == sorted(f"train/{i}" for i in range(12))
+    versions = {
+        r.completion.policy_version - step
+        for step, groups in enumerate(run.log.groups)
+        for group in groups
+        for r in group.rollouts
+    }
+    assert min(versions) == -max_staleness
+
+
+def test_what_is_saved_is_the_cursor_of_the_batch_that_was_trained(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"num_steps": 4, "rollout": stale(), "checkpoint": {"every_steps": 1}})
+    run.learner.failures[2] = Killed()
+    with pytest.raises(Killed):
+        run.start()
+    assert len(run.engines.requests) == 4  # two batches ahead of what is trained
+    found = run.checkpoints.latest()
+    assert found is not None and (found[1].step, found[1].cursor) == (2, 4)
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3, 5])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, killed_at: int) -> None:
+    sections = {"num_steps": 6, "checkpoint": {"every_steps": 2}}
+    whole = Run(tmp_path / "whole", sections)
+    whole.start()
+    first = Run(tmp_path / "killed", sections)
+    first.learner.failures[killed_at] = Killed()
+    with pytest.raises(Killed):
+        first.start()
+    second = Run(tmp_path / "killed", sections)
+    state = second.start()
+    kept = killed_at // 2 * 2  # steps up to the last checkpoint
+    assert second.learner.weights == whole.learner.weights
+    assert first.log.task_ids[:kept] + second.log.task_ids == whole.log.task_ids
+    assert seeds(first)[:kept] + seeds(second) == seeds(whole)
+    assert (state.step, state.cursor) == (6, 12)
+    assert len({seed for step in seeds(whole) for seed in step}) == 6 * 4
+
+
+def seeds(run: Run) -> list[list[int]]:
+    """Of each call."""
+    return [[request.seed for request in requests] for requests in run.engines.requests]
+
+
+async def has_come(run: Run, events: set[str], running: asyncio.Task[TrainState]) -> None:
+    """Wait for events."""
+    while not events <= set(run.events):
+        assert not running.done(), running.exception()
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("max_staleness", [0, 1])
+def test_a_stop_in_the_middle_of_a_harvest_keeps_the_last_whole_step(
+    tmp_path: Path, max_staleness: int
+) -> None:
+    run = Run(tmp_path, {"rollout": stale(max_staleness=max_staleness)})
+    run.engines.holds[1] = asyncio.Event()  # is never set
+
+    async def stop_it() -> None:
+        running = asyncio.create_task(run._loop().run())
+        await has_come(run, {"step 0 ends", f"generate 1 under {1 - max_staleness}"}, running)
+        if max_staleness:
+            run.engines.holds[1].set()  # the step in progress is finished first
+        run.stop.set()
+        with pytest.raises(Stopped) as stopped:
+            await asyncio.wait_for(running, DEADLINE_S)
+        assert stopped.value.step == 1
+
+    asyncio.run(stop_it())
+    found = run.checkpoints.latest()
+    assert found is not None and found[1].step == 1
+    assert run.engines.num_running == 0
+
+
+def test_a_stop_during_the_learners_step_lets_it_end(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"checkpoint": {"every_steps": 1}})
+
+    async def stop_it() -> None:
+        running = asyncio.create_task(run._loop().run())
+        await has_come(run, {"step 1"}, running)
+        run.stop.set()
+        with pytest.raises(Stopped) as stopped:
+            await asyncio.wait_for(running, DEADLINE_S)
+        assert stopped.value.step == 2
+
+    asyncio.run(stop_it())
+    assert run.events[run.events.index("step 1 ends") :][:3] == ["step 1 ends", "sync 2", "save"]
+    assert run.events.count("save") == 2  # of step 1 and of step 2, the latter not twice
+
+
+def test_evaluation_comes_before_the_first_step_every_n_and_after_the_last(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"num_steps": 5, "eval": {"every_steps": 2}}, num_eval_tasks=3)
+    run.start()
+    at = run.events.index
+    assert [evaluation.step for evaluation in run.log.evaluations] == [0, 2, 4, 5]
+    assert at("evaluation 0") < at("step 0")
+    assert at("sync 2") < at("evaluation 2") < at("step 2")
+    of_eval = [step for step in seeds(run) if len(step) == 3]
+    assert of_eval == [of_eval[0]] * 4  # the same seeds each time: like is compared with like
+
+
+def test_the_completions_of_an_evaluation_are_those_of_the_version_that_it_names(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path, {"rollout": stale(), "eval": {"every_steps": 1}}, num_eval_tasks=3)
+    run.start()
+    calls = [event for event in run.events if event.startswith(("generate", "evaluation"))]
+    before = [calls[i - 2] for i, event in enumerate(calls) if event.startswith("evaluation")]
+    assert [event.split()[-1] for event in before] == ["0", "1", "2", "3"]
+
+
+def test_an_evaluation_that_a_kill_cut_short_is_made_again(tmp_path: Path) -> None:
+    sections = {"num_steps": 2}
+    first = Run(tmp_path, sections, num_eval_tasks=3)
+    first.engines.failures[3] = ActorDied("engine 0 died")  # eval, step, step, eval
+    with pytest.raises(ActorDied):
+        first.start()
+    second = Run(tmp_path, sections, num_eval_tasks=3)
+    second.start()
+    assert second.events[:2] == ["load", "sync 2"]
+    assert [evaluation.step for evaluation in second.log.evaluations] == [2]
+    assert second.log.steps == []
+
+
+@pytest.mark.parametrize("call", [0, 1])
+@pytest.mark.parametrize("max_staleness", [0, 1])
+def test_a_dead_engine_ends_the_run_under_its_own_name(
+    tmp_path: Path, max_staleness: int, call: int
+) -> None:
+    run = Run(tmp_path, {"rollout": stale(max_staleness=max_staleness)})
+    run.engines.failures[call] = ActorDied("engine 0 died in generate; its log: logs/engine.log")
+    with pytest.raises(ActorDied, match="engine 0 died in generate"):
+        run.start()
+    assert run.engines.num_running == 0
+
+
+def test_a_dead_grader_ends_the_run_under_its_own_name(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.graders.failure = ActorDied("reward worker 0 died")
+    with pytest.raises(ActorDied, match="reward worker 0 died"):
+        run.start()
+
+
+def test_a_sync_that_fails_its_proof_ends_the_run(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.sync.failure = GateError("they do not hold the same weights")
+    with pytest.raises(GateError, match="same weights"):
+        run.start()
+    assert run.events == []
+
+
+@pytest.mark.parametrize(
+    ("step", "values", "message"),
+    [
+        (0, {"max_ratio_error": 0.02}, r"first step: a ratio .* off 1 by 0\.02"),
+        (2, {"mismatch_kl": 0.5}, r"mismatch_kl is 0\.5"),
+        (1, {"mismatch_kl": float("nan")}, "mismatch_kl is nan"),
+    ],
+)
+def test_a_report_that_cannot_be_trusted_ends_the_run(
+    tmp_path: Path, step: int, values: dict[str, float], message: str
+) -> None:
+    run = Run(tmp_path)
+    run.learner.reports[step] = report_of(**values)
+    with pytest.raises(GateError, match=message):
+        run.start()
+    assert len(run.log.steps) == step
+
+
+def test_what_may_differ_later_does_not_end_the_run(tmp_path: Path) -> None:
+    run = Run(tmp_path, {"rollout": stale()})
+    run.learner.reports[1] = report_of(max_ratio_error=3.0, mismatch_kl=0.5)  # staleness is 1
+    assert run.start().step == 3
+
+
+def test_rewards_without_spread_end_the_run_after_the_agreed_number_of_steps(
+    tmp_path: Path,
+) -> None:
+    run = Run(tmp_path, {"num_steps": 5, "gates": {"max_no_signal_steps": 3}})
+    run.graders.always = 0.0
+    with pytest.raises(GateError, match=r"for 3 steps .*all rewards are 0"):
+        run.start()
+    assert len(run.log.steps) == 2
+
+
+def test_a_batch_whose_gradient_is_not_finite_is_kept(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.learner.failures[1] = GateError("the gradient is not finite")
+    with pytest.raises(GateError, match=r"not finite; the batch is kept in broken_batch_2\.npz"):
+        run.start()
+    [(step, batch)] = run.log.broken
+    assert step == 2
+    assert batch.num_rollouts == 4
+
+
+def test_the_reference_is_replaced_every_n_steps(tmp_path: Path) -> None:
+    loss = {"beta": 0.1, "replace_reference_every": 2}
+    run = Run(tmp_path, {"num_steps": 5, "loss": loss})
+    run.start()
+    around = [
+        run.events[i - 1] for i, event in enumerate(run.events) if event == "replace reference"
+    ]
+    assert around == ["step 1 ends", "step 3 ends"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "advantage"),
+    # rewards 1 and 0: mean 1/2, deviation of the two sqrt(1/2)
+    [("grpo", 0.5 / (0.5**0.5 + 1e-4)), ("dapo", 0.5 / (0.5**0.5 + 1e-4)), ("dr_grpo", 0.5)],
+)
+def test_dr_grpo_does_not_divide_by_the_deviation(
+    tmp_path: Path, loss: str, advantage: float
+) -> None:
+    run = Run(tmp_path, {"num_steps": 1, "loss": {"name": loss}})
+    run.start()
+    [groups] = run.log.groups
+    assert [r.advantage for r in groups[0].rollouts] == pytest.approx([advantage, -advantage])

@@ -1,0 +1,125 @@
+"""The numbers of a step, and the file that keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import completion_of, group_of, report_of, rollout_of
+
+from rlvr.harvest import Harvest
+from rlvr.metrics import MetricsFile, StepTimes, step_metrics
+from rlvr.types import FinishReason, Group, Rollout
+
+TIMES = StepTimes(step_s=2.0, harvest_wait_s=1.0, learn_s=0.5, sync_s=0.25)
+NAMES = """
+step
+reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungraded_frac
+group/no_signal_frac completion/length/mean completion/length/max completion/truncated_frac
+policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
+learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
+sync/probe_error time/step_s time/generate_s time/grade_s time/harvest_wait_s time/learn_s
+time/sync_s time/other_s
+"""
+
+
+def cut_off(rollout: Rollout, num_tokens: int) -> Rollout:
+    completion = completion_of(num_tokens=num_tokens, finish_reason=FinishReason.LENGTH)
+    return dataclasses.replace(rollout, completion=completion)
+
+
+def metrics_of(*groups: Group, **report: Any) -> dict[str, Any]:
+    harvest = Harvest(groups=groups, generate_s=0.75, grade_s=0.125, num_tokens=30)
+    return step_metrics(harvest, report_of(**report), TIMES, step=4, staleness=1, probe_error=1e-6)
+
+
+MIXED = group_of(
+    rollout_of(1.5, accuracy=1.0, think_format=1.0),
+    rollout_of(0.5, accuracy=0.0, think_format=1.0),
+    cut_off(rollout_of(None, accuracy=None, think_format=0.0), 9),
+)
+FLAT = group_of(*[rollout_of(1.0, accuracy=1.0, think_format=0.0)] * 3)
+
+
+def test_the_names_are_those_that_are_listed() -> None:
+    assert set(metrics_of(MIXED, FLAT)) == set(NAMES.split())
+
+
+def test_rewards_are_means_over_what_was_graded() -> None:
+    metrics = metrics_of(MIXED, FLAT)
+    # 1.5, 0.5, 1, 1, 1: mean 1, variance (1/4 + 1/4) / 5
+    assert metrics["reward/mean"] == pytest.approx(1.0)
+    assert metrics["reward/std"] == pytest.approx(0.1**0.5)
+    assert metrics["reward/accuracy/mean"] == pytest.approx(4 / 5)
+    assert metrics["reward/think_format/mean"] == pytest.approx(2 / 6)
+    assert metrics["reward/ungraded_frac"] == pytest.approx(1 / 6)
+    assert metrics["group/no_signal_frac"] == 0.5
+
+
+def test_lengths_and_truncation_are_over_all_completions() -> None:
+    metrics = metrics_of(MIXED, FLAT)  # five of 3 tokens, one of 9
+    assert metrics["completion/length/mean"] == 4.0
+    assert metrics["completion/length/max"] == 9
+    assert metrics["completion/truncated_frac"] == pytest.approx(1 / 6)
+
+
+def test_the_parts_of_the_time_add_up() -> None:
+    metrics = metrics_of(MIXED)
+    assert metrics["time/other_s"] == 0.25
+    assert metrics["tokens/per_s"] == 15.0
+    assert (metrics["time/generate_s"], metrics["time/grade_s"]) == (0.75, 0.125)
+
+
+def test_what_was_not_measured_is_null_and_not_zero() -> None:
+    metrics = metrics_of(group_of(rollout_of(None), rollout_of(None)), num_loss_tokens=0)
+    for name in ("reward/mean", "reward/std", "reward/accuracy/mean", "policy/entropy"):
+        assert metrics[name] is None
+    assert metrics["policy/staleness"] == 1
+
+
+def test_a_line_is_plain_json() -> None:
+    assert json.loads(json.dumps(metrics_of(MIXED, FLAT)))["step"] == 4
+
+
+def test_lines_come_back_in_order_and_half_a_line_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    assert MetricsFile(path).lines() == []
+    MetricsFile(path).append({"step": 1, "text": "\u2028 is no end of a line"})
+    MetricsFile(path).append({"step": 2})
+    whole = MetricsFile(path).lines()
+    with path.open("a") as file:
+        file.write('{"step": 3, "rew')
+    assert MetricsFile(path).lines() == whole
+    assert [line["step"] for line in whole] == [1, 2]
+
+
+def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    file = MetricsFile(path)
+    file.append({"step": 0, "eval/pass_at_1": 0.1})
+    for step in (1, 2, 3):
+        file.append({"step": step, "time/step_s": 1.0})
+        file.append({"step": step, "eval/pass_at_1": 0.5})
+    with path.open("a") as half:
+        half.write('{"step": 4')
+    file.forget_after(2)
+    file.append({"step": 3})
+    assert [(line["step"], "eval/pass_at_1" in line) for line in file.lines()] == [
+        (0, True),
+        (1, False),
+        (1, True),
+        (2, False),  # its evaluation is made again
+        (3, False),
+    ]
+
+
+def test_without_a_checkpoint_everything_is_forgotten(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.jsonl")
+    file.forget_after(-1)
+    assert file.lines() == []
+    file.append({"step": 0, "eval/pass_at_1": 0.1})
+    file.forget_after(-1)
+    assert file.lines() == []

@@ -1,0 +1,59 @@
+"""Completions on disk, each with its rewards and reasons."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from fakes import completion_of, group_of, rollout_of
+
+from rewards import RewardResult
+from rlvr.rollout_store import forget_after, rollout_rows, write_rollouts
+from rlvr.types import Rollout
+
+
+def test_a_row_holds_the_completion_its_rewards_and_where_it_came_from(tmp_path: Path) -> None:
+    graded = Rollout(
+        completion=completion_of("五", num_tokens=2, policy_version=3),
+        reward=RewardResult(
+            value=0.5,
+            parts={"accuracy": 0.5},
+            outcomes={"accuracy": "correct"},
+            reasons={"accuracy": "5 is 5"},
+        ),
+        advantage=-0.25,
+    )
+    ungraded = dataclasses.replace(rollout_of(None), advantage=None)
+    rows = rollout_rows([group_of(graded, ungraded)], ["User: 2+3?"], step=4)
+    write_rollouts(tmp_path / "rollouts" / "step_000004.parquet", rows)
+    first, second = pq.read_table(tmp_path / "rollouts" / "step_000004.parquet").to_pylist()
+    assert first == {
+        "step": 4,
+        "task_id": "n/0",
+        "sample_index": 0,
+        "prompt": "User: 2+3?",
+        "completion": "五",
+        "num_tokens": 2,
+        "finish_reason": "stop",
+        "policy_version": 3,
+        "reward": 0.5,
+        "advantage": -0.25,
+        "accuracy/value": 0.5,
+        "accuracy/outcome": "correct",
+        "accuracy/reason": "5 is 5",
+    }
+    assert (second["sample_index"], second["reward"], second["advantage"]) == (1, None, None)
+
+
+def test_files_of_later_steps_are_forgotten(tmp_path: Path) -> None:
+    names = ["step_000001", "step_000002", "step_000003", "eval_000000", "eval_000003"]
+    for name in names:
+        (tmp_path / f"{name}.parquet").touch()
+    forget_after(tmp_path, 2)
+    left = sorted(path.stem for path in tmp_path.iterdir())
+    assert left == ["eval_000000", "step_000001", "step_000002"]
+
+
+def test_nothing_to_forget_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    forget_after(tmp_path / "rollouts", -1)

@@ -1,0 +1,117 @@
+"""Who may write to a run folder, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from fakes import config_of
+
+from rlvr.errors import ConfigError, RunLocked
+from rlvr.run_folder import RunFolder, RunStatus, read_json, write_json
+
+HOLD = """
+import sys
+from pathlib import Path
+from rlvr.run_folder import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def held_by_another(path: Path) -> subprocess.Popen[str]:
+    """A process that holds the folder until its input ends or it is killed."""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_folder_that_a_living_process_holds_is_refused_and_a_dead_one_lets_go(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with held_by_another(folder.path) as holder:
+        with pytest.raises(RunLocked) as refused, folder.locked():
+            pass
+        assert f"process {holder.pid} is running here" in str(refused.value)
+        assert f"kill {holder.pid}" in str(refused.value)
+        assert refused.value.exit_status == 2
+        os.kill(holder.pid, signal.SIGKILL)
+    with folder.locked():
+        assert (folder.path / ".lock").read_text() == str(os.getpid())
+
+
+def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ZeroDivisionError), folder.locked():
+        _ = 1 / 0
+    with folder.locked():
+        pass
+    with folder.locked():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = RunFolder(tmp_path / "file" / "run")
+    with pytest.raises(ConfigError, match=r"output_dir: .* cannot be made"), folder.locked():
+        pass
+
+
+def test_a_new_folder_gets_the_resolved_config_and_is_resumed_with_it(tmp_path: Path) -> None:
+    folder, config = RunFolder(tmp_path), config_of(tmp_path)
+    assert folder.status is RunStatus.NEW
+    assert folder.claim(config) is RunStatus.NEW
+    written = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
+    assert written["rollout"]["temperature"] == 1.0  # what the recipe left out is there too
+    assert folder.claim(config) is RunStatus.INTERRUPTED
+    write_json(folder.summary, {"num_steps": 3})
+    assert folder.claim(config) is RunStatus.FINISHED
+
+
+def test_another_config_is_refused_and_the_keys_are_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.claim(config_of(tmp_path))
+    other = config_of(tmp_path, num_steps=9, rewards={"think_format": 0.5})
+    with pytest.raises(ConfigError) as refused:
+        folder.claim(other)
+    message = str(refused.value)
+    assert "num_steps was 3 and is 9" in message
+    assert "rewards.accuracy was {'weight': 1.0} and is None" in message
+    assert "rewards.think_format was None and is {'weight': 0.5}" in message
+    assert "rollout" not in message
+    assert "give another name=..." in message and "\n" not in message
+
+
+def test_a_config_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("a: {", encoding="utf-8")
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        folder.claim(config_of(tmp_path))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_was_half_written_is_never_taken_for_whole(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "config.yaml.tmp").write_text("name: fa", encoding="utf-8")
+    assert folder.claim(config_of(tmp_path)) is RunStatus.NEW
+    (tmp_path / "summary.json.tmp").write_text('{"num_', encoding="utf-8")
+    assert folder.status is RunStatus.INTERRUPTED
+
+
+def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+    data = {"before": None, "text": "二加三", "wall_s": 1.5}
+    write_json(tmp_path / "summary.json", data)
+    assert read_json(tmp_path / "summary.json") == data
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

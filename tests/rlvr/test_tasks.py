@@ -1,0 +1,262 @@
+"""Adapters and rows: what a file becomes, and the one line that a wrong one gets."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlvr.errors import ConfigError
+from rlvr.tasks import ADAPTERS, SkippedRow, TaskList, TaskSource, open_tasks
+from rlvr.types import Task
+
+DATA = Path(__file__).parents[2].parent / "shared/data"
+
+
+def write_jsonl(path: Path, rows: Sequence[Any]) -> str:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return str(path)
+
+
+def error_of(source: str = "jsonl", **options: Any) -> str:
+    with pytest.raises(ConfigError) as raised:
+        open_tasks(source, **options)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def tasks_of(source: TaskSource) -> list[Task]:
+    assert source.num_tasks is not None
+    return [source.task(index) for index in range(source.num_tasks)]
+
+
+ROWS = [{"prompt": "2+3?", "answer": "5"}, {"prompt": "1+1?", "answer": 2}]
+TASKS = [
+    Task(id="jsonl/1", prompt="2+3?", columns={"answer": "5"}),
+    Task(id="jsonl/2", prompt="1+1?", columns={"answer": "2"}),
+]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz"])
+def test_jsonl_becomes_tasks_named_by_their_line(tmp_path: Path, name: str) -> None:
+    source = open_tasks("jsonl", path=write_jsonl(tmp_path / name, ROWS))
+    assert tasks_of(source) == TASKS
+
+
+def test_a_json_list_becomes_the_same_tasks(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(ROWS))
+    assert tasks_of(open_tasks("jsonl", path=str(path))) == TASKS
+
+
+def test_parquet_becomes_the_same_tasks(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"prompt": ["2+3?", "1+1?"], "answer": ["5", "2"]}), path)
+    assert tasks_of(open_tasks("jsonl", path=str(path))) == TASKS
+
+
+def test_a_saved_data_set_becomes_the_same_tasks(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    rows = [{"prompt": "2+3?", "answer": "5"}, {"prompt": "1+1?", "answer": "2"}]
+    datasets.DatasetDict(train=datasets.Dataset.from_list(rows)).save_to_disk(tmp_path / "saved")
+    assert tasks_of(open_tasks("jsonl", path=str(tmp_path / "saved"))) == TASKS
+    assert "split 'test'" in error_of(path=str(tmp_path / "saved"), split="test")
+
+
+def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf\n{"prompt": "2+3?", "answer": "5"}\n\n')
+    assert [task.id for task in tasks_of(open_tasks("jsonl", path=str(path)))] == ["jsonl/2"]
+
+
+def test_columns_are_mapped_and_others_are_left_behind(tmp_path: Path) -> None:
+    row = {"frage": "2+3?", "gold": 5.0, "lang": "de", "notes": "x"}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    columns = {"prompt": "frage", "answer": "gold", "language": "lang"}
+    task = open_tasks("jsonl", path=path, columns=columns).task(0)
+    assert task == Task(id="jsonl/1", prompt="2+3?", columns={"answer": "5", "language": "de"})
+
+
+def test_rows_without_an_answer_drop_its_column(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"prompt": "Sort.", "cases": "[]"}])
+    task = open_tasks("jsonl", path=path, columns={"answer": "", "tests": "cases"}).task(0)
+    assert task.columns == {"tests": "[]"}
+
+
+def test_a_prompt_may_be_a_conversation(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "2+3?"}]
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"prompt": messages, "answer": "5"}])
+    assert open_tasks("jsonl", path=path).task(0).prompt == messages
+
+
+def test_num_tasks_takes_the_first_and_a_split_takes_a_slice(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i}?", "answer": i} for i in range(1, 11)]
+    path = write_jsonl(tmp_path / "train.jsonl", rows)
+
+    def ids(**options: Any) -> list[str]:
+        return [
+            task.columns["answer"] for task in tasks_of(open_tasks("jsonl", path=path, **options))
+        ]
+
+    assert ids(num_tasks=2) == ["1", "2"]
+    assert ids(split="[8:]") == ["9", "10"]
+    assert ids(split="train[-3:-1]") == ["8", "9"]
+    assert ids(split="train", num_tasks=1) == ["1"]
+    assert "without a split 'test'" in error_of(path=path, split="test")
+    assert "not a slice" in error_of(path=path, split="[:10%]")
+    assert "num_tasks: 0" in error_of(path=path, num_tasks=0)
+
+
+def test_gsm8k_reads_the_number_behind_the_marks(tmp_path: Path) -> None:
+    rows = [
+        {"question": "How many?", "answer": "2*540=<<2*540=1080>>1080\n#### 1,080"},
+        {"question": "How many?", "answer": "It is 7."},
+        {"question": "How cold?", "answer": "#### -3"},
+    ]
+    source = open_tasks("gsm8k", path=write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert isinstance(source, TaskList)
+    assert [(task.id, task.columns["answer"]) for task in source.tasks] == [
+        ("gsm8k/1", "1080"),
+        ("gsm8k/3", "-3"),
+    ]
+    [skipped] = source.skipped
+    assert skipped.where.endswith("rows.jsonl:2")
+    assert skipped.reason == "the answer does not end in '#### NUMBER'"
+
+
+def test_math_reads_an_answer_or_the_last_box_of_a_solution(tmp_path: Path) -> None:
+    solution = r"So \boxed{1}. No: $x = \boxed{\frac{1}{2}}$."
+    answers = write_jsonl(tmp_path / "a.jsonl", [{"problem": "x?", "answer": "(1, 2]"}])
+    solutions = write_jsonl(tmp_path / "s.jsonl", [{"problem": "x?", "solution": solution}])
+    assert open_tasks("math", path=answers).task(0).columns["answer"] == "(1, 2]"
+    assert open_tasks("math", path=solutions).task(0).columns["answer"] == r"\frac{1}{2}"
+
+
+def test_countdown_makes_its_prompt_and_keeps_a_stored_solution(tmp_path: Path) -> None:
+    row = {"nums": [1, 2, 3], "target": 6}
+    path = write_jsonl(tmp_path / "a.jsonl", [row])
+    task = open_tasks("countdown", path=path).task(0)
+    assert task.columns == {"numbers": [1, 2, 3], "target": 6}
+    assert "1, 2, 3" in task.prompt and "value is 6" in task.prompt
+    path = write_jsonl(tmp_path / "b.jsonl", [{**row, "solution": "1+2+3"}])
+    assert open_tasks("countdown", path=path).task(0).columns["answer"] == "1+2+3"
+
+
+def test_a_row_without_the_column_is_named_with_the_columns_found(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", [*ROWS, {"prompt": "3?", "gold": 3}])
+    assert error_of(path=path) == (
+        f"{path}:3: no column 'answer' for answer; columns found: 'prompt', 'gold'; "
+        "say which one it is with tasks.columns.answer=COLUMN"
+    )
+
+
+def test_an_unreadable_file_is_named_with_its_line(tmp_path: Path) -> None:
+    good = '{"prompt": "2+3?", "answer": "5"}\n'
+    cases = {
+        "bad.jsonl": (f"{good}{{'prompt'\n".encode(), "bad.jsonl:2: not JSON"),
+        "list.jsonl": (f"{good}[1]\n".encode(), "list.jsonl:2: the row is a list"),
+        "digits.jsonl": (
+            b'{"a": ' + b"9" * 5000 + b"}",
+            "digits.jsonl:1: not JSON that can be read",
+        ),
+        "latin.jsonl": (good.encode() + b'{"prompt": "\xff"}', "latin.jsonl:"),
+        "plain.jsonl.gz": (good.encode(), "plain.jsonl.gz:1: cannot be read"),
+        "cut.jsonl.gz": (gzip.compress(good.encode())[:-9], "cut.jsonl.gz:"),
+        "object.json": (b'{\n"a": 1}', "is not a list"),
+        "bad.json": (b"[\n{]", "bad.json:2: not JSON"),
+        "bad.parquet": (b"PAR1", "not a parquet file"),
+        "empty.jsonl": (b"\n", "empty.jsonl holds no row"),
+        "rows.csv": (b"a,b", "rows.csv is not a .jsonl"),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        assert message in error_of(path=str(tmp_path / name)), name
+
+
+def test_what_a_recipe_can_get_wrong_is_said() -> None:
+    assert "there is no file ./none.jsonl" in error_of(path="./none.jsonl")
+    assert error_of(path=None) == "tasks.path: source jsonl needs a file or a datasets name"
+    assert error_of("gsmk8", section="evaluation") == (
+        "evaluation.source: 'gsmk8' is unknown; "
+        "allowed: countdown, gsm8k, jsonl, math, toy, or pkg.module:function"
+    )
+    assert "rewards with prompts" in error_of(path="x.jsonl", columns={"prompts": "p"})
+    assert "columns.answer: is empty" in error_of("gsm8k", columns={"answer": ""})
+    assert "no module 'nowhere'" in error_of("nowhere.tasks:make")
+    assert "no function 'nothing'" in error_of("json:nothing")
+    assert "leave path=x out" in error_of("toy", path="x")
+    assert "allowed: train, heldout" in error_of("toy", split="test")
+    assert "num_tasks is 1001" in error_of("toy", split="heldout", num_tasks=1001)
+
+
+def test_a_file_of_which_no_row_makes_a_task_is_refused(tmp_path: Path) -> None:
+    rows = [{"prompt": "2+3?", "answer": None}, {"prompt": " ", "answer": "1"}]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    message = f"{path}: none of its 2 rows makes a task; {path}:1: the answer is empty"
+    assert error_of(path=path) == message
+
+
+OWN_TASKS = """
+from rlvr.types import Task
+
+def make(*, num_tasks, seed, **options):
+    return [Task(id=f"own/{i}", prompt=f"{i}+{seed}?") for i in range(num_tasks)]
+
+def make_twins(**options):
+    return [Task(id="own/1", prompt="a"), Task(id="own/1", prompt="b")]
+
+def make_text(**options):
+    return ["2+3?"]
+"""
+
+
+def test_a_users_function_is_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_tasks.py").write_text(OWN_TASKS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source = open_tasks("own_tasks:make", num_tasks=2, seed=7)
+    assert [task.prompt for task in tasks_of(source)] == ["0+7?", "1+7?"]
+    assert "'own/1' stands twice" in error_of("own_tasks:make_twins")
+    assert "neither a TaskSource nor a list" in error_of("own_tasks:make_text")
+
+
+def test_every_source_keeps_the_contract(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    sources = [
+        open_tasks("jsonl", path=path),
+        open_tasks("toy", seed=3),
+        open_tasks("toy", num_tasks=2),
+        open_tasks("toy", split="heldout", num_tasks=2),
+    ]
+    for source in sources:
+        assert isinstance(source, TaskSource)
+        assert source.num_tasks in (None, 2)
+        assert source.task(1) == source.task(1)
+        assert source.task(0).id != source.task(1).id
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not here")
+@pytest.mark.parametrize(
+    ("name", "file", "num_tasks", "skipped_rows"),
+    [
+        ("gsm8k", "gsm8k/train.jsonl.gz", 7473, []),
+        ("math", "math_train/train.jsonl.gz", 7470, [887, 1010, 5329, 5331]),
+        ("countdown", "countdown/sample_500.jsonl.gz", 500, []),
+    ],
+)
+def test_real_rows_are_read_and_the_unreadable_ones_named(
+    name: str, file: str, num_tasks: int, skipped_rows: list[int]
+) -> None:
+    path = str(DATA / file)
+    source = open_tasks(name, path=path)
+    assert isinstance(source, TaskList)
+    assert source.num_tasks == num_tasks
+    assert source.skipped == tuple(
+        SkippedRow(where=f"{path}:{row}", reason="the answer is empty") for row in skipped_rows
+    )
+    assert set(ADAPTERS) >= {name}
