@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any
@@ -14,7 +14,7 @@ from rewards.extract import Answer, read_answer
 from rewards.transcript import as_turn
 from rlvr.types import FinishReason, Group, Rollout
 
-__all__ = ["Evaluation", "pass_at_k", "summarize"]
+__all__ = ["Evaluation", "pass_at_k", "reported_ks", "summarize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,7 @@ class Evaluation:
     step: int  # policy version
     pass_at_1: float  # mean over tasks of the share of right completions
     pass_at_1_stderr: float  # over tasks: completions of one task are not independent
+    pass_at: Mapping[int, float]  # k -> pass@k, for the powers of two above 1 and num_samples
     pass_at_k: float  # share of tasks with a right one among num_samples
     majority_at_k: float  # share of tasks whose most frequent answer is right
     format_frac: float | None  # None: no reward looks at the format
@@ -34,8 +35,10 @@ class Evaluation:
     num_samples: int  # k, of each task
 
     def metrics(self) -> dict[str, Any]:
-        """For metrics.jsonl."""
-        return {f"eval/{name}": value for name, value in asdict(self).items() if name != "step"}
+        """For metrics.jsonl; `pass_at` becomes eval/pass_at_2, eval/pass_at_4, ..."""
+        values = {k: v for k, v in asdict(self).items() if k not in ("step", "pass_at")}
+        values |= {f"pass_at_{k}": value for k, value in self.pass_at.items()}
+        return {f"eval/{name}": value for name, value in values.items()}
 
 
 def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
@@ -49,6 +52,12 @@ def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
             f"k is {k}, with {num_samples} completions it must be from 1 to {num_samples}"
         )
     return 1.0 - comb(num_samples - num_right, k) / comb(num_samples, k)
+
+
+def reported_ks(num_samples: int) -> list[int]:
+    """2, 4, 8, ... up to the number of completions, and that number; pass@1 has its own field."""
+    powers = (1 << i for i in range(1, num_samples.bit_length()))
+    return sorted({*powers, num_samples} - {1})
 
 
 def summarize(
@@ -80,9 +89,8 @@ def summarize(
         step=step,
         pass_at_1=float(by_task.mean()),
         pass_at_1_stderr=_stderr(by_task),
-        pass_at_k=float(
-            np.mean([pass_at_k(num_samples, int(c), num_samples) for c in right.sum(axis=1)])
-        ),
+        pass_at={k: _mean_pass_at(right, k) for k in reported_ks(num_samples)},
+        pass_at_k=_mean_pass_at(right, num_samples),
         majority_at_k=float(
             np.mean([_majority_is_right(g, correct_by, thought_open) for g in groups])
         ),
@@ -99,6 +107,12 @@ def summarize(
 
 def _has_full(rollout: Rollout, reward_name: str) -> bool:
     return rollout.reward.parts.get(reward_name) == 1.0
+
+
+def _mean_pass_at(right: np.ndarray[Any, np.dtype[np.float64]], k: int) -> float:
+    """Over tasks; `right` is [num_tasks, num_samples]."""
+    num_samples = right.shape[1]
+    return float(np.mean([pass_at_k(num_samples, int(c), k) for c in right.sum(axis=1)]))
 
 
 def _stderr(by_task: np.ndarray[Any, np.dtype[np.float64]]) -> float:

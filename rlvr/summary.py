@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr.evaluate import reported_ks
 from rlvr.metrics import MetricsFile
 from rlvr.run_folder import RunFolder
 
@@ -51,7 +52,9 @@ def _table(summary: Mapping[str, Any]) -> str:
         ),
     ]
     if k > 1:
-        rows.append((f"pass@{k}", f"{before['pass_at_k']:.3f}", f"{after['pass_at_k']:.3f}"))
+        for i in reported_ks(k):
+            name = f"pass_at_{i}"
+            rows.append((f"pass@{i}", f"{before[name]:.3f}", f"{after[name]:.3f}"))
         rows.append(
             (f"majority of {k}", f"{before['majority_at_k']:.3f}", f"{after['majority_at_k']:.3f}")
         )

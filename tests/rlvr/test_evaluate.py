@@ -9,7 +9,7 @@ from math import sqrt
 import pytest
 from fakes import completion_of, group_of, rollout_of
 
-from rlvr.evaluate import Evaluation, pass_at_k, summarize
+from rlvr.evaluate import Evaluation, pass_at_k, reported_ks, summarize
 from rlvr.types import FinishReason, Group, Rollout
 
 
@@ -46,6 +46,28 @@ def test_pass_at_k_by_hand() -> None:
 def test_pass_at_k_needs_k_completions(k: int) -> None:
     with pytest.raises(ValueError, match=f"k is {k}, with 4 completions it must be from 1 to 4"):
         pass_at_k(4, 1, k)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "ks"), [(1, []), (2, [2]), (6, [2, 4, 6]), (8, [2, 4, 8]), (9, [2, 4, 8, 9])]
+)
+def test_pass_at_k_is_reported_for_powers_of_two_and_for_all_completions(
+    num_samples: int, ks: list[int]
+) -> None:
+    assert reported_ks(num_samples) == ks
+
+
+def test_pass_at_k_is_a_mean_over_tasks() -> None:
+    found = evaluated(
+        group_of(*(rollout_of(value) for value in (1.0, 0.0, 0.0, 0.0))),
+        group_of(*(rollout_of(0.0) for _ in range(4))),
+    )
+    # of the first task 3 of 6 pairs hold the right one, and the only four; of the second none
+    assert found.pass_at == {2: 0.25, 4: 0.5}
+    metrics = found.metrics()
+    assert (metrics["eval/pass_at_1"], metrics["eval/pass_at_2"]) == (0.125, 0.25)
+    assert metrics["eval/pass_at_4"] == metrics["eval/pass_at_k"] == 0.5
+    assert "eval/pass_at" not in metrics
 
 
 def test_pass_at_1_is_a_mean_over_tasks_with_their_standard_error() -> None:

@@ -17,6 +17,8 @@ def evaluation(step: int, pass_at_1: float, **values: Any) -> dict[str, Any]:
     plain = {
         "pass_at_1": pass_at_1,
         "pass_at_1_stderr": 0.01,
+        "pass_at_2": 0.625,
+        "pass_at_4": 0.75,
         "pass_at_k": 0.75,
         "majority_at_k": 0.5,
         "format_frac": 0.25,
@@ -62,6 +64,7 @@ def test_the_table_has_95_percent_intervals(tmp_path: Path) -> None:
     table = [line.split("  ") for line in text.partition("\n\n")[0].splitlines()]
     cells = {line[0]: [cell.strip() for cell in line[1:] if cell.strip()] for line in table}
     assert cells["pass@1"] == ["0.400 +- 0.020", "0.900 +- 0.020"]  # 1.96 x 0.01
+    assert cells["pass@2"] == ["0.625", "0.625"]
     assert cells["pass@4"] == ["0.750", "0.750"]
     assert cells["majority of 4"] == ["0.500", "0.500"]
     assert cells["well-formed"] == ["0.250 +- 0.039", "0.980 +- 0.039"]
