@@ -1,0 +1,251 @@
+"""Whether an output is the expected one. Outputs are hostile: nothing here runs, hashes or decodes
+what a program wrote, and the time is bounded by the sizes of both.
+
+bytes of stdout:  tokens | lines | floats | multiset | json
+encoded values:   json (types exact) | equal (Python's ==) | floats | multiset
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Final
+
+from sandbox.literals import read_json
+
+__all__ = ["STDOUT_MODES", "VALUE_MODES", "Tolerance", "same_stdout", "same_value"]
+
+_MAX_NUMBER_BYTES = 64  # of a token that is read as a number
+_NUMBER_BYTES = frozenset(b"0123456789+-.eE")
+_LONGER_AT_MOST = 32  # a right value written in JSON is at most so many times as long
+_SLACK_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """|a - b| <= max(absolute, relative * |expected|)."""
+
+    absolute: float
+    relative: float
+
+    @classmethod
+    def of(cls, tolerance: float | tuple[float, float] | None) -> Tolerance:
+        """A float t means |a - b| <= t * max(1, |expected|).
+
+        Raises:
+            ValueError: negative or not finite.
+        """
+        pair = tolerance if isinstance(tolerance, tuple | list) else (tolerance, tolerance)
+        values = [1e-6 if value is None else value for value in pair]
+        if len(values) != 2 or not all(
+            isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v < math.inf
+            for v in values
+        ):
+            raise ValueError(
+                f"tolerance is {tolerance!r}; allowed: t or (absolute, relative), >= 0"
+            )
+        return cls(*map(float, values))
+
+    def holds(self, got: float, expected: float) -> bool:
+        if not (math.isfinite(got) and math.isfinite(expected)):
+            return got == expected
+        return abs(got - expected) <= max(self.absolute, self.relative * abs(expected))
+
+
+def same_stdout(got: bytes, expected: bytes, *, mode: str, tolerance: Tolerance) -> bool:
+    """`mode` is one of STDOUT_MODES."""
+    return STDOUT_MODES[mode](got, expected, tolerance)
+
+
+def same_value(
+    got: Any, expected: Any, *, mode: str, tolerance: Tolerance, tuple_is_list: bool = False
+) -> bool:
+    """Both as `sandbox.literals` encodes them; `mode` is one of VALUE_MODES."""
+    rules = _Rules(
+        is_by_number=mode in ("equal", "floats"),
+        tolerance=tolerance if mode == "floats" else None,
+        tuple_is_list=tuple_is_list,
+    )
+    try:
+        plain_got, plain_expected = rules.plain(got), rules.plain(expected)
+    except (TypeError, ValueError, KeyError, RecursionError):
+        return False  # not what an encoder writes
+    if mode == "multiset":
+        return _same_multiset(plain_got, plain_expected)
+    return rules.same(plain_got, plain_expected)
+
+
+def _same_tokens(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    return got.split() == expected.split()
+
+
+def _same_lines(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    """Byte for byte, but for line ends at the end and for the carriage return before a line end."""
+    return _unix(got).rstrip(b"\n") == _unix(expected).rstrip(b"\n")
+
+
+def _unix(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n")
+
+
+def _same_floats(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    return all(
+        a is not None and b is not None and (a == b or _close_tokens(a, b, tolerance))
+        for a, b in zip_longest(got.split(), expected.split())
+    )
+
+
+def _close_tokens(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    """Two whole numbers must be equal; else the tolerance decides."""
+    a, b = _number(got), _number(expected)
+    if a is None or b is None:
+        return False
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    try:
+        return tolerance.holds(float(a), float(b))
+    except OverflowError:
+        return False
+
+
+def _number(token: bytes) -> int | float | None:
+    """A finite decimal number; no hexadecimal, underscore, nan or inf."""
+    if len(token) > _MAX_NUMBER_BYTES or not _NUMBER_BYTES.issuperset(token):
+        return None
+    for kind in (int, float):
+        try:
+            number = kind(token)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else None
+    return None
+
+
+def _same_multiset_of_lines(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    """The same lines in any order; a line is its tokens."""
+    return sorted(_token_lines(got)) == sorted(_token_lines(expected))
+
+
+def _token_lines(text: bytes) -> list[list[bytes]]:
+    return [tokens for line in text.split(b"\n") if (tokens := line.split())]
+
+
+def _same_json(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    if len(got) > _LONGER_AT_MOST * len(expected) + _SLACK_BYTES:
+        return False
+    try:
+        return _typed(read_json(got)) == _typed(read_json(expected))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _typed(data: Any) -> Any:
+    """JSON in which True, 1 and 1.0 differ."""
+    if isinstance(data, list):
+        return [_typed(element) for element in data]
+    if isinstance(data, dict):
+        return {key: _typed(value) for key, value in data.items()}
+    return data if isinstance(data, str) or data is None else (type(data).__name__, data)
+
+
+STDOUT_MODES: Final[Mapping[str, Callable[[bytes, bytes, Tolerance], bool]]] = {
+    "tokens": _same_tokens,
+    "lines": _same_lines,
+    "floats": _same_floats,
+    "multiset": _same_multiset_of_lines,
+    "json": _same_json,
+}
+VALUE_MODES: Final = ("json", "equal", "floats", "multiset")
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number that is compared by its value."""
+
+    value: int | float | complex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """How two encoded values are compared."""
+
+    is_by_number: bool  # 1 == 1.0 == True
+    tolerance: Tolerance | None
+    tuple_is_list: bool
+
+    def plain(self, data: Any) -> Any:
+        """Lists of one shape for all kinds: [kind, elements...]; sets and dictionaries sorted."""
+        if isinstance(data, list):
+            return ["list", *map(self.plain, data)]
+        if not isinstance(data, dict):
+            return self._scalar(data)
+        [(kind, content)] = data.items()
+        if kind in ("int", "float", "complex", "bytes"):
+            return self._special(kind, content)
+        if kind == "tuple":
+            return ["list" if self.tuple_is_list else "tuple", *map(self.plain, content)]
+        if kind in ("set", "frozenset"):
+            return ["set", *sorted(self._key(element) for element in content)]
+        if kind == "dict":
+            return ["dict", *sorted([self._key(key), self.plain(value)] for key, value in content)]
+        raise ValueError(f"no encoded literal: {kind!r:.40}")
+
+    def same(self, got: Any, expected: Any) -> bool:
+        """Of two values made plain."""
+        if isinstance(got, list) and isinstance(expected, list):
+            return len(got) == len(expected) and all(map(self.same, got, expected))
+        if isinstance(got, _Number) and isinstance(expected, _Number):
+            return got == expected or self._is_close(got.value, expected.value)
+        return type(got) is type(expected) and bool(got == expected)
+
+    def _is_close(self, got: complex, expected: complex) -> bool:
+        if self.tolerance is None or isinstance(got, complex) or isinstance(expected, complex):
+            return False
+        try:
+            return self.tolerance.holds(float(got), float(expected))
+        except OverflowError:
+            return False
+
+    def _scalar(self, data: Any) -> Any:
+        if self.is_by_number and isinstance(data, int | float):
+            return _Number(data)
+        return data
+
+    def _special(self, kind: str, content: Any) -> Any:
+        if kind == "bytes":
+            return ["bytes", bytes.fromhex(content)]
+        number: Any
+        if kind == "int":
+            number = int(content, 16)
+        elif kind == "float":
+            number = float(content)
+        else:
+            number = complex(*map(float, content))
+        return _Number(number) if self.is_by_number else [kind, number]
+
+    def _key(self, data: Any) -> str:
+        """Text that is the same for equal elements of sets and keys of dictionaries."""
+        return json.dumps(self.plain(data), default=_number_text, sort_keys=True)
+
+
+def _number_text(number: _Number) -> list[str]:
+    """Equal numbers are written equally: 1, 1.0 and True."""
+    value = number.value
+    is_whole = not isinstance(value, complex) and (isinstance(value, int) or value.is_integer())
+    return ["number", hex(int(value)) if is_whole else repr(value)]  # type: ignore[arg-type]
+
+
+def _same_multiset(got: Any, expected: Any) -> bool:
+    """Elements of two lists, tuples or sets in any order."""
+    if not (isinstance(got, list) and isinstance(expected, list)):
+        return bool(got == expected)
+    return got[:1] == expected[:1] and sorted(map(_text, got[1:])) == sorted(
+        map(_text, expected[1:])
+    )
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, default=repr)

@@ -1,0 +1,1 @@
+"""What runs inside a worker process: entering the isolation, forking jobs, watching them."""

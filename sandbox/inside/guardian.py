@@ -1,0 +1,61 @@
+"""The process above a worker: when the worker ends or is to end, nothing below it stays alive.
+
+supervisor --SIGTERM--> guardian --SIGKILL--> worker (process 1 of its namespace, or a subreaper)
+                            | waits, then kills and reaps what is left
+                            v exits: the supervisor's wait() tells that all is over
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from types import FrameType
+
+from sandbox.inside import linux
+from sandbox.inside.entering import end_with_parent
+from sandbox.inside.watch import descendants
+
+__all__ = ["become_guarded", "kill_descendants"]
+
+_SET_CHILD_SUBREAPER = 36
+
+
+def become_guarded() -> None:
+    """Returns in a child; this process becomes its guardian."""
+    become_subreaper()
+    parent = os.getpid()
+    worker = os.fork()
+    if worker == 0:
+        end_with_parent()
+        if os.getppid() not in (0, parent):  # 0: it lives outside our pid namespace
+            os._exit(1)
+        become_subreaper()
+        return
+    _guard(worker)
+
+
+def become_subreaper() -> None:
+    linux.prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def kill_descendants() -> None:
+    for pid in descendants():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _guard(worker: int) -> None:
+    def kill(signum: int, frame: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, kill)
+    os.closerange(3, 1 << 16)
+    os.waitpid(worker, 0)
+    while True:
+        kill_descendants()
+        try:
+            os.wait()
+        except ChildProcessError:
+            os._exit(0)

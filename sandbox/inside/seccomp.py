@@ -1,0 +1,180 @@
+"""The filter of system calls that a job runs under, as classic BPF for seccomp(2).
+
+rules by name  -->  one decision per number  -->  binary search over ranges  -->  bytes
+
+Calls that no job has a use for but an attack (ptrace, mount, bpf, ...) kill it, which becomes the
+verdict policy_violation. Others that are refused return an error, as libraries probe for them.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from sandbox.inside.syscalls import AUDIT_ARCH, NUMBERS
+
+__all__ = ["filter_for", "with_own_pid"]
+
+_Code = list[tuple[int, int, int, int]]  # opcode, jump if true, jump if false, constant
+
+_LOAD, _AND, _RETURN, _JUMP = 0x20, 0x54, 0x06, 0x05
+_IF_EQUAL, _IF_AT_LEAST, _IF_ANY_BIT = 0x15, 0x35, 0x45
+_ALLOW, _KILL = 0x7FFF0000, 0x80000000
+_NUMBER_AT, _ARCH_AT, _ARGS_AT = 0, 4, 16
+_X32_BIT = 0x40000000
+_OWN_PID = 0x7E57C0DE  # stands for the job's pid until the job knows it
+
+
+def _error(code: int) -> _Code:
+    return [(_RETURN, 0, 0, 0x00050000 | code)]
+
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+_YES: _Code = [(_RETURN, 0, 0, _ALLOW)]
+_NO = _error(errno.EPERM)
+_UNKNOWN = _error(errno.ENOSYS)  # libc then falls back to an older call
+_DEADLY: _Code = [(_RETURN, 0, 0, _KILL)]
+
+_ALLOWED = _names("""
+read write close fstat lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn
+pread64 pwrite64 readv writev sched_yield mremap msync mincore madvise dup nanosleep getitimer
+setitimer getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate truncate getcwd chdir
+fchdir umask gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid setpgid
+getppid getpgrp setsid getpgid getsid getgroups getresuid getresgid capget rt_sigpending
+rt_sigtimedwait rt_sigsuspend sigaltstack statfs fstatfs gettid readahead futex futex_waitv
+sched_getaffinity set_tid_address restart_syscall fadvise64 timer_create timer_settime
+timer_gettime timer_getoverrun timer_delete clock_gettime clock_getres clock_nanosleep exit_group
+waitid openat mkdirat newfstatat unlinkat renameat linkat symlinkat readlinkat faccessat pselect6
+ppoll set_robust_list get_robust_list splice tee sync_file_range timerfd_create timerfd_settime
+timerfd_gettime eventfd2 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 dup3 pipe2 preadv
+pwritev preadv2 pwritev2 setrlimit getpriority sched_getparam sched_getscheduler
+sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_getattr ioprio_get
+getcpu renameat2 getrandom execve execveat mlock munlock mlock2 munlockall membarrier
+copy_file_range statx rseq openat2 close_range faccessat2 fallocate arch_prctl open stat lstat
+poll access pipe select dup2 alarm pause rename mkdir rmdir creat link unlink symlink readlink
+getdents getdents64 time epoll_create epoll_wait signalfd signalfd4 eventfd getsockname
+getpeername sendto recvfrom setsockopt getsockopt shutdown sendmsg recvmsg recvmmsg sendmmsg
+get_mempolicy
+""")
+
+_REFUSED = _names("""
+memfd_create inotify_init inotify_init1 inotify_add_watch inotify_rm_watch setpriority ioprio_set
+mlockall vmsplice personality connect bind listen accept accept4 pidfd_open name_to_handle_at
+userfaultfd perf_event_open syslog capset setuid setgid setreuid setregid setresuid setresgid
+setgroups setfsuid setfsgid mknod mknodat shmget shmat shmctl shmdt semget semop semctl semtimedop
+msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
+mbind set_mempolicy migrate_pages move_pages adjtimex vhangup
+""")
+
+_DEADLY_CALLS = _names("""
+ptrace process_vm_readv process_vm_writev mount umount2 pivot_root chroot setns unshare bpf
+kexec_load kexec_file_load init_module finit_module delete_module keyctl add_key request_key
+reboot swapon swapoff open_by_handle_at move_mount open_tree fsopen fsconfig fsmount fspick
+mount_setattr landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp iopl ioperm
+pidfd_getfd kcmp process_madvise process_mrelease settimeofday clock_settime sethostname
+setdomainname acct quotactl
+""")
+
+_FILE_METADATA = _names("""
+chmod fchmod fchmodat chown fchown lchown fchownat utime utimes futimesat utimensat setxattr
+lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr removexattr
+lremovexattr fremovexattr
+""")
+
+_SIGNALS = ["kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"]
+_FORKS = ["fork", "vfork"]
+
+_NEW_NAMESPACE = 0x7E020080
+_THREAD = 0x00010000
+_AF_UNIX = 1
+_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS GWINSZ NREAD NBIO NCLEX CLEX
+_PRCTLS = (3, 15, 16, 21, 23, 38, 41, 0x53564D41)  # GET_DUMPABLE SET_NAME GET_NAME ... SET_VMA
+_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)  # not SETOWN, SETSIG, NOTIFY
+
+
+def filter_for(*, is_shared: bool, may_fork: bool) -> bytes:
+    """BPF instructions (8 bytes each); in place of the job's pid stands a mark.
+
+    `is_shared`: the job shares process ids and file systems with others, so it may signal itself
+    only and touch no file's metadata. Only a filter with `is_shared` holds the mark.
+    """
+    rules: dict[str, _Code] = dict.fromkeys(_ALLOWED, _YES)
+    rules |= dict.fromkeys(_REFUSED, _NO)
+    rules |= dict.fromkeys(_DEADLY_CALLS, _DEADLY)
+    rules |= dict.fromkeys(_FILE_METADATA, _NO if is_shared else _YES)
+    rules |= dict.fromkeys(_FORKS, _YES if may_fork else _NO)
+    rules |= dict.fromkeys(_SIGNALS, _only(0, [_OWN_PID]) if is_shared else _YES)
+    rules |= {"tkill": _NO if is_shared else _YES, "pidfd_send_signal": _NO if is_shared else _YES}
+    rules |= {
+        "clone": _clone(may_fork=may_fork),
+        "clone3": _UNKNOWN,  # its flags lie in memory, where a filter cannot look
+        "fcntl": _only(1, _FCNTLS),
+        "ioctl": _only(1, _IOCTLS),
+        "prctl": _only(0, _PRCTLS),
+        "prlimit64": _only(0, [0]),
+        "sched_setaffinity": _only(0, [0]),
+        "sched_setattr": _only(0, [0]),
+        "sched_setparam": _only(0, [0]),
+        "sched_setscheduler": _only(0, [0]),
+        "socket": _NO if is_shared else _only(0, [_AF_UNIX]),
+        "socketpair": _only(0, [_AF_UNIX]),
+    }
+    if not is_shared:
+        rules |= dict.fromkeys(("connect", "bind", "listen", "accept", "accept4"), _YES)
+        rules |= dict.fromkeys(("mknod", "mknodat", "pidfd_open"), _YES)
+    return b"".join(struct.pack("=HBBI", *step) for step in _program(rules))
+
+
+def with_own_pid(program: bytes, pid: int) -> bytes:
+    """The same filter for the process `pid`."""
+    return program.replace(struct.pack("=I", _OWN_PID), struct.pack("=I", pid))
+
+
+def _only(argument: int, values: Sequence[int]) -> _Code:
+    """Allow where the lower 32 bits of an argument are among `values`; else EPERM."""
+    code: _Code = [(_LOAD, 0, 0, _ARGS_AT + 8 * argument)]
+    for left, value in zip(range(len(values), 0, -1), values, strict=True):
+        code.append((_IF_EQUAL, left, 0, value))
+    return [*code, *_NO, *_YES]
+
+
+def _clone(*, may_fork: bool) -> _Code:
+    """Threads always, processes where `may_fork`, new namespaces never."""
+    code: _Code = [(_LOAD, 0, 0, _ARGS_AT), (_IF_ANY_BIT, 0, 1, _NEW_NAMESPACE), *_DEADLY]
+    if not may_fork:
+        code += [(_IF_ANY_BIT, 1, 0, _THREAD), *_NO]
+    return [*code, *_YES]
+
+
+def _program(rules: Mapping[str, _Code]) -> Iterable[tuple[int, int, int, int]]:
+    yield (_LOAD, 0, 0, _ARCH_AT)
+    yield (_IF_EQUAL, 1, 0, AUDIT_ARCH)
+    yield from _DEADLY
+    yield (_LOAD, 0, 0, _NUMBER_AT)
+    yield (_IF_AT_LEAST, 0, 1, _X32_BIT)
+    yield from _DEADLY
+    yield from _search(list(_ranges({NUMBERS[n]: c for n, c in rules.items() if n in NUMBERS})))
+
+
+def _ranges(by_number: Mapping[int, _Code]) -> Iterator[tuple[int, _Code]]:
+    """(first number, decision), ascending, from 0 on, neighbours with one decision joined."""
+    everything = [by_number.get(number, _UNKNOWN) for number in range(max(by_number) + 2)]
+    for code, numbers in groupby(range(len(everything)), key=lambda n: everything[n]):
+        yield next(iter(numbers)), code
+
+
+def _search(ranges: Sequence[tuple[int, _Code]]) -> _Code:
+    """Instructions that find the range of the loaded number."""
+    if len(ranges) == 1:
+        return ranges[0][1]
+    middle = len(ranges) // 2
+    below, above = _search(ranges[:middle]), _search(ranges[middle:])
+    first = ranges[middle][0]
+    if len(below) <= 255:
+        return [(_IF_AT_LEAST, len(below), 0, first), *below, *above]
+    return [(_IF_AT_LEAST, 0, 1, first), (_JUMP, 0, 0, len(below)), *below, *above]

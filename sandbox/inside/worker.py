@@ -1,0 +1,225 @@
+"""The worker process: it enters the isolation once, then forks a job for each request.
+
+start: {"tier", "channel", "scratch"} as argv[1] --> enter --> READY
+then:  JOB --> fork --> watch --> kill what is left --> collect --> clear --> DONE, again and again
+
+It is started with an empty environment and holds nothing about any job: neither code nor output
+passes through it. Its modules are imported before, so that a job starts warm.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from sandbox.inside import entering, landlock, linux
+from sandbox.inside.guardian import become_guarded, kill_descendants
+from sandbox.inside.job import Isolation, become_job
+from sandbox.inside.protocol import (
+    MAX_FDS,
+    MAX_MESSAGE_BYTES,
+    Done,
+    Job,
+    Kind,
+)
+from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder
+from sandbox.inside.seccomp import filter_for
+from sandbox.inside.syscalls import is_known_machine
+from sandbox.inside.watch import Watch
+
+__all__ = ["main"]
+
+_PRELOADED = """
+bisect collections collections.abc copy functools heapq itertools math operator random re string
+traceback typing
+"""  # more of them would cost every job more than they save those that import them
+_OPEN_BENEATH = 0x04 | 0x08 | 0x02  # RESOLVE_NO_SYMLINKS | BENEATH | NO_MAGICLINKS
+
+
+def main() -> NoReturn:
+    settings = json.loads(sys.argv[1])
+    channel = socket.socket(fileno=settings["channel"])
+    try:
+        worker = Worker(channel, settings)
+    except Exception as error:  # whatever it is, the supervisor is to hear it
+        channel.send(bytes([Kind.FAILED]) + str(error).encode())
+        os._exit(1)
+    channel.send(bytes([Kind.READY]) + json.dumps(worker.description).encode())
+    with suppress(EOFError):
+        worker.serve()
+    os._exit(0)
+
+
+class Worker:
+    """The isolation and the loop."""
+
+    def __init__(self, channel: socket.socket, settings: dict[str, Any]) -> None:
+        _preload()
+        if not is_known_machine():
+            raise RuntimeError("system calls of this processor are not known here")
+        has_namespaces = settings["tier"] == "namespaces"
+        prefix = os.open(sys.base_prefix, os.O_PATH | os.O_CLOEXEC)
+        os.umask(0o077)
+        has_own_user = entering.become_unprivileged(settings["scratch"]) or has_namespaces
+        self.channel = channel
+        self.scratch = (
+            _namespaces(prefix) if has_namespaces else _landlock(settings["scratch"], prefix)
+        )
+        os.close(prefix)
+        os.environ.update(HOME=self.scratch.path, TMPDIR=self.scratch.path)
+        entering.hide_from_jobs()
+        self.isolation = Isolation(
+            has_namespaces=has_namespaces,
+            has_own_user=has_own_user,
+            filters={
+                may_fork: filter_for(is_shared=not has_namespaces, may_fork=may_fork)
+                for may_fork in (False, True)
+            },
+        )
+        self.description = {"landlock_abi": landlock.abi(), "uid": os.getuid()}
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+
+    def serve(self) -> None:
+        """Raises EOFError when the supervisor is gone."""
+        while True:
+            message, fds = _receive(self.channel)
+            if message[0] == Kind.JOB:
+                done, collected = self._run(Job.unpack(message), fds)
+                _send(self.channel, done.pack(), collected)
+                _close(collected)
+
+    def _run(self, job: Job, fds: list[int]) -> tuple[Done, list[int]]:
+        self.scratch.prepare(job)
+        watch = Watch(
+            channel=self.channel.fileno(),
+            scratch=self.scratch,
+            has_namespaces=self.isolation.has_namespaces,
+        )
+        start = time.monotonic()
+        phases, phase = os.pipe()
+        pid = linux.fork()
+        if pid == 0:
+            become_job(job, fds, phase, self.scratch, self.isolation)
+        _close([*fds, phase])
+        cause = watch.until_end(job, pid)
+        wall_us = int((time.monotonic() - start) * 1e6)
+        _, status, usage = os.wait4(pid, 0)
+        cpu_us = _cpu_us(usage) + self._end_all()
+        collected, mask = _collect(self.scratch.path, job.collect)
+        self.scratch.clear()
+        done = Done(
+            wait_status=status,
+            cause=cause,
+            num_phases=len(os.read(phases, 2)),
+            wall_us=wall_us,
+            cpu_us=cpu_us,
+            peak_bytes=max(usage.ru_maxrss * 1024, watch.peak_bytes),
+            num_collected=len(collected),
+            collected=mask,
+        )
+        os.close(phases)
+        return done, collected
+
+    def _end_all(self) -> int:
+        """Kill and reap every process that the job has left; their processor time, in us."""
+        cpu_us, options = 0, os.WNOHANG  # most jobs leave none
+        while True:
+            try:
+                cpu_us += _cpu_us(os.wait4(-1, options)[2])
+            except ChildProcessError:
+                return cpu_us
+            options = 0
+            if self.isolation.has_namespaces:
+                with suppress(ProcessLookupError):
+                    os.kill(-1, signal.SIGKILL)
+            else:
+                kill_descendants()
+
+
+def _preload() -> None:
+    for name in _PRELOADED.split():
+        importlib.import_module(name)
+
+
+def _namespaces(prefix: int) -> Scratch:
+    entering.enter_namespaces(prefix)
+    become_guarded()
+    entering.leave_files_behind()
+    return PrivateMount()
+
+
+def _landlock(path: str, prefix: int) -> Scratch:
+    if not landlock.abi():
+        raise RuntimeError("this kernel has no Landlock (it came with 5.13)")
+    become_guarded()
+    entering.keep_interpreter(prefix)
+    return WatchedFolder(path, [prefix])
+
+
+def _cpu_us(usage: resource.struct_rusage) -> int:
+    return int((usage.ru_utime + usage.ru_stime) * 1e6)
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    message, ancillary, _, _ = channel.recvmsg(MAX_MESSAGE_BYTES, socket.CMSG_SPACE(MAX_FDS * 4))
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    if not message:
+        raise EOFError
+    return message, list(fds)
+
+
+def _send(channel: socket.socket, message: bytes, fds: Sequence[int]) -> None:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    try:
+        channel.sendmsg([message], rights)
+    except OSError as error:
+        if error.errno in (errno.EPIPE, errno.ECONNRESET):
+            raise EOFError from error
+        raise
+
+
+def _collect(folder: str, names: Sequence[str]) -> tuple[list[int], int]:
+    """Descriptors of the regular files among `names`, and a bit for each that is there."""
+    found: list[int] = []
+    mask = 0
+    if not names:
+        return found, mask
+    base = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    for number, name in enumerate(names):
+        with suppress(OSError):
+            found.append(_open_regular(base, name))
+            mask |= 1 << number
+    os.close(base)
+    return found, mask
+
+
+def _open_regular(base: int, name: str) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    how = b"".join(value.to_bytes(8, sys.byteorder) for value in (flags, 0, _OPEN_BENEATH))
+    fd = linux.call("openat2", base, name.encode("utf-8", "surrogateescape"), how, len(how))
+    if not os.path.isfile(fd):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return fd
+
+
+def _close(fds: Sequence[int]) -> None:
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,84 @@
+"""How a program of each language becomes one that runs: a payload, or a compiler first."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import Final
+
+from sandbox.verdicts import SandboxUnavailable
+
+__all__ = ["LANGUAGES", "Language", "language_named", "tool_path"]
+
+_SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """`{}` in a command stands for the tool's path."""
+
+    name: str
+    source: str  # name of the file that holds the code
+    tool: str | None = None  # None: the worker's own interpreter
+    compile: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()  # where nothing is compiled
+    package: str = ""  # what installs the tool
+    needs_address_space: bool = False  # it reserves far more than it uses
+
+
+LANGUAGES: Final = {
+    language.name: language
+    for language in (
+        Language(name="python", source="main.py"),
+        Language(
+            name="c",
+            source="main.c",
+            tool="gcc",
+            compile=("{}", "-O2", "-std=gnu17", "-o", "main", "main.c", "-lm"),
+            package="gcc libc6-dev",
+        ),
+        Language(
+            name="cpp",
+            source="main.cpp",
+            tool="g++",
+            compile=("{}", "-O2", "-std=gnu++17", "-o", "main", "main.cpp"),
+            package="g++",
+        ),
+        Language(
+            name="bash",
+            source="main.sh",
+            tool="bash",
+            run=("{}", "--noprofile", "--norc", "main.sh"),
+            package="bash",
+        ),
+        Language(
+            name="javascript",
+            source="main.js",
+            tool="node",
+            run=("{}", "main.js"),
+            package="nodejs",
+            needs_address_space=True,
+        ),
+    )
+}
+_OTHER_NAMES: Final = {"c++": "cpp", "js": "javascript", "py": "python", "python3": "python"}
+
+
+def language_named(name: str) -> Language:
+    """Raises ValueError for a language that is not known."""
+    language = LANGUAGES.get(_OTHER_NAMES.get(name, name))
+    if language is None:
+        raise ValueError(f"language is {name!r}; allowed: {', '.join(LANGUAGES)}")
+    return language
+
+
+def tool_path(language: Language) -> str:
+    """Raises SandboxUnavailable where the tool is not installed."""
+    assert language.tool is not None
+    path = shutil.which(language.tool, path=_SEARCH_PATH)
+    if path is None:
+        raise SandboxUnavailable(
+            f"{language.name} needs {language.tool}, which is not in {_SEARCH_PATH}; "
+            f"on Debian: apt-get install {language.package}"
+        )
+    return path

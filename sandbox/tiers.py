@@ -1,0 +1,208 @@
+"""Which isolation this machine offers: found by running the real thing, never by its name.
+
+SANDBOX_TIER, or namespaces, then landlock --> probe: an honest program is accepted and canary
+attacks fail --> Tier, with the reason why each better one was refused
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from sandbox.jobs import Backend, Local, Program
+from sandbox.remote import Remote
+from sandbox.verdicts import Limits, SandboxUnavailable, Verdict
+from sandbox.workers import Pool
+
+__all__ = ["REMEDIES", "TIERS", "Tier", "probe", "require", "the_tier"]
+
+logger = logging.getLogger(__name__)
+
+TIERS: Final = ("unsafe", "remote", "landlock", "namespaces")  # from the weakest to the strongest
+_CHOSEN_BY_ITSELF: Final = ("namespaces", "landlock")
+REMEDIES: Final = {
+    "namespaces": "allow unprivileged user namespaces (sysctl user.max_user_namespaces=15000, on "
+    "Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0) and an unmasked /proc",
+    "landlock": "use a kernel of 5.13 or later with landlock in CONFIG_LSM, and a container "
+    "profile that lets landlock_* and seccomp through (Docker's default does)",
+}
+_CANARIES: Final = """
+import ctypes, json, os, socket, sys
+settings = json.loads(sys.stdin.read())
+reached = []
+def attempt(name, action):
+    try:
+        if action() is not False:
+            reached.append(name)
+    except (OSError, ValueError):
+        pass
+attempt("read a file outside", lambda: open(settings["file"]).read())
+attempt("write a file outside", lambda: open(settings["file"] + ".new", "w").close())
+attempt("see the environment of its supervisor",
+        lambda: open("/proc/%d/environ" % settings["pid"], "rb").read())
+attempt("connect to this machine",
+        lambda: socket.create_connection(("127.0.0.1", settings["port"]), 1))
+attempt("signal its worker", lambda: os.kill(os.getppid(), 0) if os.getppid() > 1 else False)
+attempt("make a socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+attempt("become root", lambda: os.setuid(0))
+def is_open(number):
+    try:
+        os.fstat(number)
+        return True
+    except OSError:
+        return False
+attempt("keep a descriptor", lambda: any(map(is_open, range(4, 90))))
+print(json.dumps(reached))
+"""
+_DEADLY: Final = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0); print('traced')"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """The isolation in use, and why it is no better one."""
+
+    name: str
+    backend: Backend = field(repr=False)
+    details: dict[str, Any] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # tier -> reason
+
+    def close(self) -> None:
+        """End its workers."""
+        if isinstance(self.backend, Local):
+            self.backend.pool.close()
+
+
+_lock = threading.Lock()
+_chosen: Tier | None = None
+
+
+def the_tier() -> Tier:
+    """The process's tier; the first call probes (about 0.2 s).
+
+    Raises:
+        SandboxUnavailable: none holds here; says why, and what helps.
+    """
+    global _chosen
+    with _lock:
+        if _chosen is None:
+            _chosen = _choose(os.environ.get("SANDBOX_TIER"))
+        return _chosen
+
+
+def require(minimum: str) -> Tier:
+    """The tier, at least as strong as `minimum` (see TIERS).
+
+    Raises:
+        SandboxUnavailable: it is weaker.
+    """
+    if minimum not in TIERS:
+        raise ValueError(f"the lowest tier is {minimum!r}; allowed: {', '.join(TIERS)}")
+    tier = the_tier()
+    if TIERS.index(tier.name) < TIERS.index(minimum):
+        why = "; ".join(f"{name}: {reason}" for name, reason in tier.refused.items())
+        raise SandboxUnavailable(f"the sandbox's tier is {tier.name}, below {minimum}. {why}")
+    return tier
+
+
+def forget(*, close: bool) -> None:
+    """End the workers, or leave them to the process that this one was forked from."""
+    global _chosen, _lock
+    if not close:
+        _lock = threading.Lock()  # the parent's may be held by a thread that is not here
+    with _lock:
+        tier, _chosen = _chosen, None
+    if tier is not None and close:
+        tier.close()
+    elif tier is not None and isinstance(tier.backend, Local):
+        tier.backend.pool.forget()
+
+
+os.register_at_fork(after_in_child=lambda: forget(close=False))
+
+
+def probe(name: str) -> Tier:
+    """Raises SandboxUnavailable with what did not hold."""
+    pool = Pool(name)
+    backend = Local(pool)
+    try:
+        with pool.borrow() as [worker]:
+            details = worker.description
+        if name != "unsafe":
+            _hold_canaries(backend)
+    except BaseException:
+        pool.close()
+        raise
+    return Tier(name=name, backend=backend, details=details)
+
+
+def _choose(forced: str | None) -> Tier:
+    if forced is not None:
+        return _forced(forced)
+    refused: dict[str, str] = {}
+    for name in _CHOSEN_BY_ITSELF:
+        try:
+            tier = probe(name)
+        except SandboxUnavailable as error:
+            refused[name] = str(error)
+            continue
+        return replace(tier, refused=refused)
+    text = "\n".join(
+        f"  {name}: {why}\n    to mend it: {REMEDIES[name]}" for name, why in refused.items()
+    )
+    raise SandboxUnavailable(
+        f"no isolation on this machine is good enough to run untrusted programs:\n{text}\n"
+        "  or set SANDBOX_TIER=remote and SANDBOX_URL to a server that speaks /run_code"
+    )
+
+
+def _forced(name: str) -> Tier:
+    if name not in TIERS:
+        raise SandboxUnavailable(f"SANDBOX_TIER is {name!r}; allowed: {', '.join(TIERS)}")
+    if name == "remote":
+        if not os.environ.get("SANDBOX_URL"):
+            raise SandboxUnavailable("SANDBOX_TIER is remote; set SANDBOX_URL to the server")
+        url = os.environ["SANDBOX_URL"]
+        return Tier(name=name, backend=Remote(url), details={"url": url})
+    if name == "unsafe":
+        logger.warning("SANDBOX_TIER=unsafe: programs run with limits but WITHOUT isolation")
+        return probe(name)
+    try:
+        return probe(name)
+    except SandboxUnavailable as error:
+        raise SandboxUnavailable(f"{name}: {error}; to mend it: {REMEDIES[name]}") from error
+
+
+def _hold_canaries(backend: Local) -> None:
+    """An honest program runs, and attacks that the tier must stop are stopped."""
+    limits = Limits(wall_s=20, cpu_s=5)
+    with _targets() as targets:
+        program = Program(payload={"mode": "script", "code": _CANARIES})
+        result = backend.execute(program, stdin=json.dumps(targets).encode(), limits=limits)
+    if result.verdict is not Verdict.ACCEPTED:
+        said = result.stderr.decode(errors="replace").strip()[-300:]
+        raise SandboxUnavailable(f"an honest program does not run: {said or result.reason}")
+    if reached := json.loads(result.stdout):
+        raise SandboxUnavailable(f"a program inside can {', '.join(reached)}")
+    deadly = backend.execute(Program(payload={"mode": "script", "code": _DEADLY}), limits=limits)
+    if deadly.verdict is not Verdict.POLICY_VIOLATION:
+        raise SandboxUnavailable("the filter of system calls lets ptrace through")
+
+
+@contextlib.contextmanager
+def _targets() -> Iterator[dict[str, Any]]:
+    """What canaries try to reach, with anybody's rights to it."""
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+        os.chmod(folder, 0o777)
+        file = Path(folder, "secret")
+        file.write_text("secret")
+        file.chmod(0o666)
+        yield {"file": str(file), "pid": os.getpid(), "port": server.getsockname()[1]}
