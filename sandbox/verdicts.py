@@ -91,7 +91,7 @@ class Judgement:
     cases: tuple[RunResult, ...] = ()  # of each case that was run, in the order given
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Checker:
     """A program that decides where many outputs are right; it runs in a sandbox of its own.
 

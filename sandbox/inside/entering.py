@@ -35,7 +35,7 @@ _NOBODY = 65534
 _INNER_UID = 1000
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC = ("alternatives", "ld.so.cache")
-_DEVICES = ("full", "null", "random", "urandom", "zero")
+_DEVICES = ("full", "null", "random", "urandom")
 _READ_ONLY, _NOSUID_NODEV = 1, MountFlag.NOSUID | MountFlag.NODEV
 
 

@@ -24,7 +24,7 @@ __all__ = ["Isolation", "become_job"]
 _MIB = 1 << 20
 _STACK_BYTES = 64 * _MIB
 _INTERPRETER_BYTES = 48 * _MIB  # data of the worker that a job starts with
-_OPEN_FILES = 128
+_OPEN_FILES = 64  # each may be a socket with a buffer that nobody counts
 _PHASE_FD = PREFIX_FD - 1
 _ASIDE = PREFIX_FD + 1  # above every descriptor that a job is given
 

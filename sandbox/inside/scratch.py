@@ -21,7 +21,7 @@ from sandbox.inside.protocol import Job
 __all__ = ["PrivateMount", "Scratch", "WatchedFolder", "open_paths"]
 
 MAX_DEPTH = 64  # of folders; below that a job counts as over its inodes
-_DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
+_DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom")
 
 
 class Scratch(Protocol):
@@ -109,7 +109,8 @@ class WatchedFolder:
             return False
         used_bytes, used_inodes = _measure(self._fd, job.inodes + 1)
         used_bytes += _deleted_bytes(pid)
-        return used_bytes > job.disk_bytes or used_inodes > job.inodes
+        is_over = used_bytes > job.disk_bytes or used_inodes > job.inodes
+        return is_over or _maps_deleted_files(pid, self.path)
 
     def clear(self) -> None:
         _empty(self._fd)
@@ -189,6 +190,13 @@ def _deleted_bytes(pid: int) -> int:
                 if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 0:
                     size += seen.st_blocks * 512
     return size
+
+
+def _maps_deleted_files(pid: int, folder: str) -> bool:
+    """Whether it holds files by a mapping alone, of which nobody can tell the size."""
+    with suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
+        return any(b" (deleted)" in line and folder.encode() in line for line in file)
+    return False
 
 
 def _empty(folder: int) -> None:

@@ -41,34 +41,33 @@ _UNKNOWN = _error(errno.ENOSYS)  # libc then falls back to an older call
 _DEADLY: _Code = [(_RETURN, 0, 0, _KILL)]
 
 _ALLOWED = _names("""
-read write close fstat lseek mmap mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn
-pread64 pwrite64 readv writev sched_yield mremap msync mincore madvise dup nanosleep getitimer
-setitimer getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate truncate getcwd chdir
-fchdir umask gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid setpgid
-getppid getpgrp setsid getpgid getsid getgroups getresuid getresgid capget rt_sigpending
-rt_sigtimedwait rt_sigsuspend sigaltstack statfs fstatfs gettid readahead futex futex_waitv
-sched_getaffinity set_tid_address restart_syscall fadvise64 timer_create timer_settime
-timer_gettime timer_getoverrun timer_delete clock_gettime clock_getres clock_nanosleep exit_group
-waitid openat mkdirat newfstatat unlinkat renameat linkat symlinkat readlinkat faccessat pselect6
-ppoll set_robust_list get_robust_list splice tee sync_file_range timerfd_create timerfd_settime
+read write close fstat lseek mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn pread64
+pwrite64 readv writev sched_yield mremap msync mincore madvise dup nanosleep getitimer setitimer
+getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate truncate getcwd chdir fchdir
+umask gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid setpgid getppid
+getpgrp setsid getpgid getsid getgroups getresuid getresgid capget rt_sigpending rt_sigtimedwait
+rt_sigsuspend sigaltstack statfs fstatfs gettid readahead futex futex_waitv sched_getaffinity
+set_tid_address restart_syscall fadvise64 timer_create timer_settime timer_gettime
+timer_getoverrun timer_delete clock_gettime clock_getres clock_nanosleep exit_group waitid openat
+mkdirat newfstatat unlinkat renameat linkat symlinkat readlinkat faccessat pselect6 ppoll
+set_robust_list get_robust_list splice tee sync_file_range timerfd_create timerfd_settime
 timerfd_gettime eventfd2 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 dup3 pipe2 preadv
 pwritev preadv2 pwritev2 setrlimit getpriority sched_getparam sched_getscheduler
 sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_getattr ioprio_get
 getcpu renameat2 getrandom execve execveat mlock munlock mlock2 munlockall membarrier
-copy_file_range statx rseq openat2 close_range faccessat2 fallocate arch_prctl open stat lstat
-poll access pipe select dup2 alarm pause rename mkdir rmdir creat link unlink symlink readlink
-getdents getdents64 time epoll_create epoll_wait signalfd signalfd4 eventfd getsockname
-getpeername sendto recvfrom setsockopt getsockopt shutdown sendmsg recvmsg recvmmsg sendmmsg
-get_mempolicy
+copy_file_range statx rseq openat2 faccessat2 arch_prctl open stat lstat poll access pipe select
+dup2 alarm pause rename mkdir rmdir creat link unlink symlink readlink getdents getdents64 time
+epoll_create epoll_wait signalfd signalfd4 eventfd getsockname getpeername sendto recvfrom
+getsockopt shutdown recvmsg recvmmsg get_mempolicy
 """)
 
 _REFUSED = _names("""
-memfd_create inotify_init inotify_init1 inotify_add_watch inotify_rm_watch setpriority ioprio_set
-mlockall vmsplice personality connect bind listen accept accept4 pidfd_open name_to_handle_at
-userfaultfd perf_event_open syslog capset setuid setgid setreuid setregid setresuid setresgid
-setgroups setfsuid setfsgid mknod mknodat shmget shmat shmctl shmdt semget semop semctl semtimedop
-msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
-mbind set_mempolicy migrate_pages move_pages adjtimex vhangup
+setsockopt memfd_create inotify_init inotify_init1 inotify_add_watch inotify_rm_watch setpriority
+ioprio_set mlockall vmsplice personality connect bind listen accept accept4 pidfd_open
+name_to_handle_at userfaultfd perf_event_open syslog capset setuid setgid setreuid setregid
+setresuid setresgid setgroups setfsuid setfsgid mknod mknodat shmget shmat shmctl shmdt semget
+semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
+mq_notify mq_getsetattr mbind set_mempolicy migrate_pages move_pages adjtimex vhangup
 """)
 
 _DEADLY_CALLS = _names("""
@@ -89,8 +88,12 @@ lremovexattr fremovexattr
 _SIGNALS = ["kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"]
 _FORKS = ["fork", "vfork"]
 
+# With shared files a job's are counted; these would let it have some where nobody looks, or faster
+# than anybody can look.
+_WAYS_TO_HIDE_FILES = _names("fallocate sendmsg sendmmsg")
 _NEW_NAMESPACE = 0x7E020080
-_THREAD = 0x00010000
+_THREAD, _SHARED_FILES = 0x00010000, 0x00000400
+_CLOSE_ON_EXEC = 4
 _AF_UNIX = 1
 _IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # TCGETS GWINSZ NREAD NBIO NCLEX CLEX
 _PRCTLS = (3, 15, 16, 21, 23, 38, 41, 0x53564D41)  # GET_DUMPABLE SET_NAME GET_NAME ... SET_VMA
@@ -112,6 +115,7 @@ def filter_for(*, is_shared: bool, may_fork: bool) -> bytes:
     rules |= {"tkill": _NO if is_shared else _YES, "pidfd_send_signal": _NO if is_shared else _YES}
     rules |= {
         "clone": _clone(may_fork=may_fork),
+        "mmap": _MAP_OF_ONES_OWN,
         "clone3": _UNKNOWN,  # its flags lie in memory, where a filter cannot look
         "fcntl": _only(1, _FCNTLS),
         "ioctl": _only(1, _IOCTLS),
@@ -122,8 +126,10 @@ def filter_for(*, is_shared: bool, may_fork: bool) -> bytes:
         "sched_setparam": _only(0, [0]),
         "sched_setscheduler": _only(0, [0]),
         "socket": _NO if is_shared else _only(0, [_AF_UNIX]),
-        "socketpair": _only(0, [_AF_UNIX]),
+        "socketpair": _STREAM_PAIR if is_shared else _only(0, [_AF_UNIX]),
+        "close_range": _only(2, [0, _CLOSE_ON_EXEC]) if is_shared else _YES,
     }
+    rules |= dict.fromkeys(_WAYS_TO_HIDE_FILES, _NO if is_shared else _YES)
     if not is_shared:
         rules |= dict.fromkeys(("connect", "bind", "listen", "accept", "accept4"), _YES)
         rules |= dict.fromkeys(("mknod", "mknodat", "pidfd_open"), _YES)
@@ -147,8 +153,30 @@ def _clone(*, may_fork: bool) -> _Code:
     """Threads always, processes where `may_fork`, new namespaces never."""
     code: _Code = [(_LOAD, 0, 0, _ARGS_AT), (_IF_ANY_BIT, 0, 1, _NEW_NAMESPACE), *_DEADLY]
     if not may_fork:
-        code += [(_IF_ANY_BIT, 1, 0, _THREAD), *_NO]
+        for flag in (_THREAD, _SHARED_FILES):
+            code += [(_IF_ANY_BIT, 1, 0, flag), *_NO]
     return [*code, *_YES]
+
+
+# Shared memory without a file is in nobody's account once it is unmapped in part.
+_MAP_OF_ONES_OWN: _Code = [
+    (_LOAD, 0, 0, _ARGS_AT + 8 * 3),
+    (_IF_ANY_BIT, 0, 2, 0x20),  # MAP_ANONYMOUS
+    (_IF_ANY_BIT, 0, 1, 0x01),  # MAP_SHARED, MAP_SHARED_VALIDATE
+    *_NO,
+    *_YES,
+]
+# Datagram sockets, also those of a pair, send to any path; Landlock does not look at these.
+_STREAM_PAIR: _Code = [
+    (_LOAD, 0, 0, _ARGS_AT),
+    (_IF_EQUAL, 1, 0, _AF_UNIX),
+    *_NO,
+    (_LOAD, 0, 0, _ARGS_AT + 8),
+    (_AND, 0, 0, 0xF),
+    (_IF_EQUAL, 1, 0, 1),  # SOCK_STREAM
+    *_NO,
+    *_YES,
+]
 
 
 def _program(rules: Mapping[str, _Code]) -> Iterable[tuple[int, int, int, int]]:

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sandbox.inside.protocol import Cause, Job
 from sandbox.inside.scratch import Scratch
@@ -28,7 +28,6 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Usage:
     """Of all processes of a job."""
 
-    cpu_us: int = 0
     memory_bytes: int = 0
     threads: int = 0
 
@@ -41,7 +40,7 @@ class Watch:
     scratch: Scratch
     has_namespaces: bool
     peak_bytes: int = 0
-    orphans_cpu_us: int = 0
+    cpu_us: dict[tuple[int, bytes], int] = field(default_factory=dict)  # (pid, start) -> last seen
 
     def until_end(self, job: Job, pid: int) -> Cause:
         """Returns when the job's first process is dead; SIGKILLs it where it must not go on.
@@ -78,7 +77,7 @@ class Watch:
         self.peak_bytes = max(self.peak_bytes, usage.memory_bytes)
         if usage.memory_bytes > job.memory_bytes:
             return Cause.MEMORY
-        if usage.cpu_us + self.orphans_cpu_us > job.cpu_ms * 1000:
+        if sum(self.cpu_us.values()) > job.cpu_ms * 1000:
             return Cause.CPU
         if usage.threads > job.processes:
             return Cause.PROCESSES
@@ -88,9 +87,20 @@ class Watch:
         total = Usage()
         pids = list(self._pids(pid))
         for each in pids:
-            with suppress(OSError, ValueError):  # ended meanwhile
-                _add(total, each, is_alone=len(pids) == 1)
+            with suppress(OSError, ValueError, IndexError):  # ended meanwhile
+                self._add(total, each, is_alone=len(pids) == 1)
         return total
+
+    def _add(self, total: Usage, pid: int, *, is_alone: bool) -> None:
+        fields = _stat_fields(f"/proc/{pid}/stat")
+        self.cpu_us[pid, fields[19]] = sum(map(int, fields[11:13])) * 1_000_000 // _TICKS
+        total.threads += int(fields[17])
+        if fields[0] == b"Z" and int(fields[17]) > 1:  # its first thread has ended, others go on
+            total.memory_bytes += _largest_thread_bytes(pid)
+        elif is_alone:
+            total.memory_bytes += int(fields[21]) * _PAGE
+        else:
+            total.memory_bytes += _own_share_bytes(pid, fields)
 
     def _pids(self, pid: int) -> Iterable[int]:
         """The job's processes: all but this one in its namespace, or a process and those below."""
@@ -119,12 +129,17 @@ def _children(pid: int) -> list[int]:
     return children
 
 
-def _add(total: Usage, pid: int, *, is_alone: bool) -> None:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    total.cpu_us += sum(map(int, fields[11:15])) * 1_000_000 // _TICKS
-    total.threads += int(fields[17])
-    total.memory_bytes += int(fields[21]) * _PAGE if is_alone else _own_share_bytes(pid, fields)
+def _stat_fields(path: str) -> list[bytes]:
+    """From the third on: state, ..., utime at 11, stime, ..., threads 17, ..., start 19, rss 21."""
+    with open(path, "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def _largest_thread_bytes(pid: int) -> int:
+    """The threads of a process share their memory; one that has ended shows none."""
+    folder = f"/proc/{pid}/task"
+    stats = [_stat_fields(f"{folder}/{thread}/stat") for thread in os.listdir(folder)]
+    return max(int(fields[21]) for fields in stats) * _PAGE
 
 
 def _own_share_bytes(pid: int, fields: list[bytes]) -> int:

@@ -118,7 +118,7 @@ class Worker:
         cause = watch.until_end(job, pid)
         wall_us = int((time.monotonic() - start) * 1e6)
         _, status, usage = os.wait4(pid, 0)
-        cpu_us = _cpu_us(usage) + self._end_all()
+        cpu_us = max(_cpu_us(usage) + self._end_all(), sum(watch.cpu_us.values()))
         collected, mask = _collect(self.scratch.path, job.collect)
         self.scratch.clear()
         done = Done(
