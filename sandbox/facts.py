@@ -28,15 +28,15 @@ def read_facts(outcome: Outcome, limits: Limits) -> tuple[Verdict, str]:
     done = outcome.done
     if done is None:
         return Verdict.TIME_LIMIT, f"not dead {limits.grace_s:g} s after its wall limit"
-    if done.num_phases == 0:
-        text = bytes(outcome.kept[1]).decode(errors="replace")
-        return Verdict.INTERNAL_ERROR, text or "the job did not start"
     if outcome.flooded is not None:
         name = _STREAMS[outcome.flooded]
         return Verdict.OUTPUT_LIMIT, f"more than {limits.output_bytes} bytes on {name}"
     stopped = _stopped(Cause(done.cause), done.wall_us, done.cpu_us, limits)
     if stopped:
         return stopped
+    if done.num_phases == 0:
+        text = bytes(outcome.kept[1]).decode(errors="replace")
+        return Verdict.INTERNAL_ERROR, text or "the job did not start"
     code = os.waitstatus_to_exitcode(done.wait_status)
     if code == 0 and done.peak_bytes <= limits.memory_bytes:
         return Verdict.ACCEPTED, ""

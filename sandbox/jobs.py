@@ -117,6 +117,10 @@ class Local:
         collect: Sequence[str] = (),
         may_fork: bool | None = None,
     ) -> RunResult:
+        if sum(map(len, program.files.values())) > limits.disk_bytes:
+            reason = f"source and files are larger than {limits.disk_bytes} bytes"
+            return RunResult(verdict=Verdict.COMPILE_ERROR, reason=reason)
+
         def attempt(workers: Sequence[Worker]) -> RunResult:
             return _execute_on(
                 workers[0], program, stdin=stdin, limits=limits, collect=collect, may_fork=may_fork

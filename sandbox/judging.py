@@ -101,16 +101,28 @@ def _run_case(
     if case.call is not None:
         payload = {"mode": "call", "code": code, **case.call}
         result = backend.execute(replace(program, payload=payload), limits=limits)
-        return _held_against(backend, result, case, _value_of(result), text_bytes(str(case.call)))
+        given = json.dumps(case.call["args"]).encode()
+        return _held_against(backend, result, case, _value_of(result, case), given)
     result = backend.execute(program, stdin=case.stdin, limits=limits)
     return _held_against(backend, result, case, result.stdout, case.stdin)
 
 
 _MISSING: Final = object()
+_TOO_LONG: Final = object()
+_LONGER_AT_MOST: Final = 32  # no right value takes more room, whatever its spelling
+_SLACK_BYTES: Final = 1 << 16
 
 
-def _value_of(result: RunResult) -> Any:
-    """The encoded value, `_MISSING` where none came whole."""
+def _value_of(result: RunResult, case: _Case) -> Any:
+    """The encoded value, `_MISSING` where none came whole.
+
+    One far longer than the expected value is `_TOO_LONG`: to read it would cost more than the
+    run.
+    """
+    if result.verdict is not Verdict.ACCEPTED:
+        return _MISSING
+    if len(result.frame) > _LONGER_AT_MOST * len(json.dumps(case.expected)) + _SLACK_BYTES:
+        return _TOO_LONG
     try:
         return read_frame(result.frame)
     except ValueError:
@@ -125,6 +137,9 @@ def _held_against(
         return result
     if got is _MISSING:
         return replace(result, verdict=Verdict.RUNTIME_ERROR, reason="it ended without a value")
+    if got is _TOO_LONG:
+        reason = f"a value of {len(result.frame)} bytes where a short one was expected"
+        return replace(result, verdict=Verdict.WRONG_ANSWER, reason=reason)
     if isinstance(case.compare, Checker):
         verdict, reason = _ask_checker(backend, case.compare, given, got, case.expected)
         return replace(result, verdict=verdict, reason=reason)
@@ -162,13 +177,14 @@ def _ask_checker(
     )
     files = dict(zip(_FILES, contents, strict=True))
     try:
-        program = backend.build(checker.code, language_named(checker.language), files)
+        program = backend.build(checker.code, language_named(checker.language), {})
     except BuildFailed as failed:
         text = failed.result.stderr.decode(errors="replace")[:300]
         raise ValueError(f"the checker does not compile: {text}") from failed
     payload = dict(program.payload)
     payload["argv"] = [*payload.get("argv", ["main.py"]), *_FILES]
-    result = backend.execute(replace(program, payload=payload), limits=_CHECK_LIMITS)
+    program = replace(program, payload=payload, files={**program.files, **files})
+    result = backend.execute(program, limits=_CHECK_LIMITS)
     if result.verdict in (Verdict.ACCEPTED, Verdict.INTERNAL_ERROR):
         return result.verdict, result.reason
     said = result.stderr.decode(errors="replace").strip()[-200:]

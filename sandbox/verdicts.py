@@ -12,6 +12,7 @@ from sandbox.literals import decode, read_frame
 __all__ = ["Checker", "Judgement", "Limits", "RunResult", "SandboxUnavailable", "Verdict"]
 
 _MIB = 1 << 20
+_READABLE_BYTES = 1 << 14
 
 
 class SandboxUnavailable(RuntimeError):
@@ -78,8 +79,17 @@ class RunResult:
 
     @property
     def value(self) -> Any:
-        """What the function returned; None where it did not return."""
-        return decode(read_frame(self.frame)) if self.frame else None
+        """What the function returned.
+
+        None where it did not return, and where a value that was not accepted is so long (more than
+        16 KiB) that to read it could be an attack on the reader.
+        """
+        if self.verdict is not Verdict.ACCEPTED and len(self.frame) > _READABLE_BYTES:
+            return None
+        try:
+            return decode(read_frame(self.frame))
+        except (ArithmeticError, RecursionError, ValueError):
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -183,7 +183,7 @@ class _Listening:
         while self._outcome.done is None:
             left_s = self._deadline - time.monotonic()
             ready = self._poll.poll(max(0.0, left_s * 1000))
-            if not ready and left_s <= 0:
+            if left_s <= 0:
                 self._worker.close()
                 break
             for fd, _ in ready:

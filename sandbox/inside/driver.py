@@ -167,8 +167,9 @@ def _remote_function(name: str) -> Callable[..., Any]:
 
 def _error_named(name: str, text: str) -> Exception:
     """As the solution raised it, where it is one of Python's own."""
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception):
+    kind: Any = getattr(builtins, name, None)
+    is_exception = isinstance(kind, type) and issubclass(kind, Exception)
+    if is_exception and kind not in (StopIteration, StopAsyncIteration):  # these end loops silently
         return kind(text)
     return RuntimeError(f"{name}: {text}")
 

@@ -83,7 +83,7 @@ def _set_limits(job: Job, isolation: Isolation) -> None:
     cpu_s = -(-job.cpu_ms // 1000) + 1  # the worker looks more closely than in whole seconds
     limits = {
         resource.RLIMIT_CPU: cpu_s,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: 1,  # 0 would still feed a program that collects them (core(5))
         resource.RLIMIT_FSIZE: job.disk_bytes,
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_STACK: _STACK_BYTES,

@@ -43,7 +43,7 @@ _DEADLY: _Code = [(_RETURN, 0, 0, _KILL)]
 _ALLOWED = _names("""
 read write close fstat lseek mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn pread64
 pwrite64 readv writev sched_yield mremap msync mincore madvise dup nanosleep getitimer setitimer
-getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate truncate getcwd chdir fchdir
+getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate  getcwd chdir fchdir
 umask gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid setpgid getppid
 getpgrp setsid getpgid getsid getgroups getresuid getresgid capget rt_sigpending rt_sigtimedwait
 rt_sigsuspend sigaltstack statfs fstatfs gettid readahead futex futex_waitv sched_getaffinity
@@ -88,9 +88,9 @@ lremovexattr fremovexattr
 _SIGNALS = ["kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"]
 _FORKS = ["fork", "vfork"]
 
-# With shared files a job's are counted; these would let it have some where nobody looks, or faster
-# than anybody can look.
-_WAYS_TO_HIDE_FILES = _names("fallocate sendmsg sendmmsg")
+# Where files are shared and counted: ways to have some that nobody sees, or faster than anybody can
+# look; and truncate, which Landlock came to cover late.
+_NOT_WITH_SHARED_FILES = _names("fallocate sendmsg sendmmsg truncate")
 _NEW_NAMESPACE = 0x7E020080
 _THREAD, _SHARED_FILES = 0x00010000, 0x00000400
 _CLOSE_ON_EXEC = 4
@@ -129,7 +129,7 @@ def filter_for(*, is_shared: bool, may_fork: bool) -> bytes:
         "socketpair": _STREAM_PAIR if is_shared else _only(0, [_AF_UNIX]),
         "close_range": _only(2, [0, _CLOSE_ON_EXEC]) if is_shared else _YES,
     }
-    rules |= dict.fromkeys(_WAYS_TO_HIDE_FILES, _NO if is_shared else _YES)
+    rules |= dict.fromkeys(_NOT_WITH_SHARED_FILES, _NO if is_shared else _YES)
     if not is_shared:
         rules |= dict.fromkeys(("connect", "bind", "listen", "accept", "accept4"), _YES)
         rules |= dict.fromkeys(("mknod", "mknodat", "pidfd_open"), _YES)

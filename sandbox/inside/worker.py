@@ -49,6 +49,7 @@ _OPEN_BENEATH = 0x04 | 0x08 | 0x02  # RESOLVE_NO_SYMLINKS | BENEATH | NO_MAGICLI
 
 
 def main() -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 is deaf to what it does not handle
     settings = json.loads(sys.argv[1])
     channel = socket.socket(fileno=settings["channel"])
     try:
