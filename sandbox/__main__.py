@@ -79,9 +79,9 @@ def _run(options: argparse.Namespace) -> int:
         known = ", ".join(sorted(_SUFFIXES))
         raise ValueError(f"{path}: no language for the suffix {path.suffix!r}; known: {known}")
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
+    code = path.read_text("utf-8")
     stdin = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    result = sandbox.run(path.read_text("utf-8"), language=language, stdin=stdin, limits=limits)
-    return _show(result)
+    return _show(sandbox.run(code, language=language, stdin=stdin, limits=limits))
 
 
 def _show(result: RunResult) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,9 +18,10 @@ from sandbox.inside import landlock, linux
 from sandbox.inside.linux import MountFlag
 from sandbox.inside.protocol import Job
 
-__all__ = ["PrivateMount", "Scratch", "WatchedFolder", "open_paths"]
+__all__ = ["PrivateMount", "Scratch", "WatchedFolder", "folder_ruleset"]
 
 MAX_DEPTH = 64  # of folders; below that a job counts as over its inodes
+_READABLE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom")
 
 
@@ -87,15 +88,10 @@ class PrivateMount:
 class WatchedFolder:
     """A folder on a file system that others use as well."""
 
-    def __init__(self, path: str, readable: list[int]) -> None:
-        """`readable`: descriptors of what else a job may read."""
+    def __init__(self, path: str, ruleset: int | None) -> None:
         self.path = path
+        self.ruleset = ruleset
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.ruleset: int | None = _ruleset(
-            read=["/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives"],
-            write=[path],
-            more=readable,
-        )
         self._free = (0, 0)
 
     def prepare(self, job: Job) -> None:
@@ -120,7 +116,12 @@ class WatchedFolder:
         return space.f_bfree * space.f_frsize, space.f_ffree
 
 
-def open_paths(paths: list[str]) -> list[int]:
+def folder_ruleset(path: str, prefix: int) -> int:
+    """Landlock's rules for a job that works in a folder; `prefix`: the interpreter's folder."""
+    return _ruleset(read=_READABLE, write=[path], more=[prefix])
+
+
+def _open_paths(paths: Sequence[str]) -> list[int]:
     """Descriptors that only stand for their path; those that do not exist are left out."""
     opened = []
     for path in paths:
@@ -129,12 +130,10 @@ def open_paths(paths: list[str]) -> list[int]:
     return opened
 
 
-def _ruleset(*, read: list[str], write: list[str], more: list[int] | None = None) -> int:
-    lists = open_paths(read), open_paths(write), open_paths(list(_DEVICES))
+def _ruleset(*, read: Sequence[str], write: Sequence[str], more: Sequence[int] = ()) -> int:
+    lists = _open_paths(read), _open_paths(write), _open_paths(_DEVICES)
     try:
-        return landlock.make_ruleset(
-            read=[*lists[0], *(more or [])], write=lists[1], devices=lists[2]
-        )
+        return landlock.make_ruleset(read=[*lists[0], *more], write=lists[1], devices=lists[2])
     finally:
         for fd in [fd for opened in lists for fd in opened]:
             os.close(fd)

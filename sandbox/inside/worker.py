@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -34,7 +34,7 @@ from sandbox.inside.protocol import (
     Job,
     Kind,
 )
-from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder
+from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder, folder_ruleset
 from sandbox.inside.seccomp import filter_for
 from sandbox.inside.syscalls import is_known_machine
 from sandbox.inside.watch import Watch
@@ -70,23 +70,23 @@ class Worker:
         _preload()
         if not is_known_machine():
             raise RuntimeError("system calls of this processor are not known here")
-        has_namespaces = settings["tier"] == "namespaces"
+        tier = settings["tier"]
         prefix = os.open(sys.base_prefix, os.O_PATH | os.O_CLOEXEC)
         os.umask(0o077)
-        has_own_user = entering.become_unprivileged(settings["scratch"]) or has_namespaces
+        has_own_user = entering.become_unprivileged(settings["scratch"])
         self.channel = channel
-        self.scratch = (
-            _namespaces(prefix) if has_namespaces else _landlock(settings["scratch"], prefix)
-        )
+        self.scratch = _SCRATCHES[tier](settings["scratch"], prefix)
         os.close(prefix)
         os.environ.update(HOME=self.scratch.path, TMPDIR=self.scratch.path)
         entering.hide_from_jobs()
+        is_shared = tier != "namespaces"
         self.isolation = Isolation(
-            has_namespaces=has_namespaces,
-            has_own_user=has_own_user,
+            has_namespaces=not is_shared,
+            has_own_user=has_own_user or not is_shared,
             filters={
-                may_fork: filter_for(is_shared=not has_namespaces, may_fork=may_fork)
+                may_fork: filter_for(is_shared=is_shared, may_fork=may_fork)
                 for may_fork in (False, True)
+                if tier != "unsafe"
             },
         )
         self.description = {"landlock_abi": landlock.abi(), "uid": os.getuid()}
@@ -156,19 +156,32 @@ def _preload() -> None:
         importlib.import_module(name)
 
 
-def _namespaces(prefix: int) -> Scratch:
+def _namespaces(folder: str, prefix: int) -> Scratch:
     entering.enter_namespaces(prefix)
     become_guarded()
     entering.leave_files_behind()
     return PrivateMount()
 
 
-def _landlock(path: str, prefix: int) -> Scratch:
+def _landlock(folder: str, prefix: int) -> Scratch:
     if not landlock.abi():
         raise RuntimeError("this kernel has no Landlock (it came with 5.13)")
     become_guarded()
     entering.keep_interpreter(prefix)
-    return WatchedFolder(path, [prefix])
+    return WatchedFolder(folder, folder_ruleset(folder, prefix))
+
+
+def _unsafe(folder: str, prefix: int) -> Scratch:
+    become_guarded()
+    entering.keep_interpreter(prefix)
+    return WatchedFolder(folder, None)
+
+
+_SCRATCHES: dict[str, Callable[[str, int], Scratch]] = {
+    "landlock": _landlock,
+    "namespaces": _namespaces,
+    "unsafe": _unsafe,
+}
 
 
 def _cpu_us(usage: resource.struct_rusage) -> int:
