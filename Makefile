@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.made
 
-.PHONY: setup base grpo cold-start test check bench clean
+.PHONY: setup base grpo cold-start test check bench bench-sandbox clean
 
 setup: $(SETUP)
 
@@ -34,6 +34,9 @@ check: $(SETUP)
 
 bench: $(SETUP) runs/toy-base/model  ## the same problem with TRL's GRPOTrainer and with ours
 	$(BIN)/python -m bench.compare --model runs/toy-base/model $(ARGS)
+
+bench-sandbox: $(SETUP)  ## programs a second in each tier, beside plain Python and bubblewrap
+	$(BIN)/python -m bench.sandbox $(ARGS)
 
 clean:
 	rm -rf .venv runs

@@ -202,6 +202,8 @@ def _execute_on(
         reads, writes = zip(*(os.pipe() for _ in range(3)), strict=True)
         for fd in reads:
             stack.callback(os.close, fd)
+        for fd in writes:
+            os.fchmod(fd, 0o622)  # so that a job's own user may open /dev/stdout
         binary = [] if program.binary is None else [_sealed(program.binary)]
         streams = Streams(
             fds=reads, keep_bytes=[limits.output_bytes, limits.output_bytes, RESULT_BYTES]
