@@ -6,7 +6,7 @@ completion/  length/mean  length/max  truncated_frac
 policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness
 learner/     loss  grad_norm
 tokens/      completion  useful  computed  per_s
-sync/        probe_error
+sync/        probe_error (None: stopped before the sync)
 time/        step_s = harvest_wait_s + learn_s + sync_s + other_s
              generate_s  grade_s: of the harvest that was trained; with max_staleness above 0
              they lie behind the learner's time and not in the step's
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from rlvr.advantages import has_signal
+from rlvr.disk import written
 from rlvr.harvest import Harvest
 from rlvr.types import FinishReason, Group, StepReport
 
@@ -37,7 +38,7 @@ class StepTimes:
     step_s: float
     harvest_wait_s: float  # the controller had nothing to do but wait for completions and grades
     learn_s: float
-    sync_s: float
+    sync_s: float = 0.0  # so where the run was stopped before it
 
     @property
     def other_s(self) -> float:
@@ -52,7 +53,7 @@ def step_metrics(
     *,
     step: int,
     staleness: int,
-    probe_error: float,
+    probe_error: float | None,
 ) -> dict[str, Any]:
     """One line of metrics.jsonl for the step that made policy version `step`."""
     groups = harvest.groups
@@ -124,7 +125,7 @@ class MetricsFile:
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a line."""
-        with self._path.open("a", encoding="utf-8") as file:
+        with written(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def forget_after(self, step: int) -> None:
@@ -135,5 +136,6 @@ class MetricsFile:
             if line["step"] < step or (line["step"] == step and "eval/pass_at_1" not in line)
         ]
         aside = self._path.with_name(self._path.name + ".tmp")
-        aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        aside.replace(self._path)
+        with written(self._path):
+            aside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            aside.replace(self._path)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rlvr.disk import written
 from rlvr.types import Group
 
 __all__ = ["forget_after", "rollout_rows", "write_rollouts"]
@@ -43,10 +44,12 @@ def write_rollouts(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.Table.from_pylist(list(rows))
     aside = path.with_name(f".{path.name}.tmp")
-    pq.write_table(pa.Table.from_pylist(list(rows)), aside, compression="zstd")
-    aside.rename(path)
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, aside, compression="zstd")
+        aside.rename(path)
 
 
 def forget_after(folder: Path, step: int) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from rlvr.disk import written
 from rlvr.errors import ConfigError, RunLocked
 
 __all__ = ["RunFolder", "RunStatus", "read_json", "write_json"]
@@ -137,8 +138,9 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 def _write_text(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".tmp")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    with written(path):
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rlvr.disk import written
 from rlvr.evaluate import Evaluation
 from rlvr.metrics import MetricsFile
 from rlvr.rollout_store import forget_after, rollout_rows, write_rollouts
@@ -83,7 +84,8 @@ class RunLog:
             for i, micro_batch in enumerate(micro_batches)
             for name in ("token_ids", "loss_mask", "rollout_logprobs", "advantages", "row_weights")
         }
-        np.savez_compressed(path, **arrays)
+        with written(path):
+            np.savez_compressed(path, **arrays)
         return path
 
     def settle(self) -> None:
@@ -94,8 +96,10 @@ class RunLog:
 
     def close(self) -> None:
         """Wait for the last file, and end the thread that writes."""
-        self.settle()
-        self._writer.shutdown()
+        try:
+            self.settle()
+        finally:
+            self._writer.shutdown()
 
     def _write(self, name: str, groups: Sequence[Group], step: int) -> None:
         self.settle()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes import completion_of, group_of, report_of, rollout_of
 
+from rlvr.errors import RLVRError
 from rlvr.harvest import Harvest
 from rlvr.metrics import MetricsFile, StepTimes, step_metrics
 from rlvr.types import FinishReason, Group, Rollout
@@ -123,3 +124,13 @@ def test_without_a_checkpoint_everything_is_forgotten(tmp_path: Path) -> None:
     file.append({"step": 0, "eval/pass_at_1": 0.1})
     file.forget_after(-1)
     assert file.lines() == []
+
+
+def test_a_full_disk_is_told_in_one_line() -> None:
+    with pytest.raises(RLVRError) as told:
+        MetricsFile(Path("/dev/full")).append({"step": 1})
+    assert str(told.value) == (
+        "/dev/full: cannot be written: No space left on device; make room, and the same command "
+        "goes on from the last checkpoint"
+    )
+    assert told.value.exit_status == 1

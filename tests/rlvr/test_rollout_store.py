@@ -6,9 +6,11 @@ import dataclasses
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from fakes import completion_of, group_of, rollout_of
 
 from rewards import RewardResult
+from rlvr.errors import RLVRError
 from rlvr.rollout_store import forget_after, rollout_rows, write_rollouts
 from rlvr.types import Rollout
 
@@ -57,3 +59,12 @@ def test_files_of_later_steps_are_forgotten(tmp_path: Path) -> None:
 
 def test_nothing_to_forget_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
     forget_after(tmp_path / "rollouts", -1)
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(tmp_path: Path) -> None:
+    (tmp_path / ".step_000001.parquet.tmp").symlink_to("/dev/full")
+    path = tmp_path / "step_000001.parquet"
+    rows = rollout_rows([group_of(rollout_of(1.0, "x" * 1000))] * 1000, ["?"] * 1000, step=1)
+    with pytest.raises(RLVRError, match=r"step_000001.parquet: cannot be written: .*; make room"):
+        write_rollouts(path, rows)
+    assert not path.exists()
