@@ -8,12 +8,13 @@ of torch and Ray, so that a mistake is answered in well under a second.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlvr.errors import ConfigError
 
@@ -39,6 +40,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Frac = Annotated[float, Field(ge=0, le=1)]
+PathText = Annotated[str, AfterValidator(os.path.expanduser)]  # or a name, which stays as it is
 
 
 class Section(BaseModel):
@@ -50,7 +52,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     """The policy that is trained."""
 
-    path: str = Field(
+    path: PathText = Field(
         description="directory or hub name of a causal language model with its tokenizer"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
@@ -65,7 +67,7 @@ class TasksSection(Section):
     source: str = Field(
         description="gsm8k, math, countdown, jsonl (any file or data set), toy, or package:function"
     )
-    path: str | None = Field(None, description="file, or name of a data set")
+    path: PathText | None = Field(None, description="file, or name of a data set")
     split: str | None = Field(
         None, description="of a data set: train, test, train[:500]; of the toy: train, heldout"
     )
@@ -137,7 +139,9 @@ class LearnerSection(Section):
     """How DeepSpeed changes the weights."""
 
     num_ranks: PositiveInt = Field(1, description="data-parallel learner processes")
-    zero_stage: Literal[0, 1, 2, 3] = Field(0, description="DeepSpeed ZeRO stage")
+    zero_stage: Literal[0, 1, 2, 3] = Field(
+        0, description="DeepSpeed ZeRO stage; in bfloat16 1 at least, to add gradients in float32"
+    )
     lr: PositiveFloat = Field(1e-6, description="peak learning rate of AdamW")
     warmup_steps: NonNegativeInt = Field(
         0, description="steps of linear warm-up; constant after it"
@@ -279,7 +283,7 @@ class GrpoConfig(Section):
 
     stage: Literal["grpo"] = Field("grpo", description="which command the recipe is for")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run folder")
-    output_dir: str = Field("runs", description="the run folder is output_dir/name")
+    output_dir: PathText = Field("runs", description="the run folder is output_dir/name")
     seed: NonNegativeInt = Field(0, description="of everything that is drawn")
     num_steps: PositiveInt = Field(description="optimizer steps")
     model: ModelSection
@@ -348,12 +352,12 @@ class SftConfig(Section):
 
     stage: Literal["sft"] = Field("sft", description="which command the recipe is for")
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run folder")
-    output_dir: str = Field("runs", description="the run folder is output_dir/name")
+    output_dir: PathText = Field("runs", description="the run folder is output_dir/name")
     seed: NonNegativeInt = Field(0, description="of everything that is drawn")
-    model: str = Field(
+    model: PathText = Field(
         description="directory or hub name of the model to start from; toy: a new small one"
     )
-    data: str = Field(
+    data: PathText = Field(
         description="toy_text, toy_worked, or a JSONL file with prompt and completion, or with text"
     )
     num_rows: PositiveInt = Field(description="rows of the data")

@@ -5,6 +5,7 @@ how does it end.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ from rlvr.errors import ConfigError
 __all__ = ["check_context", "check_model", "end_token_ids", "resolve_model", "weights_bytes"]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
 def check_model(path: str, *, key: str = "model.path") -> None:
     """Raises ConfigError where a local directory lacks configuration, weights or tokenizer.
 
-    A name that is no path on this machine is left to the hub.
+    A name like gpt2 or Qwen/Qwen2.5-0.5B that is no path on this machine is left to the hub.
     """
     folder = Path(path)
     if not folder.exists():
-        if path.startswith((".", "/", "~")) or path.count("/") != 1 or path.startswith("runs/"):
+        if path.startswith("runs/") or not HUB_NAME.fullmatch(path):
             hint = "; `make base` makes it" if path.startswith("runs/toy-base") else ""
             raise ConfigError(f"{key}: no directory {path}{hint}")
         return

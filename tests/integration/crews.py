@@ -143,7 +143,7 @@ def start_learners(config: GrpoConfig, logs: Path) -> list[Actor]:
             rank=rank,
             num_ranks=num_ranks,
             model_path=config.model.path,
-            dtype="float32",
+            dtype=config.model.dtype,
             trust_remote_code=False,
             seed=0,
             temperature=config.rollout.temperature,
@@ -241,7 +241,11 @@ def run_loop(
             config=config,
             harvester=Harvester(
                 engines=engines or EnginePool(crew.engines, deadline_s=DEADLINE_S),
-                graders=GraderPool(graders or crew.graders, deadline_s=DEADLINE_S),
+                graders=GraderPool(
+                    graders or crew.graders,
+                    wants=("completion_ids", "prompts"),
+                    deadline_s=DEADLINE_S,
+                ),
                 encoder=encoder,
                 seed=config.seed,
             ),

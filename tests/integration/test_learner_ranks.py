@@ -139,3 +139,47 @@ def _poisoned(batch: Batch) -> Batch:
     advantages[0] = -1.0  # the clip does not bound the loss where the advantage is negative
     poisoned = replace(first, rollout_logprobs=rollout_logprobs, advantages=advantages)
     return replace(batch, micro_batches=((poisoned, *others), *batch.micro_batches[1:]))
+
+
+@pytest.fixture(scope="module", params=[0, 2, 3])
+def bfloat16(
+    stage: Stage,
+    tiny_model: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[LearnerGroup]:
+    """One rank in bfloat16, of a ZeRO stage; its steps are too small to change a weight."""
+    folder = tmp_path_factory.mktemp("bfloat16")
+    learner = {"zero_stage": request.param, "lr": 1e-12, "max_grad_norm": 1e9}
+    config = tiny_config(tiny_model, folder, learner=learner)
+    model = config.model.model_copy(update={"dtype": "bfloat16"})
+    ranks = start_learners(config.model_copy(update={"model": model}), folder)
+    yield LearnerGroup(ranks, deadline_s=DEADLINE_S)
+    for rank in ranks:
+        ray.kill(rank.handle)
+
+
+def test_in_bfloat16_many_small_gradients_add_up_to_the_large_one(
+    bfloat16: LearnerGroup, one_rank: Stepped
+) -> None:
+    whole = packed(stored_groups(num_groups=1, group_size=2), one_rank.config)
+    micro_batch = whole.micro_batches[0][0]
+    part = replace(micro_batch, row_weights=micro_batch.row_weights / 512)
+    one = asyncio.run(bfloat16.step(replace(whole, micro_batches=((micro_batch,),)), step=0))
+    many = asyncio.run(bfloat16.step(replace(whole, micro_batches=((part,) * 512,)), step=1))
+    assert one.grad_norm > 0
+    assert many.grad_norm == pytest.approx(one.grad_norm, rel=1e-4)  # 0.5 where bfloat16 adds up
+
+
+def test_in_bfloat16_a_broken_gradient_is_refused_and_a_checkpoint_comes_back(
+    bfloat16: LearnerGroup, one_rank: Stepped, tmp_path: Path
+) -> None:
+    asyncio.run(bfloat16.save_checkpoint(str(tmp_path)))
+    before = _weights(bfloat16)
+    batch = packed(stored_groups(seed=1), one_rank.config)
+    with pytest.raises(GateError, match="not finite; no optimizer step was made"):
+        asyncio.run(bfloat16.step(_poisoned(batch), step=2))
+    assert _weights(bfloat16).digest == before.digest
+    report = asyncio.run(bfloat16.step(batch, step=2))
+    asyncio.run(bfloat16.load_checkpoint(str(tmp_path)))
+    assert asyncio.run(bfloat16.step(batch, step=2)).grad_norm == report.grad_norm

@@ -98,6 +98,20 @@ def test_a_recipe_of_another_stage_is_refused_as_such(recipe: Path) -> None:
     assert refusal(recipe, "stage=x") == "stage is 'x'; this command runs stage: grpo"
 
 
+def test_a_tilde_in_a_path_is_the_home_folder(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = load(recipe, "model.path=~/m", "output_dir=~/runs", "tasks.path=~/rows.jsonl")
+    assert (config.model.path, config.tasks.path) == ("/home/ada/m", "/home/ada/rows.jsonl")
+    assert config.run_dir == Path("/home/ada/runs/small")
+    overrides = ["stage=sft", "name=a", "num_rows=1", "model=~/m", "data=~/rows.jsonl"]
+    sft_recipe = recipe.with_name("sft.yaml")
+    sft_recipe.write_text("stage: sft\n", encoding="utf-8")
+    sft = load_config(SftConfig, sft_recipe, overrides)
+    assert (sft.model, sft.data) == ("/home/ada/m", "/home/ada/rows.jsonl")
+
+
 def test_the_last_override_of_a_key_counts(recipe: Path) -> None:
     assert load(recipe, "num_steps=5", "num_steps=6").num_steps == 6
 

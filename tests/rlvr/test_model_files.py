@@ -56,7 +56,10 @@ def test_what_a_model_lacks_is_named(model: Path, file: str, said: str) -> None:
     assert str(refused.value).startswith(f"model.path: {model} ") and said in str(refused.value)
 
 
-@pytest.mark.parametrize("path", ["./none", "/none/there", "none", "a/b/c", "runs/none"])
+@pytest.mark.parametrize(
+    "path",
+    ["./none", "../none", "/none/there", "~/none", "a/b/c", "none/", "runs/none", "my model"],
+)
 def test_a_directory_that_is_not_there_is_named(path: str) -> None:
     with pytest.raises(ConfigError, match=f"model.path: no directory {path}$"):
         check_model(path)
@@ -67,10 +70,11 @@ def test_the_toy_base_that_was_not_made_yet_names_the_command() -> None:
         check_model("runs/toy-base-of-no-run/model")
 
 
-def test_a_hub_name_is_left_to_the_hub() -> None:
-    check_model("Qwen/Qwen2.5-0.5B")
-    assert resolve_model("Qwen/Qwen2.5-0.5B") == "Qwen/Qwen2.5-0.5B"
-    assert weights_bytes("Qwen/Qwen2.5-0.5B") == 0
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-0.5B", "gpt2"])
+def test_a_hub_name_is_left_to_the_hub(name: str) -> None:
+    check_model(name)
+    assert resolve_model(name) == name
+    assert weights_bytes(name) == 0
 
 
 def test_a_local_model_is_resolved_and_measured(
