@@ -58,16 +58,14 @@ class RewardMix:
         return tuple(sorted(needed - options))
 
     @property
-    def max_value(self) -> float | None:
-        """The largest sum there can be; None where a part has declared no range."""
-        ends = [_scaled_ends(part) for part in self._parts.values()]
-        return None if None in ends else math.fsum(max(end) for end in ends if end is not None)
+    def wants(self) -> tuple[str, ...]:
+        """What some part takes of "completion_ids" and "prompts", sorted; the rest can be None."""
+        return tuple(sorted({name for part in self._parts.values() for name in part.reward.wants}))
 
     @property
-    def min_value(self) -> float | None:
-        """The smallest sum there can be; None where a part has declared no range."""
-        ends = [_scaled_ends(part) for part in self._parts.values()]
-        return None if None in ends else math.fsum(min(end) for end in ends if end is not None)
+    def ranges(self) -> dict[str, tuple[float, float] | None]:
+        """Least and largest unweighted value of each reward; None: it has declared none."""
+        return {name: part.reward.value_range for name, part in self._parts.items()}
 
     def grade(
         self,
@@ -75,9 +73,12 @@ class RewardMix:
         columns: Mapping[str, Sequence[Any]],
         *,
         prompts: Sequence[object] | None = None,
+        completion_ids: Sequence[Sequence[int]] | None = None,
         thought_open: bool | Sequence[bool] | None = None,
     ) -> list[RewardResult]:
         """Grade completions, in order; `columns` hold one entry a completion.
+
+        `prompts` and `completion_ids` are for functions that take them, as in TRL.
 
         Raises:
             ValueError: a column is missing or has another length, or a user's function gave
@@ -87,7 +88,12 @@ class RewardMix:
         flags = resolve_thought_open(len(completions), thought_open, prompts)
         graded = {
             name: part.reward.parts(
-                completions, columns, part.options, prompts=prompts, thought_open=flags
+                completions,
+                columns,
+                part.options,
+                prompts=prompts,
+                completion_ids=completion_ids,
+                thought_open=flags,
             )
             for name, part in self._parts.items()
         }
@@ -145,10 +151,3 @@ def _as_spec(name: str, spec: RewardSpec | Mapping[str, Any] | float) -> RewardS
     if isinstance(spec, Mapping) and set(spec) <= {"weight", "options"}:
         return RewardSpec(**spec)
     raise ValueError(f"reward {name!r}: a spec is a weight, or weight and options, not {spec!r}")
-
-
-def _scaled_ends(part: _Weighted) -> tuple[float, float] | None:
-    reward = part.reward
-    if reward.min_value is None or reward.max_value is None:
-        return None
-    return part.weight * reward.min_value, part.weight * reward.max_value

@@ -6,7 +6,7 @@ columns it needs and between which values it lies. Adding one is a function and 
 
 A function "package.module:function" in TRL's form works as it is: keyword lists in, `list[float |
 None]` out. Its parameters without a default are the columns that it needs; its outcome is the word
-"value".
+"value". It may declare its range: `short.value_range = (0.0, 1.0)`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from typing import Any, NamedTuple
 from rewards.countdown_eval import grade_countdown
 from rewards.grades import Grade
 from rewards.math_accuracy import grade_accuracies
+from rewards.program_tests import grade_programs
 from rewards.think_tags import check_profile, grade_formats
 
 __all__ = ["REGISTERED", "Part", "Reward", "load_reward"]
 
-_GIVEN = ("completions", "prompts", "thought_open")  # by us, not by a column of the data
+_ON_DEMAND = ("completion_ids", "prompts")  # by us too, where the function takes them
+_GIVEN = ("completions", "thought_open", *_ON_DEMAND)  # by us, not by a column of the data
+_TRLS_OWN = ("environments", "log_extra", "log_metric", "trainer_state")  # of its trainer
 
 
 class Part(NamedTuple):
@@ -41,6 +44,7 @@ class _Batch(NamedTuple):
     completions: Sequence[object]
     columns: Mapping[str, Sequence[Any]]
     prompts: Sequence[object] | None
+    completion_ids: Sequence[Sequence[int]] | None
     thought_open: Sequence[bool]
 
 
@@ -50,11 +54,11 @@ class Reward:
 
     name: str
     required_columns: tuple[str, ...]
-    min_value: float | None  # None: not declared
-    max_value: float | None
+    value_range: tuple[float, float] | None  # least and largest value; None: not declared
     options: tuple[str, ...] | None  # names that it takes; None: not declared
     grade: Callable[[_Batch, Mapping[str, Any]], Sequence[Part]]
     check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
+    wants: tuple[str, ...] = ()  # of "completion_ids" and "prompts", what it is to be given
 
     def parts(
         self,
@@ -63,10 +67,12 @@ class Reward:
         options: Mapping[str, Any],
         *,
         prompts: Sequence[object] | None,
+        completion_ids: Sequence[Sequence[int]] | None,
         thought_open: Sequence[bool],
     ) -> Sequence[Part]:
         """One Part per completion."""
-        return self.grade(_Batch(completions, columns, prompts, thought_open), options)
+        batch = _Batch(completions, columns, prompts, completion_ids, thought_open)
+        return self.grade(batch, options)
 
 
 def load_reward(name: str) -> Reward:
@@ -96,12 +102,17 @@ def _plain_reward(name: str, function: Callable[..., Any]) -> Reward:
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     accepted = {parameter.name for parameter in named}
     required = [p.name for p in named if p.default is p.empty and p.name not in _GIVEN]
+    for wanted in set(required).intersection(_TRLS_OWN):
+        raise ValueError(
+            f"reward {name!r} needs {wanted!r}, which only TRL's trainer has; give it a default"
+        )
 
     def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
         given = {
             **batch.columns,
             "completions": batch.completions,
             "prompts": batch.prompts,
+            "completion_ids": batch.completion_ids,
             "thought_open": batch.thought_open,
             **options,
         }
@@ -113,10 +124,10 @@ def _plain_reward(name: str, function: Callable[..., Any]) -> Reward:
     return Reward(
         name=name,
         required_columns=tuple(required),
-        min_value=None,
-        max_value=None,
+        value_range=getattr(function, "value_range", None),
         options=None if takes_all else tuple(sorted(accepted.difference(_GIVEN))),
         grade=grade,
+        wants=tuple(key for key in _ON_DEMAND if takes_all or key in accepted),
     )
 
 
@@ -142,6 +153,11 @@ def _checked_value(name: str, row: int, value: object) -> float | None:
     return float(value)
 
 
+def _check_flag(name: str, options: Mapping[str, Any]) -> None:
+    if not isinstance(options.get(name, False), bool):
+        raise ValueError(f"{name} is {options[name]!r}; allowed: true, false")
+
+
 def _as_part(grade: Grade) -> Part:
     return Part(grade.value, grade.outcome.value, grade.reason)
 
@@ -151,7 +167,7 @@ def _accuracy(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
         batch.completions,
         batch.columns["answer"],
         batch.thought_open,
-        worked_out=bool(options.get("worked_out", False)),
+        worked_out=options.get("worked_out", False),
     )
     return [_as_part(grade) for grade in grades]
 
@@ -176,20 +192,29 @@ def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     ]
 
 
+def _passes_tests(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    grades = grade_programs(
+        batch.completions,
+        batch.columns["tests"],
+        batch.thought_open,
+        partial=options.get("partial", False),
+    )
+    return [_as_part(grade) for grade in grades]
+
+
 REGISTERED: Mapping[str, Reward] = {
     "accuracy": Reward(
         name="accuracy",
         required_columns=("answer",),
-        min_value=0.0,
-        max_value=1.0,
+        value_range=(0.0, 1.0),
         options=("worked_out",),
         grade=_accuracy,
+        check_options=lambda options: _check_flag("worked_out", options),
     ),
     "think_format": Reward(
         name="think_format",
         required_columns=(),
-        min_value=0.0,
-        max_value=1.0,
+        value_range=(0.0, 1.0),
         options=("profile",),
         grade=_think_format,
         check_options=lambda options: check_profile(options.get("profile", "zero")),
@@ -197,9 +222,16 @@ REGISTERED: Mapping[str, Reward] = {
     "countdown": Reward(
         name="countdown",
         required_columns=("numbers", "target"),
-        min_value=0.0,
-        max_value=1.0,
+        value_range=(0.0, 1.0),
         options=(),
         grade=_countdown,
+    ),
+    "passes_tests": Reward(
+        name="passes_tests",
+        required_columns=("tests",),
+        value_range=(0.0, 1.0),
+        options=("partial",),
+        grade=_passes_tests,
+        check_options=lambda options: _check_flag("partial", options),
     ),
 }

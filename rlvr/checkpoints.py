@@ -31,6 +31,12 @@ class Checkpoints:
             return path, TrainState(**json.loads((path / "state.json").read_text(encoding="utf-8")))
         return None
 
+    @property
+    def latest_step(self) -> int:
+        """That of the newest whole checkpoint; 0 where there is none."""
+        found = self.latest()
+        return found[1].step if found else 0
+
     async def save(self, state: TrainState, write: Callable[[str], Awaitable[None]]) -> Path:
         """Have `write` fill a folder, add the state, and only then give it its name.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a stage sets its own
     try:
         return int(options.command(options.recipe, options.overrides))
     except Stopped as stopped:
@@ -106,7 +108,9 @@ def _sft(recipe: str, overrides: Sequence[str]) -> int:
 
 
 def _how_to_go_on(step: int | None) -> str:
-    if not step:
+    if step is None:
+        return "stopped; the same command goes on from the last checkpoint, or starts again"
+    if step == 0:
         return "stopped before the first step was done; the same command starts again"
     return (
         f"stopped after step {step}, which is in a checkpoint; the same command goes on from there"

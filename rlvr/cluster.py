@@ -21,6 +21,7 @@ from rlvr.processes import actor_env
 from rlvr.rollout.engine import VllmEngine
 from rlvr.rollout.requests import EngineSpec
 from rlvr.scoring import RewardWorker
+from rlvr.stopping import signals_held
 
 __all__ = ["Cluster", "Crew", "connected", "start_crew"]
 
@@ -64,8 +65,9 @@ def connected(config: GrpoConfig, *, logs: Path, weights_bytes: int) -> Iterator
 
     is_local = not os.environ.get("RAY_ADDRESS")
     with no_orphans() if is_local else nullcontext():
-        _initialize_ray(config, logs=logs, weights_bytes=weights_bytes, is_local=is_local)
         try:
+            with signals_held():
+                _initialize_ray(config, logs=logs, weights_bytes=weights_bytes, is_local=is_local)
             resources = ray.cluster_resources()
             yield Cluster(
                 num_gpus=int(resources.get("GPU", 0)),
@@ -79,6 +81,8 @@ def connected(config: GrpoConfig, *, logs: Path, weights_bytes: int) -> Iterator
 def _initialize_ray(config: GrpoConfig, *, logs: Path, weights_bytes: int, is_local: bool) -> None:
     import ray
 
+    # Ray's own handler of SIGTERM would abort its start half-way; ours waits until it stands
+    ray._private.utils.set_sigterm_handler = lambda handler: None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not is_local:
         try:

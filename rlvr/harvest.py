@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.rollout.requests import Finished, Request, SamplingSpec, completion_seed
-from rlvr.types import Group, RewardResult, Rollout, Task
+from rlvr.types import Group, RewardResult, Rollout, Task, Ungraded
 
 __all__ = ["Engines", "Graders", "Harvest", "Harvester", "PromptEncoder"]
 
@@ -34,9 +34,7 @@ class Engines(Protocol):
 class Graders(Protocol):
     """What grades completions."""
 
-    async def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], *, thought_open: bool
-    ) -> list[RewardResult]:
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
         """One result per completion, in order."""
         ...
 
@@ -48,6 +46,10 @@ class PromptEncoder(Protocol):
 
     def encode(self, task: Task) -> NDArray[np.int32]:
         """[P] token ids."""
+        ...
+
+    def text(self, task: Task) -> str:
+        """The prompt as the model reads it."""
         ...
 
 
@@ -127,11 +129,7 @@ class Harvester:
         """Fill `rollouts`; returns when the last completion was written."""
 
         async def grade(chunk: Sequence[Finished]) -> None:
-            results = await self.graders.grade(
-                [item.completion.text for item in chunk],
-                [tasks[item.task_index].columns for item in chunk],
-                thought_open=self.encoder.thought_open,
-            )
+            results = await self.graders.grade(self._ungraded(tasks, chunk))
             for item, reward in zip(chunk, results, strict=True):
                 rollouts[item.task_index, item.sample_index] = Rollout(
                     completion=item.completion, reward=reward
@@ -145,3 +143,13 @@ class Harvester:
                 return time.monotonic()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # it names what died; the rest follows from it
+
+    def _ungraded(self, tasks: Sequence[Task], chunk: Sequence[Finished]) -> Ungraded:
+        texts = {i: self.encoder.text(tasks[i]) for i in {item.task_index for item in chunk}}
+        return Ungraded(
+            texts=[item.completion.text for item in chunk],
+            columns=[tasks[item.task_index].columns for item in chunk],
+            thought_open=self.encoder.thought_open,
+            prompts=[texts[item.task_index] for item in chunk],
+            completion_ids=[item.completion.token_ids for item in chunk],
+        )

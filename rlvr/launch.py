@@ -36,7 +36,7 @@ from rlvr.run_folder import RunFolder, write_json
 from rlvr.run_log import RunLog
 from rlvr.scoring import GraderPool
 from rlvr.screen import Screen
-from rlvr.stopping import unless_stopped
+from rlvr.stopping import SIGNALS, in_daemon_thread, unless_stopped
 from rlvr.summary import make_summary
 from rlvr.tasks import TaskStream
 from rlvr.trackers import Trackers
@@ -51,7 +51,7 @@ PROBE_TOKENS = 64
 
 @dataclass(slots=True)
 class TemplateEncoder:
-    """A template with its tokenizer: the harvester's PromptEncoder."""
+    """A template with its tokenizer: the harvester's PromptEncoder, the preflight's TextEncoder."""
 
     template: PromptTemplate
     tokenizer: Any
@@ -65,6 +65,10 @@ class TemplateEncoder:
     def text(self, task: Task) -> str:
         """The prompt as the model reads it."""
         return self.template.render(task, tokenizer=self.tokenizer).text
+
+    def completion_ids(self, text: str) -> NDArray[np.int32]:
+        """[T] token ids, without special tokens."""
+        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
 
 def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str, Any]:
@@ -91,8 +95,28 @@ async def _train(
     config: GrpoConfig, folder: RunFolder, inputs: Inputs, cluster: Cluster, screen: Screen
 ) -> None:
     stop = _stop_on_signals(screen)
+    checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
     machines = f"{cluster.num_gpus} GPUs" if cluster.num_gpus else f"{cluster.num_cpus} CPU cores"
     screen.phase(f"starting engines, learner and rewards on {machines}")
+    starting = _start(config, folder, inputs, cluster)
+    crew, encoder = await unless_stopped(starting, stop, step=checkpoints.latest_step)
+    write_json(folder.manifest, make_manifest(config, cluster))
+    log = RunLog(
+        folder,
+        screen=screen,
+        trackers=Trackers(config.trackers, folder=folder.path, name=config.name),
+        prompt_text=encoder.text,
+    )
+    try:
+        await _run_loop(config, folder, inputs, crew, encoder, checkpoints, log, stop)
+    finally:
+        log.close()
+
+
+async def _start(
+    config: GrpoConfig, folder: RunFolder, inputs: Inputs, cluster: Cluster
+) -> tuple[Crew, TemplateEncoder]:
+    """Actors and tokenizer at the same time; of two errors the tokenizer's, which names a key."""
     starting = asyncio.create_task(
         start_crew(
             config,
@@ -102,19 +126,8 @@ async def _train(
             rewards=inputs.rewards,
         )
     )
-    encoder = await asyncio.to_thread(_make_encoder, config, inputs)
-    crew = await unless_stopped(starting, stop, step=0)
-    write_json(folder.manifest, make_manifest(config, cluster))
-    log = RunLog(
-        folder,
-        screen=screen,
-        trackers=Trackers(config.trackers, folder=folder.path, name=config.name),
-        prompt_text=encoder.text,
-    )
-    try:
-        await _run_loop(config, folder, inputs, crew, encoder, log, stop)
-    finally:
-        log.close()
+    encoder = await in_daemon_thread(lambda: _make_encoder(config, inputs))
+    return await starting, encoder
 
 
 async def _run_loop(
@@ -123,23 +136,21 @@ async def _run_loop(
     inputs: Inputs,
     crew: Crew,
     encoder: TemplateEncoder,
+    checkpoints: Checkpoints,
     log: RunLog,
     stop: asyncio.Event,
 ) -> None:
     deadline_s = config.resources.phase_deadline_s
     engines = EnginePool(crew.engines, deadline_s=deadline_s)
     learner = LearnerGroup(crew.learners, deadline_s=deadline_s)
-    graders = GraderPool(crew.graders, deadline_s=deadline_s)
-    checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+    graders = GraderPool(crew.graders, wants=inputs.mix.wants, deadline_s=deadline_s)
     found = checkpoints.latest()
     log.start_at(found[1].step if found else None)
     if found:
         log.phase(f"going on from {found[0]}")
     else:
-        report = await check_rewards(
-            config, inputs.tasks, inputs.mix, graders, thought_open=encoder.thought_open
-        )
-        log.phase(str(report))
+        checking = check_rewards(config, inputs.tasks, inputs.mix, graders, encoder)
+        log.phase(str(await unless_stopped(checking, stop, step=0)))
     loop = GrpoLoop(
         config=config,
         harvester=Harvester(engines=engines, graders=graders, encoder=encoder, seed=config.seed),
@@ -160,9 +171,10 @@ async def _run_loop(
         log=log,
         stop=stop,
     )
-    await loop.run()
+    state = await loop.run()
     aside = folder.path / ".model.tmp"
-    await learner.export(str(aside.resolve()))
+    shutil.rmtree(aside, ignore_errors=True)
+    await unless_stopped(learner.export(str(aside.resolve())), stop, step=state.step)
     shutil.rmtree(folder.model, ignore_errors=True)
     aside.rename(folder.model)
 
@@ -181,6 +193,9 @@ def _log_to(path: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.raiseExceptions = (
+        False  # a log line for which there is no room is not worth a traceback
+    )
 
 
 def _make_encoder(config: GrpoConfig, inputs: Inputs) -> TemplateEncoder:
@@ -238,9 +253,10 @@ def _stop_on_signals(screen: Screen) -> asyncio.Event:
             signal.raise_signal(number)
         stop.set()
         screen.phase(
-            "stopping: the step that runs is finished or dropped, then a checkpoint is written"
+            "stopping: an optimizer step that runs is finished, and what is trained goes into a "
+            "checkpoint"
         )
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
     return stop

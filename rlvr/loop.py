@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from rlvr.advantages import assign_advantages
 from rlvr.checkpoints import Checkpoints
@@ -38,6 +38,7 @@ from rlvr.weight_sync.sync import SyncReport
 __all__ = ["GrpoLoop", "Learner", "Log"]
 
 logger = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 
 class Learner(Protocol):
@@ -145,21 +146,24 @@ class GrpoLoop:
             Stopped: `stop` was set; a checkpoint of the last whole step is written.
             GateError: a self-check failed.
         """
-        await self._restore()
-        await self.sync_weights(self.state.step)
         in_flight: deque[_InFlight] = deque()
         try:
+            await self._restore()
+            await self._unless_stopped(self.sync_weights(self.state.step))
             if self.state.step == 0 or self._is_due(self.config.eval.every_steps):
                 await self._evaluate()  # also what a kill may have cut short
             while self.state.step < self.config.num_steps:
                 await self._step(in_flight)
+                if self.stop.is_set():
+                    raise Stopped(self.state.step)
                 if self._is_due(self.config.checkpoint.every_steps):
                     await self._save()
                 if self._is_due(self.config.eval.every_steps):
                     await self._evaluate()
         except Stopped:
             await self._abandon(in_flight)
-            await self._save()
+            if self.state.step > 0:
+                await self._save()
             raise
         finally:
             await self._abandon(in_flight)
@@ -179,18 +183,15 @@ class GrpoLoop:
             report = await self._learn(batch)  # the next harvest runs meanwhile
         staleness = self._check(harvest, report)
         await self._reference_is_due()
-        with clock.measure("harvest_wait_s"):
-            await self._finished(in_flight)  # no completion sees two policies
         self.state = self.state.after(cursor=cursor, num_tokens=harvest.num_tokens)
-        with clock.measure("sync_s"):
-            sync = await self.sync_weights(self.state.step)
+        probe_error = await self._publish(in_flight, clock)
         metrics = step_metrics(
             replace(harvest, groups=tuple(groups)),
             report,
             clock.times(),
             step=self.state.step,
             staleness=staleness,
-            probe_error=sync.probe_error,
+            probe_error=probe_error,
         )
         self.log.step(metrics, groups)
 
@@ -198,8 +199,11 @@ class GrpoLoop:
         found = self.checkpoints.latest()
         if found is not None:
             folder, self.state = found
-            await self.learner.load_checkpoint(str(folder.resolve()))
+            await self._unless_stopped(self.learner.load_checkpoint(str(folder.resolve())))
         self.tasks.seek(self.state.cursor)
+
+    def _unless_stopped(self, work: Awaitable[ResultT]) -> Awaitable[ResultT]:
+        return unless_stopped(work, self.stop, step=self.state.step)
 
     def _start_harvests(self, in_flight: deque[_InFlight]) -> None:
         rollout = self.config.rollout
@@ -220,7 +224,7 @@ class GrpoLoop:
 
     async def _next_harvest(self, in_flight: deque[_InFlight]) -> tuple[Harvest, int]:
         first = in_flight[0]
-        harvest = await unless_stopped(first.harvest, self.stop, step=self.state.step)
+        harvest = await self._unless_stopped(first.harvest)
         in_flight.popleft()
         return harvest, first.cursor
 
@@ -264,9 +268,18 @@ class GrpoLoop:
         if every and (self.state.step + 1) % every == 0:
             await self.learner.replace_reference()
 
-    async def _finished(self, in_flight: Sequence[_InFlight]) -> None:
-        if in_flight:
-            await asyncio.gather(*(item.harvest for item in in_flight))
+    async def _publish(self, in_flight: Sequence[_InFlight], clock: _Clock) -> float | None:
+        """The new weights to the engines; returns the probe's error, or None where the run is to
+        stop: nothing will be written under them, and the step itself is whole.
+        """
+        try:
+            with clock.measure("harvest_wait_s"):  # no completion sees two policies
+                await self._unless_stopped(asyncio.gather(*(item.harvest for item in in_flight)))
+            with clock.measure("sync_s"):
+                sync = await self._unless_stopped(self.sync_weights(self.state.step))
+        except Stopped:
+            return None
+        return sync.probe_error
 
     def _is_due(self, every_steps: int | None) -> bool:
         step = self.state.step
@@ -284,7 +297,7 @@ class GrpoLoop:
             policy_version=self.state.step,
             seed_parts=("eval",),
         )
-        harvest = await unless_stopped(asyncio.ensure_future(work), self.stop, step=self.state.step)
+        harvest = await self._unless_stopped(work)
         names = list(self.config.rewards)
         evaluation = summarize(
             harvest.groups,

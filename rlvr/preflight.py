@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rewards import RewardMix, RewardResult
 from rlvr.config import GrpoConfig
 from rlvr.errors import GateError
-from rlvr.harvest import Graders
+from rlvr.harvest import Graders, PromptEncoder
 from rlvr.prompts import GoldStyle, render_gold
 from rlvr.tasks import TaskSource
-from rlvr.types import Task
+from rlvr.types import Task, Ungraded
 
 __all__ = ["PreflightReport", "check_rewards"]
 
@@ -41,23 +45,31 @@ class PreflightReport:
         return f"preflight: {num_good} of {self.num_tasks} gold answers earn full reward"
 
 
+class TextEncoder(PromptEncoder, Protocol):
+    """Encodes what was not written by an engine, too."""
+
+    def completion_ids(self, text: str) -> NDArray[np.int32]:
+        """[T] token ids."""
+        ...
+
+
 async def check_rewards(
-    config: GrpoConfig, source: TaskSource, mix: RewardMix, graders: Graders, *, thought_open: bool
+    config: GrpoConfig, source: TaskSource, mix: RewardMix, graders: Graders, encoder: TextEncoder
 ) -> PreflightReport:
     """Grade the golds and empty answers of the first rows.
 
     Raises:
         GateError: more golds than gates.max_bad_golds miss full reward, an empty answer earns the
-            accuracy reward, or a value is not finite.
+            accuracy reward, or a value is not finite or not in the range its reward declares.
     """
     limit = config.gates.preflight_tasks
     available = ENDLESS_TASKS if source.num_tasks is None else source.num_tasks
     tasks = [source.task(i) for i in range(min(limit, available))]
     style = GoldStyle(config.prompt.answer_style)
-    golds = [_gold(task, thought_open=thought_open, style=style) for task in tasks]
-    graded = await _grade(graders, golds, tasks, thought_open=thought_open)
-    empty = await _grade(graders, [""] * len(tasks), tasks, thought_open=thought_open)
-    _check_finite(tasks, [*graded, *empty])
+    golds = [_gold(task, thought_open=encoder.thought_open, style=style) for task in tasks]
+    graded = await _grade(graders, encoder, golds, tasks)
+    empty = await _grade(graders, encoder, [""] * len(tasks), tasks)
+    _check_values(tasks, [*graded, *empty], mix.ranges)
     verifiers = [name for name in mix.names if name in VERIFIERS]
     with_gold = [i for i, gold in enumerate(golds) if gold and verifiers]
     bad = tuple(
@@ -94,13 +106,19 @@ def _check_golds(bad: Sequence[str], *, num_golds: int, max_bad: int) -> None:
 
 
 async def _grade(
-    graders: Graders, texts: Sequence[str], tasks: Sequence[Task], *, thought_open: bool
+    graders: Graders, encoder: TextEncoder, texts: Sequence[str], tasks: Sequence[Task]
 ) -> list[RewardResult]:
     results: list[RewardResult] = []
     for first in range(0, len(tasks), CHUNK):
         chunk = slice(first, first + CHUNK)
-        columns = [task.columns for task in tasks[chunk]]
-        results += await graders.grade(texts[chunk], columns, thought_open=thought_open)
+        ungraded = Ungraded(
+            texts=texts[chunk],
+            columns=[task.columns for task in tasks[chunk]],
+            thought_open=encoder.thought_open,
+            prompts=[encoder.text(task) for task in tasks[chunk]],
+            completion_ids=[encoder.completion_ids(text) for text in texts[chunk]],
+        )
+        results += await graders.grade(ungraded)
     return results
 
 
@@ -112,10 +130,23 @@ def _missed(result: RewardResult, verifiers: Sequence[str]) -> list[str]:
     ]
 
 
-def _check_finite(tasks: Sequence[Task], results: Sequence[RewardResult]) -> None:
+def _check_values(
+    tasks: Sequence[Task],
+    results: Sequence[RewardResult],
+    ranges: Mapping[str, tuple[float, float] | None],
+) -> None:
     for i, result in enumerate(results):
         for name, value in result.parts.items():
-            if value is not None and not math.isfinite(value):
-                raise GateError(
-                    f"preflight: reward {name} is {value} on {tasks[i % len(tasks)].id}, not finite"
-                )
+            if wrong := _wrong(value, ranges.get(name)):
+                task = tasks[i % len(tasks)]
+                raise GateError(f"preflight: reward {name} is {value} on {task.id}, {wrong}")
+
+
+def _wrong(value: float | None, value_range: tuple[float, float] | None) -> str:
+    """What is wrong with a value; empty where nothing is."""
+    if value is None:
+        return ""
+    if not math.isfinite(value):
+        return "not finite"
+    low, high = value_range or (value, value)
+    return "" if low <= value <= high else f"not in its range {low:g} to {high:g}"

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rewards import RewardMix, RewardResult, shutdown
 from rlvr.actors import Actor
 from rlvr.processes import redirect_output
+from rlvr.types import Ungraded
 
 __all__ = ["GraderPool", "RewardWorker"]
 
@@ -29,15 +31,18 @@ class RewardWorker:
         """The process id, once the rewards are loaded."""
         return os.getpid()
 
-    def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], thought_open: bool
-    ) -> list[RewardResult]:
-        """One result per completion; `columns` are the tasks' columns, one mapping per
-        completion.
-        """
-        names = dict.fromkeys(name for row in columns for name in row)
-        by_name = {name: [row.get(name) for row in columns] for name in names}
-        return self._mix.grade(texts, by_name, thought_open=thought_open)
+    def grade(self, ungraded: Ungraded) -> list[RewardResult]:
+        """One result per completion."""
+        names = dict.fromkeys(name for row in ungraded.columns for name in row)
+        columns = {name: [row.get(name) for row in ungraded.columns] for name in names}
+        ids = ungraded.completion_ids
+        return self._mix.grade(
+            ungraded.texts,
+            columns,
+            prompts=ungraded.prompts,
+            completion_ids=None if ids is None else [tokens.tolist() for tokens in ids],
+            thought_open=ungraded.thought_open,
+        )
 
     def close(self) -> None:
         """End the children."""
@@ -45,15 +50,24 @@ class RewardWorker:
 
 
 class GraderPool:
-    """Reward actors in turn."""
+    """Reward actors in turn; `wants` is that of their RewardMix."""
 
-    def __init__(self, workers: Sequence[Actor], *, deadline_s: float) -> None:
+    def __init__(
+        self, workers: Sequence[Actor], *, wants: Collection[str] = (), deadline_s: float
+    ) -> None:
         self._workers = itertools.cycle(workers)
+        self._wants = wants
         self._deadline_s = deadline_s
 
-    async def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], *, thought_open: bool
-    ) -> list[RewardResult]:
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
         """One result per completion, in order."""
         worker = next(self._workers)
-        return await worker.call("grade", texts, columns, thought_open, deadline_s=self._deadline_s)
+        return await worker.call("grade", self._needed(ungraded), deadline_s=self._deadline_s)
+
+    def _needed(self, ungraded: Ungraded) -> Ungraded:
+        """Without what no reward wants: it would cost time on its way."""
+        return replace(
+            ungraded,
+            prompts=ungraded.prompts if "prompts" in self._wants else None,
+            completion_ids=ungraded.completion_ids if "completion_ids" in self._wants else None,
+        )

@@ -33,6 +33,7 @@ __all__ = [
     "StepReport",
     "Task",
     "TrainState",
+    "Ungraded",
 ]
 
 Prompt = str | Sequence[Mapping[str, str]]
@@ -66,6 +67,17 @@ class Completion:
     text: str  # without special tokens, with the stop string
     finish_reason: FinishReason
     policy_version: int  # of the weights that wrote all of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ungraded:
+    """Completions on their way to the rewards: sequences with one entry a completion."""
+
+    texts: Sequence[str]
+    columns: Sequence[Mapping[str, Any]]  # those of the completion's task
+    thought_open: bool  # the prompts have opened <think> already
+    prompts: Sequence[str] | None  # as the model read them; None: no reward wants them
+    completion_ids: Sequence[NDArray[np.int32]] | None  # [T] each; None: no reward wants them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 
 Rewards = list[float | None]
 
@@ -13,10 +14,21 @@ def letters(completions: list[str]) -> Rewards:
     return [sum(c.isascii() and c.isalpha() for c in text[:40]) / 40 for text in completions]
 
 
-def slow_letters(completions: list[str]) -> Rewards:
+def letters_as_in_trl(
+    prompts: list[str], completions: list[str], completion_ids: list[list[int]], **columns: object
+) -> Rewards:
+    """The same, for what TRL would give: texts and lists of ints, and the task's columns."""
+    assert all(prompt.startswith("User: ") for prompt in prompts)
+    assert {type(token) for ids in completion_ids for token in ids} <= {int}
+    assert len(prompts) == len(completion_ids) == len(completions)
+    assert "answer" in columns and "trainer_state" not in columns
+    return letters(completions)
+
+
+def slow_letters(**given: Any) -> Rewards:
     """The same, so slowly that a test can step in between."""
     time.sleep(0.2)
-    return letters(completions)
+    return letters_as_in_trl(**given)
 
 
 def half_ungraded(completions: list[str]) -> Rewards:
@@ -37,3 +49,9 @@ def not_a_number(completions: list[str]) -> Rewards:
 def dying(completions: list[str]) -> Rewards:
     """Takes the whole grading process with it."""
     os._exit(1)
+
+
+def stuck(completions: list[str]) -> Rewards:
+    """Does not come back."""
+    time.sleep(600)
+    return letters(completions)

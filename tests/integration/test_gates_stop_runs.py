@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import ray
 from conftest import Stage
-from crews import DEADLINE_S, packed, run_loop, start_grader, stored_groups
+from crews import DEADLINE_S, make_encoder, packed, run_loop, start_grader, stored_groups
 
 from rewards import RewardMix
 from rlvr.actors import Actor
@@ -121,7 +121,7 @@ def test_preflight_stops_a_template_that_breaks_the_format_reward(
 async def _preflight(stage: Stage, config: GrpoConfig) -> Any:
     mix = RewardMix({name: section.weight for name, section in config.rewards.items()})
     graders = GraderPool(stage.crew.graders, deadline_s=DEADLINE_S)
-    return await check_rewards(config, open_tasks("toy"), mix, graders, thought_open=False)
+    return await check_rewards(config, open_tasks("toy"), mix, graders, make_encoder(config))
 
 
 def test_a_reward_that_cannot_grade_half_of_them_stops_the_run(

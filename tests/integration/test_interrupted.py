@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 from whole_runs import (
-    START_S,
     Run,
     assert_nothing_is_left,
     checkpoint_steps,
@@ -170,8 +169,24 @@ def test_kill_9_while_the_actors_start_leaves_nothing(
 ) -> None:
     before = shared_memory()
     with running({**uninterrupted_recipe, "output_dir": str(tmp_path)}, tmp_path) as run:
-        wait_until(lambda: any("ray::" in line for line in run.alive()), START_S, "Ray worker")
-        run.look_around()
+        run.wait_for_process("ray::")
         run.process.kill()
         run.wait()
         assert_nothing_is_left(run, before)
+
+
+@pytest.mark.parametrize("sign", ["gcs_server", "ray::", "RewardWorker.grade"])
+def test_a_signal_before_the_first_step_ends_the_run_within_seconds(
+    uninterrupted_recipe: dict[str, Any], tmp_path: Path, sign: str
+) -> None:
+    before = shared_memory()
+    rewards = {"odd_rewards:stuck": 1.0, "accuracy": 1.0}
+    recipe = {**uninterrupted_recipe, "output_dir": str(tmp_path), "rewards": rewards}
+    with running(recipe, tmp_path) as run:
+        run.wait_for_process(sign)
+        run.process.send_signal(signal.SIGTERM)
+        assert run.wait(timeout_s=20) == 1
+        assert_nothing_is_left(run, before)
+    (line,) = run.error_lines
+    assert line.startswith("stopped") and line.endswith("starts again")
+    assert checkpoint_steps(run.folder) == []

@@ -57,11 +57,22 @@ class Run:
     def wait_for_step(self, step: int, timeout_s: float = START_S) -> None:
         """Until metrics.jsonl has this step; fails where the run ends before."""
 
+        self._wait_for(
+            lambda: any(line["step"] >= step for line in train_lines(self.folder)),
+            timeout_s,
+            f"step {step}",
+        )
+
+    def wait_for_process(self, sign: str, timeout_s: float = START_S) -> None:
+        """Until a command line of the run has `sign` in it; fails where the run ends before."""
+        self._wait_for(lambda: any(sign in line for line in self.alive()), timeout_s, sign)
+
+    def _wait_for(self, is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
         def is_there() -> bool:
             assert self.process.poll() is None, f"ended: {self.error_lines} {self.output[-2000:]}"
-            return any(line["step"] >= step for line in train_lines(self.folder))
+            return is_true()
 
-        wait_until(is_there, timeout_s, f"step {step}")
+        wait_until(is_there, timeout_s, what)
         self.look_around()
 
     def look_around(self) -> None:

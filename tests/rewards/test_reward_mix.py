@@ -19,10 +19,29 @@ def length(completions: list[str], **columns: Any) -> list[float | None]:
     return [float(len(text)) for text in completions]
 
 
+length.value_range = (0.0, 100.0)  # type: ignore[attr-defined]
+
+
 def needs_columns(
     prompts: list[str], completions: list[str], answer: list[str], *, scale: float, floor: float = 0
 ) -> list[float | None]:
     return [scale * float(gold) + floor for gold in answer]
+
+
+def as_in_trl(
+    prompts: list[str],
+    completions: list[str],
+    completion_ids: list[list[int]],
+    log_extra: Callable[..., None] | None = None,
+) -> list[float]:
+    return [
+        float(len(prompt) + 10 * len(text) + 100 * sum(ids))
+        for prompt, text, ids in zip(prompts, completions, completion_ids, strict=True)
+    ]
+
+
+def needs_trainer(completions: list[str], trainer_state: Any, **columns: Any) -> list[float]:
+    return [0.0 for _ in completions]
 
 
 def too_short(completions: list[str]) -> list[float]:
@@ -51,6 +70,7 @@ def own() -> Iterator[None]:
     module = ModuleType("own_rewards")
     functions: list[Callable[..., Any]] = [
         length, needs_columns, too_short, not_finite, not_a_list, words, skips,
+        as_in_trl, needs_trainer,
     ]  # fmt: skip
     for function in functions:
         setattr(module, function.__name__, function)
@@ -82,10 +102,11 @@ def test_the_range_and_the_columns_are_known_before_any_call() -> None:
     mix = RewardMix({"accuracy": 1.0, "think_format": -0.5})
     assert mix.names == ("accuracy", "think_format")
     assert mix.required_columns == ("answer",)
-    assert (mix.min_value, mix.max_value) == (-0.5, 1.0)
+    assert mix.ranges == {"accuracy": (0.0, 1.0), "think_format": (0.0, 1.0)}
     own = RewardMix({"accuracy": 1.0, "own_rewards:needs_columns": {"options": {"scale": 2.0}}})
     assert own.required_columns == ("answer",)
-    assert own.max_value is None
+    assert own.ranges["own_rewards:needs_columns"] is None
+    assert RewardMix({"own_rewards:length": 1.0}).ranges == {"own_rewards:length": (0.0, 100.0)}
 
 
 def test_thought_open_reaches_every_part() -> None:
@@ -108,15 +129,43 @@ def test_a_function_of_the_users_own_works_as_for_trl() -> None:
     assert values == [None, 1.0]
 
 
+def test_prompts_and_token_ids_reach_a_function_that_takes_them() -> None:
+    mix = RewardMix({"own_rewards:as_in_trl": 1.0, "accuracy": 0.0})
+    first, second = mix.grade(
+        ["ab", "c"], {"answer": ["5"] * 2}, prompts=["p", "pp"], completion_ids=[[1, 2], [3]]
+    )
+    assert first.parts["own_rewards:as_in_trl"] == 1 + 20 + 300
+    assert second.parts["own_rewards:as_in_trl"] == 2 + 10 + 300
+
+
+@pytest.mark.parametrize(
+    ("name", "wants"),
+    [
+        ("accuracy", ()),
+        ("own_rewards:too_short", ()),
+        ("own_rewards:needs_columns", ("prompts",)),
+        ("own_rewards:as_in_trl", ("completion_ids", "prompts")),
+        ("own_rewards:length", ("completion_ids", "prompts")),  # it takes **columns
+    ],
+)
+def test_what_a_mix_wants_is_known_before_any_call(name: str, wants: tuple[str, ...]) -> None:
+    spec = {"options": {"scale": 1.0}} if name.endswith("needs_columns") else 1.0
+    assert RewardMix({name: spec}).wants == wants
+
+
 REFUSED_SPECS: list[tuple[dict[str, Any], str]] = [
     ({}, "at least one reward"),
     ({"acuracy": 1.0}, "no reward 'acuracy'; known: accuracy, think_format"),
     ({"accuracy": float("nan")}, "weight is nan"),
     ({"accuracy": {"wieght": 1.0}}, "a spec is a weight, or weight and options"),
     ({"accuracy": {"options": {"strict": True}}}, "no option 'strict'; allowed: worked_out"),
+    ({"accuracy": {"options": {"worked_out": "yes"}}}, "worked_out is 'yes'; allowed: true, false"),
+    ({"accuracy": {"options": {"worked_out": 1}}}, "worked_out is 1; allowed: true, false"),
+    ({"think_format": {"options": {"profile": ["r1"]}}}, "profile is .*; allowed: zero, r1"),
     ({"think_format": {"options": {"profile": "r2"}}}, "profile is 'r2'; allowed: zero, r1"),
     ({"no_such_module:f": 1.0}, "cannot import no_such_module"),
     ({"own_rewards:nothing": 1.0}, "no plain function 'nothing'"),
+    ({"own_rewards:needs_trainer": 1.0}, "needs 'trainer_state', which only TRL's trainer has"),
     ({"own_rewards:too_short": {"options": {"x": 1}}}, "no option 'x'; allowed: none"),
 ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from rlvr.types import (
     Rollout,
     StepReport,
     Task,
+    Ungraded,
 )
 from rlvr.weight_sync.sync import SyncReport
 
@@ -106,6 +107,12 @@ class FakeEncoder:
     def encode(self, task: Task) -> NDArray[np.int32]:
         return np.array([7, 8], np.int32)
 
+    def text(self, task: Task) -> str:
+        return f"User: {task.prompt}"
+
+    def completion_ids(self, text: str) -> NDArray[np.int32]:
+        return np.arange(len(text), dtype=np.int32)
+
 
 @dataclass(slots=True)
 class FakeEngines:
@@ -159,14 +166,13 @@ class FakeGraders:
     failure: Exception | None = None
     always: float | None = None  # the value of every completion
 
-    async def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], *, thought_open: bool
-    ) -> list[RewardResult]:
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
-        self.events.append(f"grade {len(texts)}")
-        values = [float(t == c["answer"]) for t, c in zip(texts, columns, strict=True)]
+        self.events.append(f"grade {len(ungraded.texts)}")
+        pairs = zip(ungraded.texts, ungraded.columns, strict=True)
+        values = [float(text == columns["answer"]) for text, columns in pairs]
         if self.always is not None:
             values = [self.always] * len(values)
         return [RewardResult(value=value, parts={"accuracy": value}) for value in values]
@@ -214,8 +220,11 @@ class FakeSync:
 
     engines: FakeEngines
     failure: GateError | None = None
+    hold: asyncio.Event | None = None  # what its end waits for
 
     async def __call__(self, policy_version: int) -> SyncReport:
+        if self.hold is not None:
+            await self.hold.wait()
         assert self.engines.num_running == 0, "a sync while completions are written"
         if self.failure is not None:
             raise self.failure

@@ -14,7 +14,7 @@ from rlvr.errors import ActorDied
 from rlvr.harvest import Engines, Graders, Harvest, Harvester
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.requests import Finished, Request, SamplingSpec
-from rlvr.types import RewardResult, Task
+from rlvr.types import RewardResult, Task, Ungraded
 
 TASKS = [Task(id=f"n/{i}", prompt=f"{i}?", columns={"answer": str(i)}) for i in range(5)]
 
@@ -53,14 +53,17 @@ class TellingGraders:
     graded: asyncio.Event
     texts: list[str] = field(default_factory=list)
     columns: list[Mapping[str, Any]] = field(default_factory=list)
+    prompts: list[str] = field(default_factory=list)
+    num_ids: list[int] = field(default_factory=list)
 
-    async def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], *, thought_open: bool
-    ) -> list[RewardResult]:
-        self.texts += texts
-        self.columns += columns
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
+        assert ungraded.prompts is not None and ungraded.completion_ids is not None
+        self.texts += ungraded.texts
+        self.columns += ungraded.columns
+        self.prompts += ungraded.prompts
+        self.num_ids += [len(ids) for ids in ungraded.completion_ids]
         self.graded.set()
-        return [RewardResult(value=float(text), parts={}) for text in texts]
+        return [RewardResult(value=float(text), parts={}) for text in ungraded.texts]
 
 
 def written(request: Request) -> Finished:
@@ -88,6 +91,8 @@ def test_each_completion_comes_to_its_place_with_its_own_grade_and_columns() -> 
     assert values == [[float(f"{i}.{k}") for k in range(3)] for i in range(5)]
     assert sorted(graders.texts) == sorted(text for group in texts for text in group)
     assert [c["answer"] for c in graders.columns] == [text[0] for text in graders.texts]
+    assert graders.prompts == [f"User: {text[0]}?" for text in graders.texts]
+    assert graders.num_ids == [3] * 15
     assert found.num_tokens == 5 * 3 * 3
     assert found.generate_s >= 0 and found.grade_s >= 0
 

@@ -69,6 +69,11 @@ def test_an_unknown_option_of_a_reward_is_refused(model: str) -> None:
     assert "'colour'" in refusal(model, rewards={"accuracy": {"weight": 1.0, "colour": "red"}})
 
 
+def test_an_option_of_the_wrong_kind_is_refused(model: str) -> None:
+    line = refusal(model, rewards={"accuracy": {"worked_out": "yes"}})
+    assert line == "rewards: reward 'accuracy': worked_out is 'yes'; allowed: true, false"
+
+
 def test_a_template_without_its_place_for_the_prompt_is_refused(model: str) -> None:
     assert refusal(model, prompt={"template": "User:"}).startswith("prompt.template: ")
 

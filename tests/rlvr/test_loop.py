@@ -167,43 +167,74 @@ async def has_come(run: Run, events: set[str], running: asyncio.Task[TrainState]
         await asyncio.sleep(0)
 
 
+def stopped_at(run: Run, *events: str) -> int:
+    """Set `stop` once these events have come; the step that the run stopped after."""
+
+    async def stop_it() -> int:
+        running = asyncio.create_task(run._loop().run())
+        await has_come(run, set(events), running)
+        run.stop.set()
+        with pytest.raises(Stopped) as stopped:
+            await asyncio.wait_for(running, DEADLINE_S)
+        return stopped.value.step
+
+    return asyncio.run(stop_it())
+
+
 @pytest.mark.parametrize("max_staleness", [0, 1])
 def test_a_stop_in_the_middle_of_a_harvest_keeps_the_last_whole_step(
     tmp_path: Path, max_staleness: int
 ) -> None:
     run = Run(tmp_path, {"rollout": stale(max_staleness=max_staleness)})
     run.engines.holds[1] = asyncio.Event()  # is never set
-
-    async def stop_it() -> None:
-        running = asyncio.create_task(run._loop().run())
-        await has_come(run, {"step 0 ends", f"generate 1 under {1 - max_staleness}"}, running)
-        if max_staleness:
-            run.engines.holds[1].set()  # the step in progress is finished first
-        run.stop.set()
-        with pytest.raises(Stopped) as stopped:
-            await asyncio.wait_for(running, DEADLINE_S)
-        assert stopped.value.step == 1
-
-    asyncio.run(stop_it())
+    assert stopped_at(run, "step 0 ends", f"generate 1 under {1 - max_staleness}") == 1
     found = run.checkpoints.latest()
-    assert found is not None and found[1].step == 1
+    assert found is not None and (found[1].step, found[1].cursor) == (1, 2)
+    assert [line["step"] for line in run.log.steps] == [1]
     assert run.engines.num_running == 0
+
+
+def test_a_run_stopped_while_it_waits_for_the_next_harvest_goes_on_with_the_same_tasks(
+    tmp_path: Path,
+) -> None:
+    sections = {"num_steps": 4, "rollout": stale()}
+    whole = Run(tmp_path / "whole", sections)
+    whole.start()
+    first = Run(tmp_path / "stopped", sections)
+    first.engines.holds[2] = asyncio.Event()  # is never set
+    assert stopped_at(first, "step 1 ends", "generate 2 under 1") == 2
+    assert "sync 2" not in first.events  # nobody would write under these weights
+    second = Run(tmp_path / "stopped", sections)
+    second.start()
+    assert first.log.task_ids + second.log.task_ids == whole.log.task_ids
 
 
 def test_a_stop_during_the_learners_step_lets_it_end(tmp_path: Path) -> None:
     run = Run(tmp_path, {"checkpoint": {"every_steps": 1}})
-
-    async def stop_it() -> None:
-        running = asyncio.create_task(run._loop().run())
-        await has_come(run, {"step 1"}, running)
-        run.stop.set()
-        with pytest.raises(Stopped) as stopped:
-            await asyncio.wait_for(running, DEADLINE_S)
-        assert stopped.value.step == 2
-
-    asyncio.run(stop_it())
-    assert run.events[run.events.index("step 1 ends") :][:3] == ["step 1 ends", "sync 2", "save"]
+    assert stopped_at(run, "step 1") == 2
+    assert run.events[run.events.index("step 1 ends") :] == ["step 1 ends", "save"]
     assert run.events.count("save") == 2  # of step 1 and of step 2, the latter not twice
+    assert [line["step"] for line in run.log.steps] == [1, 2]
+
+
+def test_a_stop_before_the_first_step_writes_no_checkpoint(tmp_path: Path) -> None:
+    run = Run(tmp_path, num_eval_tasks=3)
+    run.engines.holds[0] = asyncio.Event()  # of the evaluation; is never set
+    assert stopped_at(run, "generate 0 under 0") == 0
+    assert run.checkpoints.latest() is None
+    assert run.checkpoints.latest_step == 0
+
+
+def test_a_stop_during_the_first_sync_does_not_wait_for_it(tmp_path: Path) -> None:
+    sections = {"num_steps": 4, "checkpoint": {"every_steps": 1}}
+    first = Run(tmp_path, sections)
+    first.learner.failures[2] = Killed()
+    with pytest.raises(Killed):
+        first.start()
+    second = Run(tmp_path, sections)
+    second.sync.hold = asyncio.Event()  # is never set
+    assert stopped_at(second, "load") == 2
+    assert second.events == ["load"]
 
 
 def test_evaluation_comes_before_the_first_step_every_n_and_after_the_last(tmp_path: Path) -> None:

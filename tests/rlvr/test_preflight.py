@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fakes import config_of
+from fakes import FakeEncoder, config_of
 
 from rewards import RewardMix, RewardResult, think_format
 from rlvr.errors import GateError
 from rlvr.preflight import PreflightReport, check_rewards
 from rlvr.tasks import TaskList
-from rlvr.types import Task
+from rlvr.types import Task, Ungraded
 
 
 @dataclass(slots=True)
@@ -24,13 +24,11 @@ class MixGraders:
     mix: RewardMix
     num_graded: int = 0
 
-    async def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], *, thought_open: bool
-    ) -> list[RewardResult]:
-        self.num_graded += len(texts)
-        names = {name for row in columns for name in row}
-        by_name = {name: [row.get(name) for row in columns] for name in names}
-        return self.mix.grade(texts, by_name, thought_open=thought_open)
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
+        self.num_graded += len(ungraded.texts)
+        names = {name for row in ungraded.columns for name in row}
+        by_name = {name: [row.get(name) for row in ungraded.columns] for name in names}
+        return self.mix.grade(ungraded.texts, by_name, thought_open=ungraded.thought_open)
 
 
 @dataclass(slots=True)
@@ -40,12 +38,10 @@ class ToldGraders:
     values: Mapping[str, float]
     texts: list[str] = field(default_factory=list)
 
-    async def grade(
-        self, texts: Sequence[str], columns: Sequence[Mapping[str, Any]], *, thought_open: bool
-    ) -> list[RewardResult]:
-        self.texts += texts
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
+        self.texts += ungraded.texts
         total = sum(self.values.values())
-        return [RewardResult(value=total, parts=self.values)] * len(texts)
+        return [RewardResult(value=total, parts=self.values)] * len(ungraded.texts)
 
 
 def source(*answers: str | None) -> TaskList:
@@ -62,8 +58,8 @@ def check(
     config = config_of(**sections)
     rewards = {name: {"options": r.options} for name, r in config.rewards.items()}
     mix = RewardMix(rewards)
-    work = check_rewards(config, tasks, mix, graders, thought_open=thought_open)
-    return asyncio.run(work)
+    encoder = FakeEncoder(thought_open=thought_open)
+    return asyncio.run(check_rewards(config, tasks, mix, graders, encoder))
 
 
 BOTH = {"accuracy": 1.0, "think_format": 1.0}
@@ -120,6 +116,12 @@ def test_a_reward_that_pays_for_an_empty_answer_is_noticed() -> None:
 def test_a_reward_that_is_not_finite_is_noticed(value: float) -> None:
     with pytest.raises(GateError, match=r"reward extra is (nan|inf) on n/0"):
         check(source("5"), ToldGraders({"accuracy": 1.0, "extra": value}))
+
+
+def test_a_reward_outside_of_its_declared_range_is_noticed() -> None:
+    graders = ToldGraders({"accuracy": 1.0, "think_format": 1.5})
+    with pytest.raises(GateError, match=r"think_format is 1\.5 on n/0, not in its range 0 to 1"):
+        check(source("5"), graders, rewards=BOTH)
 
 
 def test_only_so_many_rows_with_an_answer_are_looked_at() -> None:
