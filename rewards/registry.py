@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from rewards.countdown_eval import grade_countdown
 from rewards.grades import Grade
 from rewards.math_accuracy import grade_accuracies
-from rewards.program_tests import grade_programs
 from rewards.think_tags import check_profile, grade_formats
 
 __all__ = ["REGISTERED", "Part", "Reward", "load_reward"]
@@ -192,16 +191,6 @@ def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     ]
 
 
-def _passes_tests(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    grades = grade_programs(
-        batch.completions,
-        batch.columns["tests"],
-        batch.thought_open,
-        partial=options.get("partial", False),
-    )
-    return [_as_part(grade) for grade in grades]
-
-
 REGISTERED: Mapping[str, Reward] = {
     "accuracy": Reward(
         name="accuracy",
@@ -225,13 +214,5 @@ REGISTERED: Mapping[str, Reward] = {
         value_range=(0.0, 1.0),
         options=(),
         grade=_countdown,
-    ),
-    "passes_tests": Reward(
-        name="passes_tests",
-        required_columns=("tests",),
-        value_range=(0.0, 1.0),
-        options=("partial",),
-        grade=_passes_tests,
-        check_options=lambda options: _check_flag("partial", options),
     ),
 }
