@@ -31,6 +31,8 @@ def read_facts(outcome: Outcome, limits: Limits) -> tuple[Verdict, str]:
     if outcome.flooded is not None:
         name = _STREAMS[outcome.flooded]
         return Verdict.OUTPUT_LIMIT, f"more than {limits.output_bytes} bytes on {name}"
+    if outcome.is_out_of_memory:
+        return Verdict.MEMORY_LIMIT, f"more than {limits.memory_bytes} bytes of memory"
     stopped = _stopped(Cause(done.cause), done.wall_us, done.cpu_us, limits)
     if stopped:
         return stopped

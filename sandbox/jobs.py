@@ -44,6 +44,7 @@ class Program:
     payload: Mapping[str, Any]
     binary: bytes | None = None  # passed as descriptor and executed
     needs_address_space: bool = False
+    note_without_forks: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -106,6 +107,7 @@ class Local:
             payload={"mode": "exec", "argv": [part.format(tool) for part in language.run]},
             files=with_source,
             needs_address_space=language.needs_address_space,
+            note_without_forks=language.note_without_forks,
         )
 
     def execute(
@@ -214,7 +216,10 @@ def _execute_on(
             streams,
             deadline_s=limits.wall_s + limits.grace_s,
         )
-    return _result(outcome, limits, collect)
+    result = _result(outcome, limits, collect)
+    if result.verdict is Verdict.RUNTIME_ERROR and not job.may_fork:
+        return replace(result, reason=result.reason + program.note_without_forks)
+    return result
 
 
 def _execute_both(

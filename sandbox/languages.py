@@ -24,6 +24,7 @@ class Language:
     run: tuple[str, ...] = ()  # where nothing is compiled
     package: str = ""  # what installs the tool
     needs_address_space: bool = False  # it reserves far more than it uses
+    note_without_forks: str = ""  # to people whose program failed in a tier that forbids them
 
 
 LANGUAGES: Final = {
@@ -50,6 +51,7 @@ LANGUAGES: Final = {
             tool="bash",
             run=("{}", "--noprofile", "--norc", "main.sh"),
             package="bash",
+            note_without_forks="; in this tier bash runs its built-ins only",
         ),
         Language(
             name="javascript",

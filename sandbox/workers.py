@@ -14,6 +14,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sandbox.cgroups import Cgroup
 from sandbox.inside.protocol import MAX_FDS, MAX_MESSAGE_BYTES, Done, Job, Kind
 from sandbox.verdicts import SandboxUnavailable
 
@@ -74,6 +76,7 @@ class Outcome:
     kept: list[bytearray] = field(default_factory=list)  # of each stream
     flooded: int | None = None  # the stream that was over what is kept
     files: list[int] = field(default_factory=list)  # descriptors
+    is_out_of_memory: bool = False  # the kernel killed for its control group's limit
 
 
 class Worker:
@@ -98,6 +101,7 @@ class Worker:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+        self._cgroup = _grouped(self._process.pid)
         try:
             self.description = self._greeting()
         except BaseException:
@@ -116,6 +120,8 @@ class Worker:
             WorkerLost: it is gone, and not because it was too slow.
         """
         self.num_jobs += 1
+        if self._cgroup is not None:
+            self._cgroup.limit(memory_bytes=job.memory_bytes, processes=job.processes)
         outcome = Outcome(kept=[bytearray() for _ in streams.fds])
         try:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
@@ -126,6 +132,8 @@ class Worker:
             for fd in fds[2:]:
                 os.close(fd)
         _Listening(self, streams, outcome, time.monotonic() + deadline_s).run()
+        if outcome.done and outcome.done.wait_status == signal.SIGKILL and self._cgroup is not None:
+            outcome.is_out_of_memory = self._cgroup.has_killed()
         return outcome
 
     def is_worn(self) -> bool:
@@ -141,6 +149,8 @@ class Worker:
         self.forget()
         self._process.terminate()
         self._process.wait()
+        if self._cgroup is not None:
+            self._cgroup.remove()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def forget(self) -> None:
@@ -162,7 +172,7 @@ class Worker:
         ready, _, _ = select.select([self._channel], [], [], _START_S)
         message = self.receive()[0] if ready else b""
         if message[:1] == bytes([Kind.READY]):
-            return json.loads(message[1:])
+            return {**json.loads(message[1:]), "has_cgroup": self._cgroup is not None}
         reason = message[1:].decode(errors="replace")
         raise SandboxUnavailable(reason or "a worker ended or hung while it started")
 
@@ -284,6 +294,19 @@ class Pool:
             self._num_borrowed -= count
             self._idle += workers
             self._changed.notify_all()
+
+
+def _grouped(pid: int) -> Cgroup | None:
+    """The process in a control group of its own, where that can be."""
+    cgroup = Cgroup.make()
+    if cgroup is None:
+        return None
+    try:
+        cgroup.add(pid)
+    except OSError:
+        cgroup.remove()
+        return None
+    return cgroup
 
 
 def _interpreter() -> str:

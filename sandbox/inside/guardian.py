@@ -24,8 +24,6 @@ _SET_CHILD_SUBREAPER = 36
 def become_guarded() -> None:
     """Returns in a child; this process becomes its guardian."""
     become_subreaper()
-    with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
-        file.write("1000")  # where memory runs out, the kernel is to take a job
     parent = os.getpid()
     worker = os.fork()
     if worker == 0:

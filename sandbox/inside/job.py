@@ -122,6 +122,8 @@ def _close_files(scratch: Scratch, isolation: Isolation) -> None:
     if isolation.has_namespaces:
         linux.drop_capabilities()
     show_to_parent()
+    with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
+        file.write("1000")  # where memory runs out, the kernel is to take the job
     linux.no_new_privileges()
     if scratch.ruleset is not None:
         landlock.restrict_self(scratch.ruleset)

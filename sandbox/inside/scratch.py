@@ -181,21 +181,31 @@ def _open_folder(parent: int, name: str) -> int:
 
 def _deleted_bytes(pid: int) -> int:
     """Of files that a process holds open but that no folder names any more."""
-    size = 0
-    with suppress(OSError):
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            with suppress(OSError):
-                seen = os.stat(f"/proc/{pid}/fd/{fd}")
-                if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 0:
-                    size += seen.st_blocks * 512
-    return size
+    sizes: dict[tuple[int, int], int] = {}
+    for task in _tasks(pid):
+        with suppress(OSError):
+            for fd in os.listdir(f"{task}/fd"):
+                with suppress(OSError):
+                    seen = os.stat(f"{task}/fd/{fd}")
+                    if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 0:
+                        sizes[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
+    return sum(sizes.values())
 
 
 def _maps_deleted_files(pid: int, folder: str) -> bool:
     """Whether it holds files by a mapping alone, of which nobody can tell the size."""
-    with suppress(OSError), open(f"/proc/{pid}/maps", "rb") as file:
-        return any(b" (deleted)" in line and folder.encode() in line for line in file)
+    for task in _tasks(pid):
+        with suppress(OSError), open(f"{task}/maps", "rb") as file:
+            if any(b" (deleted)" in line and folder.encode() in line for line in file):
+                return True
     return False
+
+
+def _tasks(pid: int) -> list[str]:
+    """Its threads: the first one shows nothing when it has ended before the others."""
+    with suppress(OSError):
+        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
+    return []
 
 
 def _empty(folder: int) -> None:

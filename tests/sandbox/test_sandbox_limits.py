@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
 
 from sandbox import Limits, RunResult, Verdict
 from sandbox.jobs import Local, Program
+from sandbox.languages import language_named
+from sandbox.tiers import Tier
 
 MIB = 1 << 20
 SHORT = Limits(wall_s=5.0, cpu_s=3.0)
@@ -59,6 +62,14 @@ def test_shared_memory_without_a_file_is_refused_since_nobody_could_count_it(
     result = run(backend, "import mmap; mmap.mmap(-1, 4096)")
     assert result.verdict is Verdict.RUNTIME_ERROR
     assert "PermissionError" in result.reason
+
+
+def test_a_control_group_counts_what_no_watch_sees(tier: Tier, backend: Local) -> None:
+    if not tier.details["has_cgroup"] or tier.name != "namespaces":
+        pytest.skip("no control group can be made here, or files are not in memory")
+    code = "f = open('x', 'wb')\nfor _ in range(200): f.write(bytes(1 << 20))\nprint('all')"
+    result = run(backend, code, limits(memory_bytes=64 * MIB, disk_bytes=256 * MIB))
+    assert (result.verdict, result.stdout) == (Verdict.MEMORY_LIMIT, b"")
 
 
 def test_memory_within_the_limit_is_there(backend: Local) -> None:
@@ -180,3 +191,13 @@ def test_a_negative_limit_is_refused() -> None:
             Limits(cpu_s=bad)
     with pytest.raises(ValueError, match=r"inodes is 1\.5; it must be a finite whole number"):
         Limits(inodes=1.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_bash_says_where_it_may_start_no_program(backend: Local) -> None:
+    program = backend.build("ls /usr || exit 3", language_named("bash"), {})
+    result = backend.execute(program, limits=SHORT)
+    if backend.pool.tier == "namespaces":
+        assert b"bin" in result.stdout
+    else:
+        assert result.reason.endswith("; in this tier bash runs its built-ins only")
