@@ -265,7 +265,9 @@ class ResourcesSection(Section):
     reward_workers: PositiveInt = Field(1, description="actors that grade")
     start_deadline_s: PositiveFloat = Field(900.0, description="until all actors stand, in seconds")
     phase_deadline_s: PositiveFloat = Field(
-        3600.0, description="of one harvest, learner step or sync, in seconds"
+        3600.0,
+        description="of a learner step, sync, grading or checkpoint, in seconds; of a harvest: "
+        "until its next completions (one that goes on writing is not ended)",
     )
 
 
