@@ -18,7 +18,7 @@ from typing import Any, Final
 from sandbox.compare import STDOUT_MODES, VALUE_MODES, Tolerance, same_stdout, same_value
 from sandbox.jobs import Backend, BuildFailed, Program, text_bytes
 from sandbox.languages import language_named
-from sandbox.literals import encode, read_frame
+from sandbox.literals import decode, encode, read_frame
 from sandbox.verdicts import Checker, Judgement, Limits, RunResult, Verdict
 
 __all__ = ["judge_on"]
@@ -101,7 +101,7 @@ def _run_case(
     if case.call is not None:
         payload = {"mode": "call", "code": code, **case.call}
         result = backend.execute(replace(program, payload=payload), limits=limits)
-        given = json.dumps(case.call["args"]).encode()
+        given = json.dumps(encode(case.call["args"])).encode()
         return _held_against(backend, result, case, _value_of(result, case), given)
     result = backend.execute(program, stdin=case.stdin, limits=limits)
     return _held_against(backend, result, case, result.stdout, case.stdin)
@@ -231,7 +231,7 @@ def _read_call_case(case: Mapping[str, Any], settings: Mapping[str, Any]) -> _Ca
     if not isinstance(case["args"], list | tuple):
         raise ValueError(f"args is {type(case['args']).__name__}; allowed: a list")
     return _Case(
-        call={"function": function, "args": encode(list(case["args"]))},
+        call={"function": function, "args": decode(encode(list(case["args"])))},
         expected=encode(case["output"]),
         compare=_mode(settings["compare"] or "json", VALUE_MODES),
         tolerance=Tolerance.of(settings["tolerance"]),

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sandbox.jobs import Program
 from sandbox.languages import Language
+from sandbox.literals import encode
 from sandbox.verdicts import Limits, RunResult, SandboxUnavailable, Verdict
 
 __all__ = ["Remote"]
@@ -91,7 +92,8 @@ def _request(
     code, language = program.payload["code"], program.payload.get("language", "python")
     if program.payload["mode"] == "call":
         source = Path(__file__).with_name("literals.py").read_bytes()
-        files |= {"literals_.py": source, "call_.json": json.dumps(dict(program.payload)).encode()}
+        call = {**program.payload, "args": encode(program.payload["args"])}
+        files |= {"literals_.py": source, "call_.json": json.dumps(call).encode()}
         code, wanted = _CALL, [_FRAME_FILE]
     return {
         "code": code,

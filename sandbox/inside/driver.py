@@ -92,7 +92,7 @@ def _run_module(name: str, code: CodeType, **names: Any) -> ModuleType:
 def _call(payload: dict[str, Any], code: CodeType) -> None:
     """One call of a function; its value goes to the supervisor."""
     function = _named(_run_module("__solution__", code), payload["function"])
-    _write_frame(RESULT_FD, {"value": encode(function(*decode(payload["args"])))})
+    _write_frame(RESULT_FD, {"value": encode(function(*payload["args"]))})
 
 
 def _named(module: ModuleType, name: str) -> Callable[..., Any]:

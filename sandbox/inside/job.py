@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import json
+import marshal
 import os
 import random
 import resource
@@ -44,13 +44,13 @@ def become_job(
     """`fds`: payload, stdin, stdout, stderr, result and further ones; `phase`: see the driver."""
     try:
         os.setsid()
-        payload = json.loads(_read_all(fds[0]))
+        payload = marshal.loads(_read_all(fds[0]))
         _close_files(scratch, isolation)
         _place(fds[1:], phase)
         _set_limits(job, isolation)
         os.chdir(scratch.path)
         for name, content in payload.get("files", {}).items():
-            _write_file(name, bytes.fromhex(content))
+            _write_file(name, content)
         _prepare_interpreter(payload)
         if isolation.filters:
             linux.restrict_calls(with_own_pid(isolation.filters[job.may_fork], os.getpid()))
