@@ -13,7 +13,7 @@ class Outcome(StrEnum):
     """Why a completion got its value."""
 
     CORRECT = "correct"  # full marks
-    WRONG = "wrong"  # an answer, and not the right one; 0
+    WRONG = "wrong"  # less than full marks: 0, or the part that was earned
     NO_ANSWER = "no_answer"  # nothing that could be taken for an answer; 0
     TRUNCATED = "truncated"  # the thought never ended; 0
     UNGRADABLE_GOLD = "ungradable_gold"  # the gold cannot be read: the row's fault; None
