@@ -17,7 +17,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewards.grades import Grade, Outcome
-from rewards.transcript import CLOSE_THINK, OPEN_THINK, Turn, as_turn, resolve_thought_open
+from rewards.transcript import (
+    CLOSE_THINK,
+    OPEN_THINK,
+    as_turn,
+    resolve_thought_open,
+    whole_text,
+)
 
 __all__ = ["PROFILES", "check_profile", "grade_format", "grade_formats", "think_format"]
 
@@ -57,7 +63,7 @@ def grade_formats(
     """`grade_format` for many at once."""
     check_profile(profile)
     return [
-        _grade(_whole_text(as_turn(completion), is_open), profile)
+        _grade(whole_text(as_turn(completion), is_open), profile)
         for completion, is_open in zip(completions, thought_open, strict=True)
     ]
 
@@ -66,13 +72,6 @@ def check_profile(profile: str) -> None:
     """Raises ValueError for a profile that does not exist."""
     if profile not in PROFILES:
         raise ValueError(f"profile is {profile!r}; allowed: {', '.join(PROFILES)}")
-
-
-def _whole_text(turn: Turn, thought_open: bool) -> str:
-    """The completion with its thought in tags, as without any template it would be."""
-    if turn.thought is not None:
-        return f"{OPEN_THINK}{turn.thought}{CLOSE_THINK}{turn.text}"
-    return OPEN_THINK + turn.text if thought_open else turn.text
 
 
 def _grade(text: str, profile: str) -> Grade:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["CLOSE_THINK", "OPEN_THINK", "Turn", "after_thought", "as_turn", "resolve_thought_open"]
+__all__ = [
+    "CLOSE_THINK",
+    "OPEN_THINK",
+    "Turn",
+    "after_thought",
+    "as_turn",
+    "resolve_thought_open",
+    "whole_text",
+]
 
 OPEN_THINK = "<think>"
 CLOSE_THINK = "</think>"
@@ -53,6 +61,13 @@ def after_thought(turn: Turn, thought_open: bool) -> str | None:
     if OPEN_THINK in text or (thought_open and turn.thought is None):
         return None
     return text
+
+
+def whole_text(turn: Turn, thought_open: bool) -> str:
+    """The completion with its thought in tags, as without any template it would be."""
+    if turn.thought is not None:
+        return f"{OPEN_THINK}{turn.thought}{CLOSE_THINK}{turn.text}"
+    return OPEN_THINK + turn.text if thought_open else turn.text
 
 
 def resolve_thought_open(
