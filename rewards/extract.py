@@ -19,7 +19,7 @@ from typing import NamedTuple
 from rewards.grades import Grade, Outcome
 from rewards.transcript import Turn, after_thought
 
-__all__ = ["Answer", "last_boxed", "read_answer"]
+__all__ = ["Answer", "answer_part", "last_boxed", "read_answer"]
 
 _OPEN_ANSWER = "<answer>"
 _CLOSE_ANSWER = "</answer>"
@@ -53,21 +53,27 @@ class Answer(NamedTuple):
 
 def read_answer(turn: Turn, thought_open: bool = False) -> Answer | Grade:
     """The answer that a completion states, or the grade that it gets for stating none."""
+    part = answer_part(turn, thought_open)
+    if isinstance(part, Grade):
+        return part
+    text, is_tagged = part
+    boxed = last_boxed(text)
+    if boxed is not None:
+        return Answer(boxed, False) if boxed else _EMPTY_BOX
+    if not is_tagged:
+        return _NO_ANSWER
+    plain = text.strip()
+    return Answer(plain, True) if plain else _EMPTY_ANSWER
+
+
+def answer_part(turn: Turn, thought_open: bool = False) -> tuple[str, bool] | Grade:
+    """What follows the thought, or the inside of its last `<answer>`, which True then says."""
     part = after_thought(turn, thought_open)
     if part is None:
         return _TRUNCATED
     end = part.rfind(_CLOSE_ANSWER)
     start = part.rfind(_OPEN_ANSWER, 0, end) if end >= 0 else -1
-    has_answer_tag = start >= 0
-    if has_answer_tag:
-        part = part[start + len(_OPEN_ANSWER) : end]
-    boxed = last_boxed(part)
-    if boxed is not None:
-        return Answer(boxed, False) if boxed else _EMPTY_BOX
-    if not has_answer_tag:
-        return _NO_ANSWER
-    plain = part.strip()
-    return Answer(plain, True) if plain else _EMPTY_ANSWER
+    return (part[start + len(_OPEN_ANSWER) : end], True) if start >= 0 else (part, False)
 
 
 def last_boxed(text: str) -> str | None:

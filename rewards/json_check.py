@@ -1,0 +1,56 @@
+"""Validates JSON against a schema; runs in a worker that its parent can kill.
+
+A pattern of the schema can take forever on a hostile answer, and an answer can nest deeper than
+Python's stack. The registry holds the drafts, and fetches nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jsonschema import SchemaError, validators  # type: ignore[import-untyped]
+from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+from referencing.exceptions import Unresolvable
+
+__all__ = ["validate_job"]
+
+_MAX_REASON_CHARS = 200
+
+
+def validate_job(payload: Any) -> str:
+    """Texts of schema and answer in; why the answer is not valid out, and nothing if it is.
+
+    What begins with "schema: " is the schema's fault.
+    """
+    schema_text, answer_text = payload
+    schema = json.loads(schema_text)
+    checker = validators.validator_for(schema, default=validators.Draft202012Validator)
+    try:
+        checker.check_schema(schema)
+    except SchemaError as error:
+        return f"schema: {error.message}"[:_MAX_REASON_CHARS]
+    try:
+        answer = json.loads(
+            answer_text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
+        )
+    except (ValueError, RecursionError) as error:
+        return f"no JSON: {error}"[:_MAX_REASON_CHARS]
+    try:
+        fault = next(checker(schema, registry=REGISTRY).iter_errors(answer), None)
+    except Unresolvable as error:
+        return f"schema: cannot resolve {error.ref}"[:_MAX_REASON_CHARS]
+    except RecursionError:
+        return "nested too deep"
+    return "" if fault is None else f"{fault.json_path}: {fault.message}"[:_MAX_REASON_CHARS]
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        raise ValueError("a key stands twice")
+    return mapping
