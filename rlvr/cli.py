@@ -15,8 +15,12 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 done, 2 the user's input was wrong, 1 anything else."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments[:2]) == ["reward", "test"]:
+        from rewards.trial import main as try_rewards
+
+        return try_rewards(arguments[2:])
+    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a stage sets its own
     try:
@@ -47,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
     )
     _add(commands, "sft", _sft, "train on text: the toy base model, a cold start")
+    text = "`rlvr reward test FILE`: values and reasons for completions in a file"
+    of_reward = commands.add_parser("reward", help=text, description=text)
+    of_reward.add_subparsers(required=True, metavar="test").add_parser("test")  # see main
     return parser
 
 

@@ -194,7 +194,7 @@ async def start_crew(
     """
     shares = _shares(config, cluster)
     deadline_s = config.resources.start_deadline_s
-    graders = [_grader(i, rewards, logs) for i in range(config.resources.reward_workers)]
+    graders = [_grader(i, config, rewards, logs) for i in range(config.resources.reward_workers)]
     engines = [
         _engine(i, config, cluster, shares, model_path, logs)
         for i in range(config.rollout.num_engines)
@@ -281,8 +281,11 @@ def _learner(
     return _actor(DeepSpeedLearner, name, logs, [spec], num_gpus=shares.learner_gpus, env=env)
 
 
-def _grader(i: int, rewards: Mapping[str, Mapping[str, Any]], logs: Path) -> Actor:
+def _grader(
+    i: int, config: GrpoConfig, rewards: Mapping[str, Mapping[str, Any]], logs: Path
+) -> Actor:
     name = f"rewards_{i}"
     env = actor_env(num_threads=1, is_cpu=True)
-    spec = [dict(rewards), str(logs.resolve() / f"{name}.log")]
+    log_path = str(logs.resolve() / f"{name}.log")
+    spec = [dict(rewards), log_path, config.sandbox.min_tier]
     return _actor(RewardWorker, name, logs, spec, num_gpus=0, env=env)

@@ -28,6 +28,7 @@ from rlvr.config_sections import (
     ResourcesSection,
     RewardSection,
     RolloutSection,
+    SandboxSection,
     Section,
     TasksSection,
     TrackersSection,
@@ -45,6 +46,7 @@ __all__ = [
     "ResourcesSection",
     "RewardSection",
     "RolloutSection",
+    "SandboxSection",
     "SftConfig",
     "TasksSection",
     "TrackersSection",
@@ -73,6 +75,7 @@ class GrpoConfig(Section):
     checkpoint: CheckpointSection = CheckpointSection()
     gates: GatesSection = GatesSection()
     resources: ResourcesSection = ResourcesSection()
+    sandbox: SandboxSection = SandboxSection()
     trackers: TrackersSection = TrackersSection()
 
     @model_validator(mode="before")

@@ -22,6 +22,7 @@ __all__ = [
     "ResourcesSection",
     "RewardSection",
     "RolloutSection",
+    "SandboxSection",
     "Section",
     "TasksSection",
     "TrackersSection",
@@ -56,7 +57,8 @@ class TasksSection(Section):
     """Where problems come from."""
 
     source: str = Field(
-        description="gsm8k, math, countdown, jsonl (any file or data set), toy, or package:function"
+        description="gsm8k, math, countdown, mbpp, code, jsonl (any file or data set), toy, or "
+        "package:function"
     )
     path: PathText | None = Field(None, description="file, or name of a data set")
     split: str | None = Field(
@@ -259,6 +261,14 @@ class ResourcesSection(Section):
         3600.0,
         description="of a learner step, sync, grading or checkpoint, in seconds; of a harvest: "
         "until its next completions (one that goes on writing is not ended)",
+    )
+
+
+class SandboxSection(Section):
+    """Where the programs of code rewards run."""
+
+    min_tier: Literal["unsafe", "remote", "landlock", "namespaces"] = Field(
+        "landlock", description="a run starts with this isolation or a better one (docs/sandbox.md)"
     )
 
 

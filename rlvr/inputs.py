@@ -15,6 +15,7 @@ from rlvr.errors import ConfigError
 from rlvr.model_files import check_context, check_model
 from rlvr.prompts import PromptTemplate, make_template
 from rlvr.tasks import TaskSource, open_tasks
+from sandbox import SandboxUnavailable, require
 
 __all__ = ["Inputs", "check_inputs"]
 
@@ -51,6 +52,8 @@ def check_inputs(config: GrpoConfig) -> Inputs:
         mix = RewardMix(rewards)
     except ValueError as error:
         raise ConfigError(f"rewards: {error}") from None
+    if mix.uses_sandbox:
+        _check_sandbox(config)
     tasks = _open(config.tasks, section="tasks", seed=config.seed)
     num_tasks = tasks.num_tasks
     if num_tasks is not None and num_tasks < config.rollout.tasks_per_step:
@@ -69,6 +72,15 @@ def check_inputs(config: GrpoConfig) -> Inputs:
             )
         _check_columns(eval_tasks, mix, section="eval.tasks")
     return Inputs(tasks=tasks, eval_tasks=eval_tasks, template=template, mix=mix, rewards=rewards)
+
+
+def _check_sandbox(config: GrpoConfig) -> None:
+    """Programs run on every node that grades; what holds here is told before anything starts."""
+    try:
+        require(config.sandbox.min_tier)
+    except SandboxUnavailable as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {text}") from None
 
 
 def _open(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:

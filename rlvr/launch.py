@@ -100,7 +100,9 @@ async def _train(
     screen.phase(f"starting engines, learner and rewards on {machines}")
     starting = _start(config, folder, inputs, cluster)
     crew, encoder = await unless_stopped(starting, stop, step=checkpoints.latest_step)
-    write_json(folder.manifest, make_manifest(config, cluster))
+    write_json(
+        folder.manifest, make_manifest(config, cluster, uses_sandbox=inputs.mix.uses_sandbox)
+    )
     log = RunLog(
         folder,
         screen=screen,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config import GrpoConfig
+from sandbox import the_tier
 
 if TYPE_CHECKING:
     from rlvr.cluster import Cluster
@@ -23,7 +24,9 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def make_manifest(config: GrpoConfig, cluster: Cluster) -> dict[str, Any]:
+def make_manifest(
+    config: GrpoConfig, cluster: Cluster, *, uses_sandbox: bool = False
+) -> dict[str, Any]:
     """For manifest.json."""
     return {
         "name": config.name,
@@ -39,7 +42,14 @@ def make_manifest(config: GrpoConfig, cluster: Cluster) -> dict[str, Any]:
             "num_gpus": cluster.num_gpus,
             "memory_bytes": _memory_bytes(),
         },
+        "sandbox": _sandbox() if uses_sandbox else None,
     }
+
+
+def _sandbox() -> dict[str, Any]:
+    """The isolation that holds on the driver's machine, and why no better one does."""
+    tier = the_tier()
+    return {"tier": tier.name, **tier.details, "refused": tier.refused}
 
 
 def package_versions(packages: Sequence[str]) -> dict[str, str]:

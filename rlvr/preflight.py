@@ -19,7 +19,7 @@ from rewards import RewardMix, RewardResult
 from rlvr.config import GrpoConfig
 from rlvr.errors import GateError
 from rlvr.harvest import Graders, PromptEncoder
-from rlvr.prompts import GoldStyle, render_gold
+from rlvr.prompts import GoldStyle, render_gold, render_program
 from rlvr.tasks import TaskSource
 from rlvr.types import Task, Ungraded
 
@@ -27,7 +27,12 @@ __all__ = ["PreflightReport", "check_rewards"]
 
 logger = logging.getLogger(__name__)
 
-VERIFIERS = ("accuracy", "countdown", "think_format")  # a right answer earns full marks from these
+VERIFIERS = (
+    "accuracy",
+    "countdown",
+    "passes_tests",
+    "think_format",
+)  # a right answer earns full marks from these
 ENDLESS_TASKS = 256
 CHUNK = 512
 NAMED_TASKS = 20
@@ -87,7 +92,10 @@ async def check_rewards(
 
 
 def _gold(task: Task, *, thought_open: bool, style: GoldStyle) -> str:
-    """A right completion; empty where the row has no answer."""
+    """A right completion; empty where the row has neither an answer nor a solution to its tests."""
+    if "tests" in task.columns and task.columns.get("solution"):
+        solution = str(task.columns["solution"])
+        return render_program(solution, thought_open=thought_open, style=style)
     if "answer" not in task.columns:
         return ""
     return render_gold(str(task.columns["answer"]), thought_open=thought_open, style=style)

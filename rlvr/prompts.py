@@ -29,6 +29,7 @@ __all__ = [
     "Tokenizer",
     "make_template",
     "render_gold",
+    "render_program",
 ]
 
 CHAT = "chat"
@@ -155,6 +156,14 @@ def render_gold(answer: str, *, thought_open: bool, style: GoldStyle = GoldStyle
     boxed = rf"\boxed{{{answer}}}"
     opening = "" if thought_open else _OPEN_THINK
     closing = f"<answer>{boxed}</answer>" if style is GoldStyle.ZERO else f"\n{boxed}"
+    return f"{opening}\nThis is how it can be worked out.\n{_CLOSE_THINK}\n{closing}"
+
+
+def render_program(code: str, *, thought_open: bool, style: GoldStyle = GoldStyle.ZERO) -> str:
+    """A completion with a program: as `render_gold`, a fenced block in the place of the box."""
+    block = f"```\n{code.strip()}\n```"
+    opening = "" if thought_open else _OPEN_THINK
+    closing = f"<answer>\n{block}\n</answer>" if style is GoldStyle.ZERO else f"\n{block}"
     return f"{opening}\nThis is how it can be worked out.\n{_CLOSE_THINK}\n{closing}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import sandbox
 from rewards import RewardMix, RewardResult, shutdown
 from rlvr.actors import Actor
 from rlvr.processes import redirect_output
@@ -23,9 +24,14 @@ class RewardWorker:
     in it.
     """
 
-    def __init__(self, rewards: Mapping[str, Mapping[str, Any]], log_path: str) -> None:
+    def __init__(
+        self, rewards: Mapping[str, Mapping[str, Any]], log_path: str, min_tier: str = "landlock"
+    ) -> None:
+        """`min_tier` of the sandbox, where a reward runs programs."""
         redirect_output(log_path)
         self._mix = RewardMix(rewards)
+        if self._mix.uses_sandbox:
+            sandbox.require(min_tier)
 
     def ready(self) -> int:
         """The process id, once the rewards are loaded."""
@@ -47,6 +53,7 @@ class RewardWorker:
     def close(self) -> None:
         """End the children."""
         shutdown()
+        sandbox.shutdown()
 
 
 class GraderPool:

@@ -32,7 +32,7 @@ RESULT_BYTES: Final = 8 << 20
 _GIB = 1 << 30
 _MARSHAL_VERSION = 4
 _COMPILE_LIMITS: Final = Limits(
-    wall_s=40, cpu_s=20, memory_bytes=_GIB, disk_bytes=256 << 20, output_bytes=1 << 16
+    wall_s=20, cpu_s=15, memory_bytes=_GIB, disk_bytes=256 << 20, output_bytes=1 << 16
 )
 _CACHE_BYTES = 256 << 20
 _ALL_HELD = struct.pack("=I", 15) + b'{"value": true}'
@@ -207,7 +207,7 @@ def _execute_on(
         for fd in reads:
             stack.callback(os.close, fd)
         for fd in writes:
-            os.fchmod(fd, 0o622)  # so that a job's own user may open /dev/stdout
+            os.fchmod(fd, 0o222)  # a job may open /dev/stdout, and nobody may read from there
         binary = [] if program.binary is None else [_sealed(program.binary)]
         streams = Streams(
             fds=reads, keep_bytes=[limits.output_bytes, limits.output_bytes, RESULT_BYTES]

@@ -23,7 +23,7 @@ from sandbox.remote import Remote
 from sandbox.verdicts import Limits, SandboxUnavailable, Verdict
 from sandbox.workers import Pool
 
-__all__ = ["REMEDIES", "TIERS", "Tier", "probe", "require", "the_tier"]
+__all__ = ["REMEDIES", "TIERS", "Tier", "forget", "probe", "require", "the_tier"]
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -86,9 +85,10 @@ class Worker:
         """Raises SandboxUnavailable with the worker's own words where it cannot be entered."""
         self.num_jobs = 0
         self.may_fork = tier != "landlock"
-        self._folder = tempfile.mkdtemp(prefix="sandbox-", dir=scratch_root)
+        folder = "" if tier == "namespaces" else tempfile.mkdtemp("", "sandbox-", scratch_root)
+        self._folder = folder
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        settings = {"tier": tier, "channel": theirs.fileno(), "scratch": self._folder}
+        settings = {"tier": tier, "channel": theirs.fileno(), "folder": folder}
         command = [_interpreter(), "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _START]
         with theirs:
             self._process = subprocess.Popen(
@@ -120,10 +120,10 @@ class Worker:
             WorkerLost: it is gone, and not because it was too slow.
         """
         self.num_jobs += 1
-        if self._cgroup is not None:
-            self._cgroup.limit(memory_bytes=job.memory_bytes, processes=job.processes)
         outcome = Outcome(kept=[bytearray() for _ in streams.fds])
         try:
+            if self._cgroup is not None:
+                self._cgroup.limit(memory_bytes=job.memory_bytes, processes=job.processes)
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
             self._channel.sendmsg([job.pack()], rights)
         except OSError as error:
@@ -140,6 +140,15 @@ class Worker:
         """Whether a fresh one should take its place."""
         return self.num_jobs >= _MAX_JOBS or self._process.returncode is not None
 
+    def is_waiting(self) -> bool:
+        """Whether it is there and silent, as it is between two jobs."""
+        return not self._speaks_within(0)
+
+    def _speaks_within(self, wait_s: float) -> bool:
+        poll = select.poll()  # select() itself knows no descriptor above 1023
+        poll.register(self._channel, select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
+
     def ask_to_kill(self) -> None:
         with contextlib.suppress(OSError):
             self._channel.send(bytes([Kind.KILL]))
@@ -151,7 +160,8 @@ class Worker:
         self._process.wait()
         if self._cgroup is not None:
             self._cgroup.remove()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # its guardian has removed it, if there was one
+            os.rmdir(self._folder)
 
     def forget(self) -> None:
         """Let go of the channel, as a forked copy of this process must."""
@@ -169,8 +179,7 @@ class Worker:
         return message, list(fds)
 
     def _greeting(self) -> dict[str, Any]:
-        ready, _, _ = select.select([self._channel], [], [], _START_S)
-        message = self.receive()[0] if ready else b""
+        message = self.receive()[0] if self._speaks_within(_START_S) else b""
         if message[:1] == bytes([Kind.READY]):
             return {**json.loads(message[1:]), "has_cgroup": self._cgroup is not None}
         reason = message[1:].decode(errors="replace")
@@ -256,7 +265,11 @@ class Pool:
         with self._changed:
             self._changed.wait_for(lambda: self._num_borrowed + count <= self.size)
             self._num_borrowed += count
-            workers = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
+            taken = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
+        workers = [worker for worker in taken if worker.is_waiting()]
+        for worker in taken:
+            if worker not in workers:
+                worker.close()
         try:
             while len(workers) < count:
                 workers.append(self.start_worker())

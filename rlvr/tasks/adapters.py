@@ -7,6 +7,7 @@ out and named.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,46 @@ def read_countdown(values: Values) -> Values:
     return {"prompt": prompt, **values}  # a prompt of the user's own stands
 
 
+def read_code(values: Values) -> Values:
+    """Prompt and tests as `passes_tests` takes them, perhaps with a reference `solution`."""
+    tests = values["tests"]
+    if not tests or not isinstance(tests, str | Mapping):
+        raise UnreadableRow("the tests are neither text nor an object, or empty")
+    return {**values, "tests": tests if isinstance(tests, str) else json.dumps(tests)}
+
+
+def read_mbpp(values: Values) -> Values:
+    """MBPP (Austin et al. 2021). The first assert tells the name and the form; the others stay
+    hidden, so that a program that knows only the one it was shown is not right.
+    """
+    asserts = values["asserts"]
+    if not isinstance(asserts, list) or len(asserts) < 2:
+        raise UnreadableRow("fewer than two asserts: none would be hidden")
+    setup = values.get("setup") or ""
+    tests = {
+        "asserts": asserts,
+        "setup": "\n".join(setup) if isinstance(setup, list) else setup,
+    }
+    prompt = (
+        f"{str(values['prompt']).strip()}\nWrite it in Python, in one code block. "
+        f"For example, this must hold:\n{asserts[0]}"
+    )
+    return {"prompt": prompt, "tests": json.dumps(tests), "solution": values.get("solution")}
+
+
+def _mbpp_columns(prompt: str, setup: str) -> Mapping[str, str]:
+    return {"prompt": prompt, "setup": setup, "asserts": "test_list", "solution": "code"}
+
+
 ADAPTERS: dict[str, Adapter] = {
+    "code": Adapter(
+        read=read_code,
+        columns=(
+            {"prompt": "prompt", "tests": "tests", "solution": "solution"},
+            {"prompt": "prompt", "tests": "tests"},
+        ),
+        droppable=frozenset({"solution"}),
+    ),
     "countdown": Adapter(
         read=read_countdown,
         columns=(
@@ -91,6 +131,14 @@ ADAPTERS: dict[str, Adapter] = {
         read=read_generic,
         columns=({"prompt": "prompt", "answer": "answer"},),
         droppable=frozenset({"answer"}),
+    ),
+    "mbpp": Adapter(
+        read=read_mbpp,
+        columns=(
+            _mbpp_columns("prompt", "test_imports"),  # the sanitized part
+            _mbpp_columns("text", "test_setup_code"),  # all of it
+        ),
+        path="google-research-datasets/mbpp:sanitized",
     ),
     "math": Adapter(
         read=read_math,

@@ -51,7 +51,8 @@ def become_unprivileged(folder: str) -> bool:
     os.setgroups([])
     for uid in (_FIRST_UID + os.getpid(), _NOBODY):
         with suppress(OSError):  # a container may map few users
-            os.chown(folder, uid, uid)
+            if folder:
+                os.chown(folder, uid, uid)
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
             linux.prctl(_SET_DUMPABLE, 1)  # else /proc/self would be root's

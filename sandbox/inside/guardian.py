@@ -11,9 +11,11 @@ import os
 import signal
 from contextlib import suppress
 from types import FrameType
+from typing import NoReturn
 
 from sandbox.inside import linux
 from sandbox.inside.entering import end_with_parent
+from sandbox.inside.scratch import remove_folder
 from sandbox.inside.watch import descendants
 
 __all__ = ["become_guarded", "kill_descendants"]
@@ -21,8 +23,8 @@ __all__ = ["become_guarded", "kill_descendants"]
 _SET_CHILD_SUBREAPER = 36
 
 
-def become_guarded() -> None:
-    """Returns in a child; this process becomes its guardian."""
+def become_guarded(folder: str | None = None) -> None:
+    """Returns in a child; this process becomes its guardian, and in the end removes `folder`."""
     become_subreaper()
     parent = os.getpid()
     worker = os.fork()
@@ -32,7 +34,7 @@ def become_guarded() -> None:
             os._exit(1)
         become_subreaper()
         return
-    _guard(worker)
+    _guard(worker, folder)
 
 
 def become_subreaper() -> None:
@@ -45,7 +47,7 @@ def kill_descendants() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _guard(worker: int) -> None:
+def _guard(worker: int, folder: str | None) -> NoReturn:
     def kill(signum: int, frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
@@ -58,4 +60,8 @@ def _guard(worker: int) -> None:
         try:
             os.wait()
         except ChildProcessError:
-            os._exit(0)
+            break
+    if folder is not None:
+        with suppress(OSError):
+            remove_folder(folder)
+    os._exit(0)

@@ -18,7 +18,7 @@ from sandbox.inside import landlock, linux
 from sandbox.inside.linux import MountFlag
 from sandbox.inside.protocol import Job
 
-__all__ = ["PrivateMount", "Scratch", "WatchedFolder", "folder_ruleset"]
+__all__ = ["PrivateMount", "Scratch", "WatchedFolder", "folder_ruleset", "remove_folder"]
 
 MAX_DEPTH = 64  # of folders; below that a job counts as over its inodes
 _READABLE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
@@ -206,6 +206,16 @@ def _tasks(pid: int) -> list[str]:
     with suppress(OSError):
         return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
     return []
+
+
+def remove_folder(path: str) -> None:
+    """With everything below it."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _empty(folder)
+    finally:
+        os.close(folder)
+    os.rmdir(path)
 
 
 def _empty(folder: int) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from sandbox.inside.protocol import Cause, Job
 from sandbox.inside.scratch import Scratch
 
-__all__ = ["Usage", "Watch"]
+__all__ = ["Usage", "Watch", "descendants"]
 
 _LOOK_EVERY_MS = 20
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,6 @@
 """The worker process: it enters the isolation once, then forks a job for each request.
 
-start: {"tier", "channel", "scratch"} as argv[1] --> enter --> READY
+start: {"tier", "channel", "folder"} as argv[1] --> enter --> READY
 then:  JOB --> fork --> watch --> kill what is left --> collect --> clear --> DONE, again and again
 
 It is started with an empty environment and holds nothing about any job: neither code nor output
@@ -73,9 +73,9 @@ class Worker:
         tier = settings["tier"]
         prefix = os.open(sys.base_prefix, os.O_PATH | os.O_CLOEXEC)
         os.umask(0o077)
-        has_own_user = entering.become_unprivileged(settings["scratch"])
+        has_own_user = entering.become_unprivileged(settings["folder"])
         self.channel = channel
-        self.scratch = _SCRATCHES[tier](settings["scratch"], prefix)
+        self.scratch = _SCRATCHES[tier](settings["folder"], prefix)
         os.close(prefix)
         os.environ.update(HOME=self.scratch.path, TMPDIR=self.scratch.path)
         entering.hide_from_jobs()
@@ -166,13 +166,13 @@ def _namespaces(folder: str, prefix: int) -> Scratch:
 def _landlock(folder: str, prefix: int) -> Scratch:
     if not landlock.abi():
         raise RuntimeError("this kernel has no Landlock (it came with 5.13)")
-    become_guarded()
+    become_guarded(folder)
     entering.keep_interpreter(prefix)
     return WatchedFolder(folder, folder_ruleset(folder, prefix))
 
 
 def _unsafe(folder: str, prefix: int) -> Scratch:
-    become_guarded()
+    become_guarded(folder)
     entering.keep_interpreter(prefix)
     return WatchedFolder(folder, None)
 

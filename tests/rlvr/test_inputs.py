@@ -12,6 +12,7 @@ from fakes import config_of
 from rlvr.config import GrpoConfig
 from rlvr.errors import ConfigError
 from rlvr.inputs import check_inputs
+from sandbox import shutdown
 
 
 @pytest.fixture
@@ -109,3 +110,19 @@ def test_held_out_problems_without_end_must_be_counted(model: str) -> None:
 def test_a_file_that_is_not_there_is_named(model: str) -> None:
     line = refusal(model, tasks={"source": "jsonl", "path": "none/rows.jsonl"})
     assert "none/rows.jsonl" in line
+
+
+def test_code_rewards_want_isolation_that_is_good_enough(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = {"cases": [{"input": "", "output": "1"}]}
+    sections = {
+        "tasks": {**rows(tmp_path, *[{"prompt": "?", "tests": tests}] * 8), "source": "code"},
+        "rewards": {"passes_tests": 1.0},
+    }
+    assert check_inputs(config(model, **sections)).mix.uses_sandbox
+    shutdown()
+    monkeypatch.setenv("SANDBOX_TIER", "unsafe")
+    text = refusal(model, **sections)
+    shutdown()
+    assert text.startswith("sandbox.min_tier: landlock: the sandbox's tier is unsafe, below")

@@ -142,3 +142,18 @@ def test_a_gold_is_what_the_format_reward_calls_well_formed() -> None:
     with pytest.raises(GateError):
         check(source("5"), graders)
     assert think_format(completions=graders.texts) == [1.0, 0.0]  # the gold, and nothing
+
+
+def test_a_solution_that_comes_with_tests_must_pass_them() -> None:
+    tests = {"cases": [{"input": "21", "output": "42"}]}
+    programs = ("print(int(input()) * 2)", "print(int(input()) * 3)")
+    tasks = TaskList(
+        name="code",
+        tasks=tuple(
+            Task(id=f"code/{i}", prompt="?", columns={"tests": tests, "solution": program})
+            for i, program in enumerate(programs)
+        ),
+    )
+    graders = MixGraders(RewardMix({"passes_tests": 1.0, "think_format": 0.1}))
+    with pytest.raises(GateError, match=r"1 of 2 gold answers.*code/1: passes_tests 0.0 \(wrong_a"):
+        check(tasks, graders, rewards={"passes_tests": 1.0, "think_format": 0.1})

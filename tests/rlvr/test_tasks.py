@@ -184,7 +184,7 @@ def test_what_a_recipe_can_get_wrong_is_said() -> None:
     assert error_of(path=None) == "tasks.path: source jsonl needs a file or a datasets name"
     assert error_of("gsmk8", section="evaluation") == (
         "evaluation.source: 'gsmk8' is unknown; "
-        "allowed: countdown, gsm8k, jsonl, math, toy, or pkg.module:function"
+        "allowed: code, countdown, gsm8k, jsonl, math, mbpp, toy, or pkg.module:function"
     )
     assert "rewards with prompts" in error_of(path="x.jsonl", columns={"prompts": "p"})
     assert "columns.answer: is empty" in error_of("gsm8k", columns={"answer": ""})
@@ -260,3 +260,33 @@ def test_real_rows_are_read_and_the_unreadable_ones_named(
         SkippedRow(where=f"{path}:{row}", reason="the answer is empty") for row in skipped_rows
     )
     assert set(ADAPTERS) >= {name}
+
+
+def test_rows_with_tests_become_tasks_for_code_rewards(tmp_path: Path) -> None:
+    tests = {"cases": [{"input": "1", "output": "2"}]}
+    path = write_jsonl(
+        tmp_path / "rows.jsonl",
+        [{"prompt": "a", "tests": tests}, {"prompt": "b", "tests": ""}],
+    )
+    source = open_tasks("code", path=path)
+    [task] = tasks_of(source)
+    assert json.loads(task.columns["tests"]) == tests
+    assert isinstance(source, TaskList)
+    assert "the tests are neither text nor an object" in source.skipped[0].reason
+
+
+def test_mbpp_shows_one_assert_and_hides_the_others(tmp_path: Path) -> None:
+    row = {
+        "prompt": "Write f.",
+        "code": "def f(x): return x",
+        "test_imports": ["import math"],
+        "test_list": ["assert f(1) == 1", "assert f(2) == 2", "assert f(3) == 3"],
+    }
+    [task] = tasks_of(open_tasks("mbpp", path=write_jsonl(tmp_path / "rows.jsonl", [row])))
+    assert "assert f(1) == 1" in str(task.prompt)
+    assert "f(2)" not in str(task.prompt)
+    assert json.loads(task.columns["tests"]) == {
+        "asserts": row["test_list"],
+        "setup": "import math",
+    }
+    assert task.columns["solution"] == row["code"]

@@ -1,0 +1,10 @@
+"""`python -m rewards FILE`."""
+
+from __future__ import annotations
+
+import sys
+
+from rewards.trial import main
+
+if __name__ == "__main__":
+    sys.exit(main())
