@@ -17,15 +17,28 @@ graded".
     math_accuracy        accuracy
     think_tags           think_format
     countdown_eval       countdown
+    choices, matches     multiple_choice; exact_match, regex_match
+    json_answers         json_schema (json_check: in a child)
+    language             language_consistency (words: what a word is; identify: which language)
+    lengths, repeats     overlong, cosine_length; repetition
+    steps, tags          reasoning_steps; tag_count
     registry, mix        rewards by name, and their weighted sum
 """
 
 from __future__ import annotations
 
+from rewards.choices import grade_choice, multiple_choice
 from rewards.countdown_eval import countdown, grade_countdown
 from rewards.grades import Grade, Outcome, RewardResult
+from rewards.json_answers import grade_json, json_schema
+from rewards.language import grade_language, language_consistency
+from rewards.lengths import cosine_length, grade_cosine, grade_overlong, overlong
+from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
 from rewards.math_accuracy import accuracy, grade_accuracy, shutdown
 from rewards.mix import RewardMix, RewardSpec
+from rewards.repeats import grade_repetition, repetition
+from rewards.steps import grade_steps, reasoning_steps
+from rewards.tags import grade_tags, tag_count
 from rewards.think_tags import grade_format, think_format
 from rewards.workers import WorkersUnavailable
 
@@ -37,10 +50,30 @@ __all__ = [
     "RewardSpec",
     "WorkersUnavailable",
     "accuracy",
+    "cosine_length",
     "countdown",
+    "exact_match",
     "grade_accuracy",
+    "grade_choice",
+    "grade_cosine",
     "grade_countdown",
+    "grade_exact",
     "grade_format",
+    "grade_json",
+    "grade_language",
+    "grade_overlong",
+    "grade_regex",
+    "grade_repetition",
+    "grade_steps",
+    "grade_tags",
+    "json_schema",
+    "language_consistency",
+    "multiple_choice",
+    "overlong",
+    "reasoning_steps",
+    "regex_match",
+    "repetition",
     "shutdown",
+    "tag_count",
     "think_format",
 ]

@@ -37,6 +37,7 @@ __all__ = [
     "cosine_length",
     "grade_cosine",
     "grade_overlong",
+    "lengths_of",
     "overlong",
 ]
 
@@ -64,7 +65,7 @@ def overlong(
         ValueError: tokens that are no positive whole numbers, a cache larger than the maximum, or
             no `completion_ids`.
     """
-    lengths = _lengths(completions, completion_ids)
+    lengths = lengths_of(completions, completion_ids)
     return [
         grade_overlong(num_tokens, max_tokens=max_tokens, cache_tokens=cache_tokens).value
         for num_tokens in lengths
@@ -119,15 +120,19 @@ def cosine_length(
         "min_value_correct": min_value_correct,
         "max_value_correct": max_value_correct,
     }
-    lengths = _lengths(completions, completion_ids)
+    lengths = lengths_of(completions, completion_ids)
     marks = correct(completions=completions, completion_ids=completion_ids, **columns)
     return [
-        grade_cosine(num_tokens, None if mark is None else mark >= 1, max_tokens, **values).value
+        grade_cosine(
+            num_tokens, None if mark is None else mark >= 1, max_tokens=max_tokens, **values
+        ).value
         for num_tokens, mark in zip(lengths, marks, strict=True)
     ]
 
 
-def grade_cosine(num_tokens: int, is_right: bool | None, max_tokens: int, **values: float) -> Grade:
+def grade_cosine(
+    num_tokens: int, is_right: bool | None, *, max_tokens: int, **values: float
+) -> Grade:
     """`cosine_length` of one answer of so many tokens; `is_right=None`: nobody can tell."""
     check_cosine({"max_tokens": max_tokens, **values})
     value_of = {**COSINE_VALUES, **values}
@@ -164,9 +169,10 @@ def _check_tokens(name: str, options: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} is {num_tokens!r}; it must be a whole number above 0")
 
 
-def _lengths(
+def lengths_of(
     completions: Sequence[object], completion_ids: Sequence[Sequence[int]] | None
 ) -> list[int]:
+    """The tokens of each completion; ValueError where there is not one list for each."""
     if completion_ids is None or len(completion_ids) != len(completions):
         found = "none" if completion_ids is None else f"{len(completion_ids)}"
         raise ValueError(f"completion_ids: needs {len(completions)} lists of tokens, not {found}")

@@ -19,9 +19,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from rewards.choices import grade_choices
 from rewards.countdown_eval import grade_countdown
 from rewards.grades import Grade
+from rewards.json_answers import check_schema, grade_jsons
+from rewards.language import check_language, grade_languages
+from rewards.lengths import (
+    COSINE_VALUES,
+    check_cosine,
+    check_overlong,
+    grade_cosine,
+    grade_overlong,
+    lengths_of,
+)
+from rewards.matches import grade_exacts, grade_regexes
 from rewards.math_accuracy import grade_accuracies
+from rewards.repeats import check_repetition, grade_repetition
+from rewards.steps import check_steps, grade_steps
+from rewards.tags import grade_tags
 from rewards.think_tags import check_profile, grade_formats
 
 __all__ = ["REGISTERED", "Part", "Reward", "load_reward"]
@@ -72,6 +87,9 @@ class Reward:
         """One Part per completion."""
         batch = _Batch(completions, columns, prompts, completion_ids, thought_open)
         return self.grade(batch, options)
+
+
+_GradeBatch = Callable[[_Batch, Mapping[str, Any]], Sequence[Part]]
 
 
 def load_reward(name: str) -> Reward:
@@ -191,6 +209,47 @@ def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     ]
 
 
+def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> _GradeBatch:
+    """Of a function that grades against one column, or an option in its place."""
+
+    def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+        given = {column: batch.columns.get(column), **options}
+        golds = given.pop(column)
+        grades = grade_many(batch.completions, golds, batch.thought_open, **given)
+        return [_as_part(grade) for grade in grades]
+
+    return grade
+
+
+def _each(grade_one: Callable[..., Grade]) -> _GradeBatch:
+    """Of a function that needs nothing but a completion."""
+
+    def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+        return [_as_part(grade_one(completion, **options)) for completion in batch.completions]
+
+    return grade
+
+
+def _tag_count(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    rows = zip(batch.completions, batch.thought_open, strict=True)
+    return [_as_part(grade_tags(completion, thought_open=is_open)) for completion, is_open in rows]
+
+
+def _overlong(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    lengths = lengths_of(batch.completions, batch.completion_ids)
+    return [_as_part(grade_overlong(num_tokens, **options)) for num_tokens in lengths]
+
+
+def _cosine_length(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    lengths = lengths_of(batch.completions, batch.completion_ids)
+    grades = grade_accuracies(batch.completions, batch.columns["answer"], batch.thought_open)
+    marks = [None if grade.value is None else grade.value >= 1 for grade in grades]
+    return [
+        _as_part(grade_cosine(num_tokens, is_right, **options))
+        for num_tokens, is_right in zip(lengths, marks, strict=True)
+    ]
+
+
 REGISTERED: Mapping[str, Reward] = {
     "accuracy": Reward(
         name="accuracy",
@@ -214,5 +273,84 @@ REGISTERED: Mapping[str, Reward] = {
         value_range=(0.0, 1.0),
         options=(),
         grade=_countdown,
+    ),
+    "multiple_choice": Reward(
+        name="multiple_choice",
+        required_columns=("answer",),
+        value_range=(0.0, 1.0),
+        options=(),
+        grade=_by_column(grade_choices, "answer"),
+    ),
+    "exact_match": Reward(
+        name="exact_match",
+        required_columns=("answer",),
+        value_range=(0.0, 1.0),
+        options=("ignore_case",),
+        grade=_by_column(grade_exacts, "answer"),
+        check_options=lambda options: _check_flag("ignore_case", options),
+    ),
+    "regex_match": Reward(
+        name="regex_match",
+        required_columns=("pattern",),
+        value_range=(0.0, 1.0),
+        options=("pattern",),
+        grade=_by_column(grade_regexes, "pattern"),
+    ),
+    "json_schema": Reward(
+        name="json_schema",
+        required_columns=("schema",),
+        value_range=(0.0, 1.0),
+        options=("schema",),
+        grade=_by_column(grade_jsons, "schema"),
+        check_options=lambda options: check_schema(options.get("schema", {})),
+    ),
+    "language_consistency": Reward(
+        name="language_consistency",
+        required_columns=("language",),
+        value_range=(0.0, 1.0),
+        options=("language",),
+        grade=_by_column(grade_languages, "language"),
+        check_options=lambda options: check_language(options.get("language", "en")),
+    ),
+    "overlong": Reward(
+        name="overlong",
+        required_columns=(),
+        value_range=(-1.0, 0.0),
+        options=("max_tokens", "cache_tokens"),
+        grade=_overlong,
+        check_options=check_overlong,
+        wants=("completion_ids",),
+    ),
+    "cosine_length": Reward(
+        name="cosine_length",
+        required_columns=("answer",),
+        value_range=(-1.0, 1.0),
+        options=("max_tokens", *COSINE_VALUES),
+        grade=_cosine_length,
+        check_options=check_cosine,
+        wants=("completion_ids",),
+    ),
+    "repetition": Reward(
+        name="repetition",
+        required_columns=(),
+        value_range=(-1.0, 0.0),
+        options=("ngram_size", "max_penalty"),
+        grade=_each(grade_repetition),
+        check_options=check_repetition,
+    ),
+    "reasoning_steps": Reward(
+        name="reasoning_steps",
+        required_columns=(),
+        value_range=(0.0, 1.0),
+        options=("num_steps",),
+        grade=_each(grade_steps),
+        check_options=check_steps,
+    ),
+    "tag_count": Reward(
+        name="tag_count",
+        required_columns=(),
+        value_range=(0.0, 1.0),
+        options=(),
+        grade=_tag_count,
     ),
 }

@@ -32,7 +32,7 @@ _MARK = re.compile(
     re.MULTILINE,
 )
 _NOISE = re.compile(r"[\W_]+")
-_MIN_STEP_CHARS = 3
+_MIN_STEP_CHARS = 2
 _TAGS = re.compile(r"</?(?:think|answer)>")
 
 

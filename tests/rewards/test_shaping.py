@@ -59,7 +59,7 @@ COSINE = [
 def test_the_cosine_of_the_length_held_to_the_maximum(
     is_right: bool, num_tokens: int, value: float
 ) -> None:
-    assert grade_cosine(num_tokens, is_right, 60).value == pytest.approx(value)
+    assert grade_cosine(num_tokens, is_right, max_tokens=60).value == pytest.approx(value)
 
 
 def test_cosine_length_asks_accuracy_or_a_function_who_is_right() -> None:
@@ -173,10 +173,13 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     ),  # type: ignore[arg-type]
     (lambda: overlong(["a"], [], max_tokens=9, cache_tokens=1), "needs 1 lists of tokens, not 0"),
     (
-        lambda: grade_cosine(1, True, 9, max_value_wrong=0.6),
+        lambda: grade_cosine(1, True, max_tokens=9, max_value_wrong=0.6),
         "max_value_wrong is 0.6, above min_val",
     ),
-    (lambda: grade_cosine(1, True, 9, max_value_correct=2), r"must be a number in \[-1, 1\]"),
+    (
+        lambda: grade_cosine(1, True, max_tokens=9, max_value_correct=2),
+        r"must be a number in \[-1, 1\]",
+    ),
     (lambda: repetition(["a"], ngram_size=0), "ngram_size is 0; it must be"),
     (
         lambda: repetition(["a"], max_penalty=0.5),
@@ -235,8 +238,10 @@ def test_a_longer_completion_is_never_punished_less(num: int, free: int, cache: 
 
 @given(st.integers(0, 300), st.integers(1, 200))
 def test_right_answers_pay_less_with_length_and_wrong_ones_never_pay(num: int, most: int) -> None:
-    right, longer = (grade_cosine(tokens, True, most).value for tokens in (num, num + 1))
-    wrong, longer_wrong = (grade_cosine(tokens, False, most).value for tokens in (num, num + 1))
+    right, longer = (grade_cosine(tokens, True, max_tokens=most).value for tokens in (num, num + 1))
+    wrong, longer_wrong = (
+        grade_cosine(tokens, False, max_tokens=most).value for tokens in (num, num + 1)
+    )
     assert None not in (right, longer, wrong, longer_wrong)
     assert 0.5 <= longer <= right <= 1.0  # type: ignore[operator]
     assert -1.0 <= wrong <= longer_wrong <= -0.5  # type: ignore[operator]
