@@ -1,7 +1,8 @@
 """What the sandbox costs: `python -m bench.sandbox`, one core, each side beside plain Python.
 
 fresh programs/s   plain subprocess, bubblewrap, each tier: in turns, so that load meets all alike
-cases/s            many cases of one program
+calls/s            a function's cases, in a row in one process
+stdin cases/s      a program's cases, a fresh process each
 latency            one program at a time on an idle worker
 overrun            how long past the wall limit a job that ignores everything still costs
 """
@@ -144,13 +145,26 @@ def _per_second(action: Action, runs: int) -> float:
 
 def _measured(tier: Tier, runs: int) -> dict[str, Any]:
     assert isinstance(tier.backend, Local)
-    cases = [{"args": [n], "output": 2 * n} for n in range(10 * runs)]
+    calls = [{"args": [n], "output": 2 * n} for n in range(10 * runs)]
+    texts = [{"input": str(n), "output": str(2 * n)} for n in range(10 * runs)]
+    return {
+        "calls_per_s": _cases_per_s(tier.backend, FUNCTION, calls, function="double"),
+        "stdin_cases_per_s": _cases_per_s(tier.backend, CODE, texts, function=None),
+        "latency_ms": _latencies_ms(tier.backend, 5 * runs),
+        "overrun_ms": _overruns_ms(tier.backend, SLEEPER),
+        "overrun_family_ms": _overruns_ms(tier.backend, FAMILY) if tier.name != "landlock" else [],
+    }
+
+
+def _cases_per_s(
+    backend: Local, code: str, cases: Sequence[Mapping[str, Any]], *, function: str | None
+) -> float:
     start = time.perf_counter()
     judged = judge_on(
-        tier.backend,
-        FUNCTION,
+        backend,
+        code,
         cases,
-        function="double",
+        function=function,
         language="python",
         compare=None,
         tolerance=None,
@@ -158,13 +172,7 @@ def _measured(tier: Tier, runs: int) -> dict[str, Any]:
         stop_early=True,
     )
     assert judged.verdict is Verdict.ACCEPTED
-    cases_s = time.perf_counter() - start
-    return {
-        "cases_per_s": len(cases) / cases_s,
-        "latency_ms": _latencies_ms(tier.backend, 5 * runs),
-        "overrun_ms": _overruns_ms(tier.backend, SLEEPER),
-        "overrun_family_ms": _overruns_ms(tier.backend, FAMILY) if tier.name != "landlock" else [],
-    }
+    return len(cases) / (time.perf_counter() - start)
 
 
 def _latencies_ms(backend: Local, runs: int) -> list[float]:
@@ -194,13 +202,14 @@ def _report(record: Mapping[str, Any]) -> str:
         f"{record['processor']}, one core, Linux {record['kernel']}, Python {record['python']}, "
         f"load average {record['load_before']:.1f} to {record['load_after']:.1f}",
         "",
-        "| side | programs/s (range) | to `python -I -S` | cases/s | latency p50, p99, ms "
+        "| side | programs/s (range) | to `python -I -S` | calls/s | stdin cases/s "
+        "| latency p50, p99, ms "
         "| overrun p100, ms | of 64 processes, ms |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, rates in record["rates"].items():
         own = record["tiers"].get(name)
-        cells = ["", "", "", ""] if own is None else _cells(own)
+        cells = [""] * 5 if own is None else _cells(own)
         speed = f"{median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
         lines.append(
             " | ".join([f"| {name}", speed, f"{median(rates) / plain:.2f}", *cells]) + " |"
@@ -211,7 +220,8 @@ def _report(record: Mapping[str, Any]) -> str:
 def _cells(own: Mapping[str, Any]) -> list[str]:
     latency, family = own["latency_ms"], own["overrun_family_ms"]
     return [
-        f"{own['cases_per_s']:.0f}",
+        f"{own['calls_per_s']:,.0f}",
+        f"{own['stdin_cases_per_s']:.0f}",
         f"{median(latency):.1f}, {latency[int(len(latency) * 0.99)]:.1f}",
         f"{max(own['overrun_ms']):.0f}",
         f"{max(family):.0f}" if family else "no forks",

@@ -53,6 +53,8 @@ class Program:
 class Backend(Protocol):
     """Where programs run: this machine's workers, or a server's."""
 
+    can_call_in_a_row: bool  # knows the payload of mode "calls"
+
     def build(self, code: str, language: Language, files: Mapping[str, bytes]) -> Program:
         """Raises BuildFailed with the compiler's result, SandboxUnavailable without a compiler."""
 
@@ -92,6 +94,8 @@ def text_bytes(text: str | bytes) -> bytes:
 
 class Local:
     """The workers of one tier on this machine."""
+
+    can_call_in_a_row = True
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool

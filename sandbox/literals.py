@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "read_frame", "read_json"]
+__all__ = ["MAX_DEPTH", "decode", "encode", "read_frame", "read_json", "split_frames"]
 
 MAX_DEPTH = 100
 _SMALL = 1 << 63
@@ -74,6 +74,16 @@ def read_frame(frame: bytes) -> Any:
     if not isinstance(content, dict) or list(content) != ["value"]:
         raise ValueError("a result without a value")
     return content["value"]
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """Whole frames, one after another; none where anything is left over."""
+    frames, start = [], 0
+    while len(data) - start >= 4:
+        end = start + 4 + int(struct.unpack_from("=I", data, start)[0])
+        frames.append(data[start:end])
+        start = end
+    return frames if start == len(data) else []
 
 
 def read_json(text: bytes) -> Any:

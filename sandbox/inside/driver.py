@@ -1,6 +1,6 @@
 """Inside a job, after every restriction: run the program that the payload holds.
 
-payload {"mode": "script" | "call" | "serve" | "judge" | "exec", ...} --> the result's descriptor
+payload {"mode": "script" | "call" | "calls" | "serve" | "judge" | "exec", ...}
 
 What runs here is in the hands of the program: its results are data, never a verdict.
 """
@@ -106,6 +106,13 @@ def _named(module: ModuleType, name: str) -> Callable[..., Any]:
     return function
 
 
+def _calls(payload: dict[str, Any], code: CodeType) -> None:
+    """Calls in a row, in one process."""
+    function = _named(_run_module("__solution__", code), payload["function"])
+    for arguments in payload["calls"]:
+        _write_frame(RESULT_FD, {"value": encode(function(*arguments))})
+
+
 def _serve(payload: dict[str, Any], code: CodeType) -> None:
     """Answer calls that a judge in another sandbox makes, until it has no more.
 
@@ -207,6 +214,7 @@ def _read_exactly(fd: int, size: int) -> bytes | None:
 
 _MODES: dict[str, Callable[[dict[str, Any], Any], None]] = {
     "call": _call,
+    "calls": _calls,
     "exec": _exec,
     "judge": _judge,
     "script": _script,

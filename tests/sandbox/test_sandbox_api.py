@@ -115,6 +115,29 @@ def test_function_cases_that_fail(code: str, verdict: Verdict) -> None:
     assert judge(code, [{"args": [1], "output": (1,)}], function="f").verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("code", "outputs", "verdicts"),
+    [
+        ("def f(x): return x + 1", [1, 2, 3], "aaa"),
+        ("def f(x): return 2 if x == 1 else 9", [1, 2, 3], "waw"),
+        ("n = 0\ndef f(x):\n    global n\n    n += 1\n    return n", [1, 1, 1], "aaa"),
+        ("import os\ndef f(x):\n    if x == 1: os._exit(0)\n    return x + 1", [1, 2, 3], "ara"),
+        ("def f(x):\n    print(x)\n    return x + 1", [1, 2, 3], "aaa"),
+        ("def f(x):\n    if x == 2: 1 / 0\n    return x + 1", [1, 2, 3], "aar"),
+        ("import os\ndef f(x):\n    os.write(3, b'junk')\n    return x + 1", [1, 2, 3], "rrr"),
+    ],
+)
+def test_calls_in_a_row_are_judged_as_if_each_were_alone(
+    code: str, outputs: list[int], verdicts: str
+) -> None:
+    words = {"a": Verdict.ACCEPTED, "w": Verdict.WRONG_ANSWER, "r": Verdict.RUNTIME_ERROR}
+    cases = [{"args": [n], "output": output} for n, output in enumerate(outputs)]
+    judged = judge(code, cases, function="f", stop_early=False)
+    assert [case.verdict for case in judged.cases] == [words[letter] for letter in verdicts]
+    stopped = judge(code, cases, function="f")
+    assert stopped.verdict is judged.verdict
+
+
 def test_a_case_may_say_how_it_is_compared() -> None:
     cases: list[dict[str, Any]] = [
         {"args": [0.1], "output": 0.3, "compare": "floats"},
