@@ -17,6 +17,7 @@ graded".
     math_accuracy        accuracy
     think_tags           think_format
     countdown_eval       countdown
+    program_tests        passes_tests, in the sandbox
     choices, matches     multiple_choice; exact_match, regex_match
     json_answers         json_schema (json_check: in a child)
     language             language_consistency (words: what a word is; identify: which language)
@@ -36,6 +37,7 @@ from rewards.lengths import cosine_length, grade_cosine, grade_overlong, overlon
 from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
 from rewards.math_accuracy import accuracy, grade_accuracy, shutdown
 from rewards.mix import RewardMix, RewardSpec
+from rewards.program_tests import grade_tests, passes_tests, text_of_tests
 from rewards.repeats import grade_repetition, repetition
 from rewards.steps import grade_steps, reasoning_steps
 from rewards.tags import grade_tags, tag_count
@@ -66,14 +68,17 @@ __all__ = [
     "grade_repetition",
     "grade_steps",
     "grade_tags",
+    "grade_tests",
     "json_schema",
     "language_consistency",
     "multiple_choice",
     "overlong",
+    "passes_tests",
     "reasoning_steps",
     "regex_match",
     "repetition",
     "shutdown",
     "tag_count",
+    "text_of_tests",
     "think_format",
 ]

@@ -63,6 +63,11 @@ class RewardMix:
         return tuple(sorted({name for part in self._parts.values() for name in part.reward.wants}))
 
     @property
+    def uses_sandbox(self) -> bool:
+        """Whether some part runs programs."""
+        return any(part.reward.uses_sandbox for part in self._parts.values())
+
+    @property
     def ranges(self) -> dict[str, tuple[float, float] | None]:
         """Least and largest unweighted value of each reward; None: it has declared none."""
         return {name: part.reward.value_range for name, part in self._parts.items()}

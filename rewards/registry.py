@@ -34,6 +34,7 @@ from rewards.lengths import (
 )
 from rewards.matches import grade_exacts, grade_regexes
 from rewards.math_accuracy import grade_accuracies
+from rewards.program_tests import grade_programs
 from rewards.repeats import check_repetition, grade_repetition
 from rewards.steps import check_steps, grade_steps
 from rewards.tags import grade_tags
@@ -72,6 +73,7 @@ class Reward:
     options: tuple[str, ...] | None  # names that it takes; None: not declared
     grade: Callable[[_Batch, Mapping[str, Any]], Sequence[Part]]
     check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
+    uses_sandbox: bool = False
     wants: tuple[str, ...] = ()  # of "completion_ids" and "prompts", what it is to be given
 
     def parts(
@@ -209,6 +211,16 @@ def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     ]
 
 
+def _passes_tests(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    grades = grade_programs(
+        batch.completions,
+        batch.columns["tests"],
+        batch.thought_open,
+        partial=options.get("partial", False),
+    )
+    return [_as_part(grade) for grade in grades]
+
+
 def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> _GradeBatch:
     """Of a function that grades against one column, or an option in its place."""
 
@@ -273,6 +285,15 @@ REGISTERED: Mapping[str, Reward] = {
         value_range=(0.0, 1.0),
         options=(),
         grade=_countdown,
+    ),
+    "passes_tests": Reward(
+        name="passes_tests",
+        required_columns=("tests",),
+        value_range=(0.0, 1.0),
+        options=("partial",),
+        grade=_passes_tests,
+        check_options=lambda options: _check_flag("partial", options),
+        uses_sandbox=True,
     ),
     "multiple_choice": Reward(
         name="multiple_choice",
