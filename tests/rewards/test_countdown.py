@@ -117,9 +117,9 @@ def test_a_row_without_integers_is_ungradable_and_never_a_silent_zero(
     ],
 )
 def test_hostile_text_is_wrong_and_fast(expression: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     assert countdown([answered(expression)], [[1, 2]], [3]) == [0.0]
-    assert time.monotonic() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @given(st.text(alphabet="0123456789+-*/() =.$\\_", max_size=120))

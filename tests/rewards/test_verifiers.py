@@ -256,9 +256,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_read_in_linear_time(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert grade_choice(text, "B").value == 0.0
     assert grade_choice(f"<answer>{text[:590]}</answer>", "B").value == 0.0
     assert grade_exact(text, "B").value == 0.0
     assert grade_json(text, AGE).value == 0.0
-    assert time.monotonic() - started < 8.0
+    assert time.process_time() - started < 8.0

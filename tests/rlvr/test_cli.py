@@ -49,7 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: 
 
 def test_help_answers_within_half_a_second() -> None:
     best_s = 60.0
-    for _ in range(3):
+    for _ in range(8):  # the machine may be busy now and then
         started = time.monotonic()
         done = subprocess.run([*RLVR, "--help"], capture_output=True, text=True, check=True)
         best_s = min(best_s, time.monotonic() - started)

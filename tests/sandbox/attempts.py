@@ -38,7 +38,7 @@ from sandbox.tiers import probe
 __all__ = ["Targets", "missing_tool", "targets", "try_attack", "try_honest"]
 
 SLOW_FAMILIES = ("bombs", "hanging", "compiling")
-_LATE_S = 1.0  # beside wall_s and grace_s
+_LATE_S = 5.0  # a machine may be busy; what is looked for never ends
 _COMPARING_S = 6.0  # the comparer's share, on a busy machine
 _COMPILING_S = 15.0
 _FOLLOW_UP = """

@@ -30,7 +30,7 @@ def test_wall_time(backend: Local) -> None:
     result = run(backend, "import time; time.sleep(60)", limits(wall_s=0.3))
     assert result.verdict is Verdict.TIME_LIMIT
     assert "more than 0.3 s" in result.reason
-    assert 0.3 <= time.monotonic() - start < 1.3
+    assert 0.3 <= time.monotonic() - start < 5
 
 
 def test_processor_time(backend: Local) -> None:

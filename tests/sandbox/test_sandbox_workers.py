@@ -95,7 +95,7 @@ def test_a_worker_that_hangs_is_ended_after_the_grace_and_replaced(backend: Loca
     result = backend.execute(SLEEPER, limits=Limits(wall_s=0.8, grace_s=0.5))
     stopper.join()
     assert result.verdict is Verdict.TIME_LIMIT
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 8
     assert not Path(f"/proc/{guardian}").exists()
     assert backend.execute(SCRIPT, limits=Limits()).stdout == b"42\n"
 
