@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.made
 
-.PHONY: setup base grpo cold-start test check bench bench-sandbox clean
+.PHONY: setup base grpo cold-start test check bench bench-sandbox bench-rewards clean
 
 setup: $(SETUP)
 
@@ -37,6 +37,9 @@ bench: $(SETUP) runs/toy-base/model  ## the same problem with TRL's GRPOTrainer 
 
 bench-sandbox: $(SETUP)  ## programs a second in each tier, beside plain Python and bubblewrap
 	$(BIN)/python -m bench.sandbox $(ARGS)
+
+bench-rewards: $(SETUP)  ## accuracy beside TRL's accuracy_reward
+	$(BIN)/python -m bench.rewards $(ARGS)
 
 clean:
 	rm -rf .venv runs

@@ -21,7 +21,7 @@ from rewards.grades import Grade, Outcome
 from rewards.transcript import as_turn, resolve_thought_open
 from rewards.workers import Failure, Reply, WorkerPool
 
-__all__ = ["accuracy", "grade_accuracies", "grade_accuracy", "shutdown"]
+__all__ = ["accuracy", "forget_answers", "grade_accuracies", "grade_accuracy", "shutdown"]
 
 _CACHE_SIZE = 65536
 
@@ -97,6 +97,12 @@ def grade_accuracies(
 def shutdown() -> None:
     """End the child processes, if any; the next grading that needs one starts it again."""
     _POOL.shutdown()
+
+
+def forget_answers() -> None:
+    """Empty the cache of what was asked; only a measurement wants that."""
+    with _cache_lock:
+        _cache.clear()
 
 
 def _decide(
