@@ -24,6 +24,7 @@ class RewardSpec:
 
     weight: float = 1.0  # finite; negative for a punishment
     options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the reward
+    only: Mapping[str, Any] = field(default_factory=dict)  # column -> value or list of values
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,21 @@ class _Weighted:
     reward: Reward
     weight: float
     options: Mapping[str, Any]
+    only: Mapping[str, Sequence[Any]]
+
+    def applies_to(self, columns: Mapping[str, Any]) -> bool:
+        """Whether it is called for a task with these columns."""
+        return all(columns.get(name) in allowed for name, allowed in self.only.items())
 
 
 class RewardMix:
     """Rewards by name (registered, or "package.module:function") with weight and options.
 
-    A spec is a RewardSpec, a mapping with its keys, or a bare weight. Everything that can be known
-    to be wrong before the first call is a ValueError here: unknown names, options, weights.
+    A spec is a RewardSpec, a mapping with its keys, or a bare weight. `only: {kind: [code]}` calls
+    a reward for those rows alone whose column `kind` is "code". One that is not called is no part
+    of a row's result; None from one that was called means that it could not grade. Everything that
+    can be known to be wrong before the first call is a ValueError here: unknown names, options,
+    weights.
     """
 
     def __init__(self, specs: Mapping[str, RewardSpec | Mapping[str, Any] | float]) -> None:
@@ -56,6 +65,23 @@ class RewardMix:
         needed = {name for part in self._parts.values() for name in part.reward.required_columns}
         options = {name for part in self._parts.values() for name in part.options}
         return tuple(sorted(needed - options))
+
+    def columns_for(self, columns: Mapping[str, Any]) -> tuple[str, ...]:
+        """The columns that a task with these ones must have, sorted.
+
+        Raises:
+            ValueError: no reward is called for it.
+        """
+        called = [part for part in self._parts.values() if part.applies_to(columns)]
+        if not called:
+            raise ValueError("no reward is for it; look at their `only`")
+        needed = {
+            name
+            for part in called
+            for name in (*part.reward.required_columns, *part.only)
+            if name not in part.options
+        }
+        return tuple(sorted(needed))
 
     @property
     def wants(self) -> tuple[str, ...]:
@@ -90,26 +116,23 @@ class RewardMix:
                 anything but one finite float or None per completion.
         """
         self._check_columns(columns, len(completions))
-        flags = resolve_thought_open(len(completions), thought_open, prompts)
-        graded = {
-            name: part.reward.parts(
-                completions,
-                columns,
-                part.options,
-                prompts=prompts,
-                completion_ids=completion_ids,
-                thought_open=flags,
-            )
-            for name, part in self._parts.items()
-        }
-        return [
-            self._result({name: parts[row] for name, parts in graded.items()})
-            for row in range(len(completions))
-        ]
+        given = _Given(
+            completions=completions,
+            columns=columns,
+            prompts=prompts,
+            completion_ids=completion_ids,
+            thought_open=resolve_thought_open(len(completions), thought_open, prompts),
+        )
+        graded: list[dict[str, Part]] = [{} for _ in completions]
+        for name, part in self._parts.items():
+            rows = [row for row in range(len(completions)) if part.applies_to(given.row(row))]
+            for row, result in zip(rows, given.graded_by(part, rows), strict=True):
+                graded[row][name] = result
+        return [self._result(row, parts) for row, parts in enumerate(graded)]
 
     def _check_columns(self, columns: Mapping[str, Sequence[Any]], num_completions: int) -> None:
         for name, part in self._parts.items():
-            for column in part.reward.required_columns:
+            for column in (*part.reward.required_columns, *part.only):
                 if column not in columns and column not in part.options:
                     there = ", ".join(sorted(columns)) or "none"
                     raise ValueError(f"reward {name!r} needs the column {column!r}; there: {there}")
@@ -119,7 +142,9 @@ class RewardMix:
                     f"column {column!r} has not one entry for each of {num_completions} completions"
                 )
 
-    def _result(self, parts: Mapping[str, Part]) -> RewardResult:
+    def _result(self, row: int, parts: Mapping[str, Part]) -> RewardResult:
+        if not parts:
+            raise ValueError(f"completion {row}: no reward is for its row; look at their `only`")
         values = {name: part.value for name, part in parts.items()}
         weighted = [
             self._parts[name].weight * value for name, value in values.items() if value is not None
@@ -129,6 +154,34 @@ class RewardMix:
             parts=values,
             outcomes={name: part.outcome for name, part in parts.items()},
             reasons={name: part.reason for name, part in parts.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """What a call of the mix was given, and its rows."""
+
+    completions: Sequence[object]
+    columns: Mapping[str, Sequence[Any]]
+    prompts: Sequence[object] | None
+    completion_ids: Sequence[Sequence[int]] | None
+    thought_open: Sequence[bool]
+
+    def row(self, row: int) -> dict[str, Any]:
+        return {name: entries[row] for name, entries in self.columns.items()}
+
+    def graded_by(self, part: _Weighted, rows: Sequence[int]) -> Sequence[Part]:
+        """One Part for each of the rows."""
+        if not rows:
+            return []
+        prompts, ids = self.prompts, self.completion_ids
+        return part.reward.parts(
+            [self.completions[row] for row in rows],
+            {name: [entries[row] for row in rows] for name, entries in self.columns.items()},
+            part.options,
+            prompts=None if prompts is None else [prompts[row] for row in rows],
+            completion_ids=None if ids is None else [ids[row] for row in rows],
+            thought_open=[self.thought_open[row] for row in rows],
         )
 
 
@@ -145,7 +198,16 @@ def _weighted(name: str, spec: RewardSpec | Mapping[str, Any] | float) -> _Weigh
         reward.check_options(spec.options)
     except ValueError as error:
         raise ValueError(f"reward {name!r}: {error}") from error
-    return _Weighted(reward, float(spec.weight), dict(spec.options))
+    return _Weighted(reward, float(spec.weight), dict(spec.options), _allowed_values(name, spec))
+
+
+def _allowed_values(name: str, spec: RewardSpec) -> dict[str, Sequence[Any]]:
+    if not isinstance(spec.only, Mapping):
+        raise ValueError(f"reward {name!r}: only is {spec.only!r}; allowed: column: value or list")
+    return {
+        column: allowed if isinstance(allowed, list | tuple) else [allowed]
+        for column, allowed in spec.only.items()
+    }
 
 
 def _as_spec(name: str, spec: RewardSpec | Mapping[str, Any] | float) -> RewardSpec:
@@ -153,6 +215,8 @@ def _as_spec(name: str, spec: RewardSpec | Mapping[str, Any] | float) -> RewardS
         return spec
     if isinstance(spec, int | float) and not isinstance(spec, bool):
         return RewardSpec(weight=spec)
-    if isinstance(spec, Mapping) and set(spec) <= {"weight", "options"}:
+    if isinstance(spec, Mapping) and set(spec) <= {"weight", "options", "only"}:
         return RewardSpec(**spec)
-    raise ValueError(f"reward {name!r}: a spec is a weight, or weight and options, not {spec!r}")
+    raise ValueError(
+        f"reward {name!r}: a spec is a weight, or weight, options and only, not {spec!r}"
+    )

@@ -89,6 +89,9 @@ class RewardSection(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     weight: float = Field(1.0, description="in the sum")
+    only: dict[str, Any] = Field(
+        default_factory=dict, description="column: value or list; it is called for these rows alone"
+    )
 
     @property
     def options(self) -> dict[str, Any]:

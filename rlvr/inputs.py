@@ -15,6 +15,7 @@ from rlvr.errors import ConfigError
 from rlvr.model_files import check_context, check_model
 from rlvr.prompts import PromptTemplate, make_template
 from rlvr.tasks import TaskSource, open_tasks
+from rlvr.types import Task
 from sandbox import SandboxUnavailable, require
 
 __all__ = ["Inputs", "check_inputs"]
@@ -45,7 +46,7 @@ def check_inputs(config: GrpoConfig) -> Inputs:
         key="prompt.template",
     )
     rewards = {
-        name: {"weight": section.weight, "options": section.options}
+        name: {"weight": section.weight, "options": section.options, "only": section.only}
         for name, section in config.rewards.items()
     }
     try:
@@ -100,7 +101,7 @@ def _check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
     count = FIRST_TASKS if source.num_tasks is None else min(FIRST_TASKS, source.num_tasks)
     for i in range(count):
         task = source.task(i)
-        missing = [name for name in mix.required_columns if name not in task.columns]
+        missing = [name for name in _needed(mix, task, section) if name not in task.columns]
         if missing:
             there = ", ".join(sorted(task.columns)) or "none"
             raise ConfigError(
@@ -108,3 +109,10 @@ def _check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
                 f"need; it has {there}; "
                 f"map one with {section}.columns.{missing[0]}=COLUMN or leave that reward out"
             )
+
+
+def _needed(mix: RewardMix, task: Task, section: str) -> tuple[str, ...]:
+    try:
+        return mix.columns_for(task.columns)
+    except ValueError as error:
+        raise ConfigError(f"{section}: task {task.id}: {error}") from None

@@ -83,7 +83,9 @@ async def check_rewards(
         if (missed := _missed(graded[i], verifiers))
     )
     _check_golds(bad, num_golds=len(with_gold), max_bad=config.gates.max_bad_golds)
-    paid = [t.id for t, r in zip(tasks, empty, strict=True) if any(r.parts[v] for v in verifiers)]
+    paid = [
+        t.id for t, r in zip(tasks, empty, strict=True) if any(r.parts.get(v) for v in verifiers)
+    ]
     if paid:
         raise GateError(
             f"preflight: an empty answer earns a reward on {paid[0]} and {len(paid) - 1} more rows"
@@ -134,7 +136,7 @@ def _missed(result: RewardResult, verifiers: Sequence[str]) -> list[str]:
     return [
         f"{name} {result.parts[name]} ({result.reasons.get(name, '')})"
         for name in verifiers
-        if result.parts[name] != 1.0
+        if result.parts.get(name, 1.0) != 1.0  # a reward that is not for the row is not there
     ]
 
 

@@ -44,7 +44,8 @@ def write_rollouts(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist(list(rows))
+    names = dict.fromkeys(name for row in rows for name in row)  # rewards differ from row to row
+    table = pa.table({name: [row.get(name) for row in rows] for name in names})
     aside = path.with_name(f".{path.name}.tmp")
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)

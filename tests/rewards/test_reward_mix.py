@@ -157,7 +157,7 @@ REFUSED_SPECS: list[tuple[dict[str, Any], str]] = [
     ({}, "at least one reward"),
     ({"acuracy": 1.0}, "no reward 'acuracy'; known: accuracy, think_format"),
     ({"accuracy": float("nan")}, "weight is nan"),
-    ({"accuracy": {"wieght": 1.0}}, "a spec is a weight, or weight and options"),
+    ({"accuracy": {"wieght": 1.0}}, "a spec is a weight, or weight, options and only"),
     ({"accuracy": {"options": {"strict": True}}}, "no option 'strict'; allowed: worked_out"),
     ({"accuracy": {"options": {"worked_out": "yes"}}}, "worked_out is 'yes'; allowed: true, false"),
     ({"accuracy": {"options": {"worked_out": 1}}}, "worked_out is 1; allowed: true, false"),
@@ -198,3 +198,39 @@ def test_what_a_reward_may_not_give_is_one_clear_line(name: str, message: str) -
 def test_columns_need_one_entry_a_completion() -> None:
     with pytest.raises(ValueError, match="column 'answer' has not one entry for each of 2"):
         RewardMix({"accuracy": 1.0}).grade(["a", "b"], {"answer": ["5"]})
+
+
+ROUTED = {
+    "accuracy": RewardSpec(only={"kind": "math"}),
+    "passes_tests": RewardSpec(only={"kind": ["code", "contest"]}, weight=2.0),
+    "think_format": RewardSpec(weight=0.5),
+}
+
+
+def test_a_reward_is_called_for_its_rows_alone() -> None:
+    mix = RewardMix(ROUTED)
+    tests = {"cases": [{"input": "", "output": "5"}]}
+    columns = {"kind": ["math", "contest"], "answer": ["5", None], "tests": [None, tests]}
+    program = "<think>a</think><answer>```\nprint(5)\n```</answer>"
+    math, code = mix.grade(["<think>a</think><answer>5</answer>", program], columns)
+    assert (math.value, dict(math.parts)) == (1.5, {"accuracy": 1.0, "think_format": 1.0})
+    assert (code.value, dict(code.parts)) == (2.5, {"passes_tests": 1.0, "think_format": 1.0})
+
+
+def test_a_task_needs_the_columns_of_the_rewards_that_are_for_it() -> None:
+    mix = RewardMix(ROUTED)
+    assert mix.columns_for({"kind": "math"}) == ("answer", "kind")
+    assert mix.columns_for({"kind": "code"}) == ("kind", "tests")
+    assert mix.columns_for({"kind": "chat"}) == ()
+    with pytest.raises(ValueError, match="no reward is for it"):
+        RewardMix({"accuracy": RewardSpec(only={"kind": "math"})}).columns_for({"kind": "code"})
+
+
+def test_a_row_that_no_reward_is_for_is_named() -> None:
+    mix = RewardMix({"think_format": RewardSpec(only={"kind": "math"})})
+    with pytest.raises(ValueError, match="completion 1: no reward is for its row"):
+        mix.grade(["a", "b"], {"kind": ["math", "code"]})
+    with pytest.raises(ValueError, match="needs the column 'kind'"):
+        mix.grade(["a"], {})
+    with pytest.raises(ValueError, match="only is 'math'; allowed"):
+        RewardMix({"think_format": {"only": "math"}})

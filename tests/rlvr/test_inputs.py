@@ -49,7 +49,7 @@ def test_right_inputs_come_back_opened(model: str) -> None:
     assert inputs.tasks.num_tasks is None
     assert inputs.eval_tasks is not None and inputs.eval_tasks.num_tasks == 8
     assert inputs.mix.names == ("accuracy",)
-    assert inputs.rewards == {"accuracy": {"weight": 1.0, "options": {}}}
+    assert inputs.rewards == {"accuracy": {"weight": 1.0, "options": {}, "only": {}}}
 
 
 def test_without_held_out_problems_there_is_nothing_to_evaluate_on(model: str) -> None:
@@ -126,3 +126,18 @@ def test_code_rewards_want_isolation_that_is_good_enough(
     text = refusal(model, **sections)
     shutdown()
     assert text.startswith("sandbox.min_tier: landlock: the sandbox's tier is unsafe, below")
+
+
+def test_each_task_needs_the_columns_of_its_own_rewards(model: str, tmp_path: Path) -> None:
+    sections = {
+        "tasks": {
+            **rows(tmp_path, *[{"prompt": "?", "answer": "1", "kind": "math"}] * 8),
+            "columns": {"kind": "kind"},
+        },
+        "rewards": {"accuracy": {"only": {"kind": "math"}}, "countdown": {"only": {"kind": "cd"}}},
+    }
+    assert check_inputs(config(model, **sections)).rewards["accuracy"]["only"] == {"kind": "math"}
+    sections["rewards"] = {"countdown": {"only": {"kind": "cd"}}}
+    assert refusal(model, **sections) == (
+        "tasks: task jsonl/1: no reward is for it; look at their `only`"
+    )
