@@ -18,6 +18,7 @@ graded".
     think_tags           think_format
     countdown_eval       countdown
     program_tests        passes_tests, in the sandbox
+    model_judge          judge_rubric, judge_preference
     choices, matches     multiple_choice; exact_match, regex_match
     json_answers         json_schema (json_check: in a child)
     language             language_consistency (words: what a word is; identify: which language)
@@ -37,6 +38,7 @@ from rewards.lengths import cosine_length, grade_cosine, grade_overlong, overlon
 from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
 from rewards.math_accuracy import accuracy, grade_accuracy, shutdown
 from rewards.mix import RewardMix, RewardSpec
+from rewards.model_judge import judge_preference, judge_rubric
 from rewards.program_tests import grade_tests, passes_tests, text_of_tests
 from rewards.repeats import grade_repetition, repetition
 from rewards.steps import grade_steps, reasoning_steps
@@ -70,6 +72,8 @@ __all__ = [
     "grade_tags",
     "grade_tests",
     "json_schema",
+    "judge_preference",
+    "judge_rubric",
     "language_consistency",
     "multiple_choice",
     "overlong",

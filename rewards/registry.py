@@ -34,6 +34,7 @@ from rewards.lengths import (
 )
 from rewards.matches import grade_exacts, grade_regexes
 from rewards.math_accuracy import grade_accuracies
+from rewards.model_judge import Endpoint, check_part, grade_preferences, grade_rubrics
 from rewards.program_tests import grade_programs
 from rewards.repeats import check_repetition, grade_repetition
 from rewards.steps import check_steps, grade_steps
@@ -262,6 +263,40 @@ def _cosine_length(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     ]
 
 
+_OF_ENDPOINTS = ("url", "model", "key_env", "concurrency", "timeout_s")
+_OF_JUDGES = ("rubric", "part")
+
+
+def _judge_rubric(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    endpoint, rest = _endpoint(options)
+    prompts = batch.prompts or [""] * len(batch.completions)
+    grades = grade_rubrics(batch.completions, prompts, batch.thought_open, endpoint, **rest)
+    return [_as_part(grade) for grade in grades]
+
+
+def _judge_preference(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    endpoint, rest = _endpoint(options)
+    prompts = batch.prompts or [""] * len(batch.completions)
+    references = batch.columns["reference"]
+    grades = grade_preferences(
+        batch.completions, references, prompts, batch.thought_open, endpoint, **rest
+    )
+    return [_as_part(grade) for grade in grades]
+
+
+def _endpoint(options: Mapping[str, Any]) -> tuple[Endpoint, dict[str, Any]]:
+    for name in ("url", "model"):
+        if name not in options:
+            raise ValueError(f"{name} is missing; a judge needs url and model")
+    check_part(options.get("part", "answer"))
+    given = {name: options[name] for name in _OF_ENDPOINTS if name in options}
+    return Endpoint(**given), {name: options[name] for name in _OF_JUDGES if name in options}
+
+
+def _check_judge(options: Mapping[str, Any]) -> None:
+    _endpoint(options)
+
+
 REGISTERED: Mapping[str, Reward] = {
     "accuracy": Reward(
         name="accuracy",
@@ -373,5 +408,23 @@ REGISTERED: Mapping[str, Reward] = {
         value_range=(0.0, 1.0),
         options=(),
         grade=_tag_count,
+    ),
+    "judge_rubric": Reward(
+        name="judge_rubric",
+        required_columns=(),
+        value_range=(0.0, 1.0),
+        options=(*_OF_ENDPOINTS, *_OF_JUDGES),
+        grade=_judge_rubric,
+        check_options=_check_judge,
+        wants=("prompts",),
+    ),
+    "judge_preference": Reward(
+        name="judge_preference",
+        required_columns=("reference",),
+        value_range=(0.0, 1.0),
+        options=(*_OF_ENDPOINTS, *_OF_JUDGES),
+        grade=_judge_preference,
+        check_options=_check_judge,
+        wants=("prompts",),
     ),
 }

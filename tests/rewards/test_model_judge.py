@@ -1,0 +1,179 @@
+"""Judges behind an address: a real HTTP server on loopback plays the model."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from rewards import RewardMix, judge_preference, judge_rubric
+from rewards.grades import Outcome
+from rewards.model_judge import Endpoint, grade_rubrics
+
+
+class Model(ThreadingHTTPServer):
+    """`reply` turns a question into the answer's text, or a status that stands for a fault."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.reply: Callable[[str], str | int] = lambda question: '{"score": 7}'
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Model
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        self.server.keys.append(self.headers["Authorization"])
+        reply = self.server.reply(body["messages"][0]["content"])
+        answer = json.dumps({"choices": [{"message": {"content": reply}}]}).encode()
+        self.send_response(reply if isinstance(reply, int) else 200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    with Model() as model:
+        thread = threading.Thread(target=model.serve_forever)
+        thread.start()
+        yield model
+        model.shutdown()
+        thread.join()
+
+
+def rubric(model: Model, *completions: object, **options: Any) -> list[float | None]:
+    prompts = ["What is 2+3?"] * len(completions)
+    return judge_rubric(completions, prompts=prompts, url=model.url, model="judge", **options)
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ('{"reason": "good", "score": 10}', 1.0),
+        ('Let me think: score: 3? No.\n```json\n{"score": 8}\n```', 0.8),
+        ("Score = 6.5", 0.65),
+        ('{"score": "0"}', 0.0),
+        ('{"score": 11}', None),
+        ('{"score": -3}', None),
+        ("no idea", None),
+        ("", None),
+    ],
+)
+def test_a_score_is_read_from_what_judges_say(
+    model: Model, reply: str, value: float | None
+) -> None:
+    model.reply = lambda question: reply
+    assert rubric(model, "5") == [value]
+
+
+def test_the_answer_alone_or_everything_is_judged(model: Model) -> None:
+    text = "<think>secret thought</think>The answer is 5."
+    rubric(model, text)
+    rubric(model, text, part="whole")
+    questions = [body["messages"][0]["content"] for body in model.asked]
+    assert ["secret thought" in question for question in questions] == [False, True]
+    assert all("What is 2+3?" in question for question in questions)
+
+
+def test_nothing_to_judge_costs_no_call(model: Model) -> None:
+    assert rubric(model, "<think>on and on", "<think>a</think>  ") == [0.0, 0.0]
+    assert model.asked == []
+
+
+def test_a_fault_that_passes_is_tried_again_and_one_that_stays_is_none(model: Model) -> None:
+    faults = iter([429, 500, 503])
+    model.reply = lambda question: next(faults, '{"score": 5}')
+    assert rubric(model, "5") == [0.5]
+    model.reply = lambda question: 400
+    assert rubric(model, "5") == [None]
+    endpoint = Endpoint(url="http://127.0.0.1:9/v1", model="m", num_tries=1)
+    [grade] = grade_rubrics(["5"], ["?"], [False], endpoint)
+    assert (grade.value, grade.outcome) == (None, Outcome.ERROR)
+    assert "cannot be reached" in grade.reason
+
+
+def test_many_are_asked_at_a_time_and_stay_in_order(model: Model) -> None:
+    gate = threading.Barrier(8, timeout=20)
+
+    def reply(question: str) -> str:
+        gate.wait()  # passes only when eight questions are here at once
+        number = question.partition("<answer>\n")[2].partition("\n")[0]
+        return f'{{"score": {number}}}'
+
+    model.reply = reply
+    values = rubric(model, *[str(n) for n in range(8)], concurrency=8)
+    assert values == [n / 10 for n in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("taste", "value"),
+    [
+        (lambda question: '{"better": "A"}', 0.5),  # a judge that likes the first place
+        (lambda question: '{"better": "tie"}', 0.5),
+        (lambda question: _better(question, "mine"), 1.0),
+        (lambda question: _better(question, "theirs"), 0.0),
+        (lambda question: "hm", None),
+    ],
+)
+def test_a_preference_is_asked_for_in_both_orders(
+    model: Model, taste: Callable[[str], str], value: float | None
+) -> None:
+    model.reply = taste
+    options: dict[str, Any] = {"prompts": ["?"], "url": model.url, "model": "judge"}
+    assert judge_preference(["mine"], ["theirs"], **options) == [value]
+
+
+def _better(question: str, text: str) -> str:
+    first = question.partition('name="A">\n')[2].partition("\n")[0]
+    return f'{{"better": "{"A" if first == text else "B"}"}}'
+
+
+def test_the_key_comes_from_the_environment(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "s3cret")
+    assert rubric(model, "5", key_env="JUDGE_KEY") == [0.7]
+    assert model.keys == ["Bearer s3cret"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"url": "judge.example"}, "url is 'judge.example'"),
+        ({"key_env": "NO_SUCH_KEY"}, "key_env is 'NO_SUCH_KEY', which the environment"),
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"part": "thought"}, "part is 'thought'; allowed: answer, whole"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    given = {"url": "http://127.0.0.1:9/v1", "model": "m", **options}
+    with pytest.raises(ValueError, match=message):
+        judge_rubric(["5"], prompts=["?"], **given)
+
+
+def test_a_judge_takes_part_in_a_mix_and_its_silence_is_none(model: Model) -> None:
+    options = {"url": model.url, "model": "judge"}
+    mix = RewardMix({"judge_rubric": {"options": options}, "think_format": 0.5})
+    text = "<think>a</think><answer>5</answer>"
+    [good] = mix.grade([text], {}, prompts=["2+3?"])
+    assert good.value == pytest.approx(0.7 + 0.5)
+    model.reply = lambda question: 400
+    [silent] = mix.grade([text], {}, prompts=["2+3?"])
+    assert silent.value is None
+    assert "400" in silent.reasons["judge_rubric"]
+    with pytest.raises(ValueError, match="judge_rubric.*url is missing"):
+        RewardMix({"judge_rubric": 1.0})
