@@ -1,4 +1,4 @@
-"""`accuracy` beside TRL's `accuracy_reward` on one core: `python -m bench.rewards`.
+"""`accuracy` beside TRL's `accuracy_reward` and open-r1's, on one core: `python -m bench.rewards`.
 
 plain     pairs that all differ; our cache is emptied before each pass
 grouped   tasks of 16 completions that repeat each other's answers, as in a GRPO step
@@ -118,6 +118,7 @@ def _rates(pairs: Sequence[Pair], rounds: int) -> dict[str, list[float]]:
 
     sides: dict[str, Callable[[], Any]] = {
         "TRL accuracy_reward": _trl_side(completions, golds),
+        "open-r1's calls": _open_r1_side(completions, golds),
         "accuracy, no cache kept": afresh,
         "accuracy": lambda: accuracy(completions, golds),
     }
@@ -140,6 +141,26 @@ def _trl_side(completions: Sequence[str], golds: Sequence[str]) -> Callable[[], 
     messages = [[{"role": "assistant", "content": text}] for text in completions]
     solutions = [f"${gold}$" for gold in golds]
     return lambda: accuracy_reward(messages, solutions)
+
+
+def _open_r1_side(completions: Sequence[str], golds: Sequence[str]) -> Callable[[], Any]:
+    """Its `accuracy_reward` comes in no package; these are its calls of Math-Verify, no more."""
+    from latex2sympy2_extended import NormalizationConfig
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    answers = LatexExtractionConfig(
+        boxed_match_priority=0,
+        try_extract_without_anchor=False,
+        normalization_config=NormalizationConfig(units=True),
+    )
+
+    def grade(completion: str, gold: str) -> float | None:
+        expected = parse(f"${gold}$", extraction_mode="first_match")
+        if not expected:
+            return None
+        return float(verify(expected, parse(completion, [answers], extraction_mode="first_match")))
+
+    return lambda: [grade(*pair) for pair in zip(completions, golds, strict=True)]
 
 
 def _report(record: dict[str, Any]) -> str:

@@ -24,7 +24,8 @@ graded".
     language             language_consistency (words: what a word is; identify: which language)
     lengths, repeats     overlong, cosine_length; repetition
     steps, tags          reasoning_steps; tag_count
-    registry, mix        rewards by name, and their weighted sum
+    reward, registry     what a reward is; rewards by name
+    mix                  their weighted sum
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewards.grades import RewardResult
-from rewards.registry import Part, Reward, load_reward
+from rewards.registry import load_reward
+from rewards.reward import Part, Reward
 from rewards.transcript import resolve_thought_open
 
 __all__ = ["RewardMix", "RewardSpec"]

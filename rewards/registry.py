@@ -4,20 +4,15 @@ A registered reward grades with outcome and reason and declares, readable withou
 columns it needs and between which values it lies. Adding one is a function and a line in
 `REGISTERED`.
 
-A function "package.module:function" in TRL's form works as it is: keyword lists in, `list[float |
-None]` out. Its parameters without a default are the columns that it needs; its outcome is the word
-"value". It may declare its range: `short.value_range = (0.0, 1.0)`.
+"package.module:function" loads a user's own (see rewards.reward).
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from rewards.choices import grade_choices
 from rewards.countdown_eval import grade_countdown
@@ -37,62 +32,12 @@ from rewards.math_accuracy import grade_accuracies
 from rewards.model_judge import Endpoint, check_part, grade_preferences, grade_rubrics
 from rewards.program_tests import grade_programs
 from rewards.repeats import check_repetition, grade_repetition
+from rewards.reward import Batch, GradeBatch, Part, Reward, reward_of
 from rewards.steps import check_steps, grade_steps
 from rewards.tags import grade_tags
 from rewards.think_tags import check_profile, grade_formats
 
-__all__ = ["REGISTERED", "Part", "Reward", "load_reward"]
-
-_ON_DEMAND = ("completion_ids", "prompts")  # by us too, where the function takes them
-_GIVEN = ("completions", "thought_open", *_ON_DEMAND)  # by us, not by a column of the data
-_TRLS_OWN = ("environments", "log_extra", "log_metric", "trainer_state")  # of its trainer
-
-
-class Part(NamedTuple):
-    """One reward of one completion."""
-
-    value: float | None
-    outcome: str
-    reason: str
-
-
-class _Batch(NamedTuple):
-    completions: Sequence[object]
-    columns: Mapping[str, Sequence[Any]]
-    prompts: Sequence[object] | None
-    completion_ids: Sequence[Sequence[int]] | None
-    thought_open: Sequence[bool]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reward:
-    """A reward that can be called on a batch, and what is known of it before."""
-
-    name: str
-    required_columns: tuple[str, ...]
-    value_range: tuple[float, float] | None  # least and largest value; None: not declared
-    options: tuple[str, ...] | None  # names that it takes; None: not declared
-    grade: Callable[[_Batch, Mapping[str, Any]], Sequence[Part]]
-    check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
-    uses_sandbox: bool = False
-    wants: tuple[str, ...] = ()  # of "completion_ids" and "prompts", what it is to be given
-
-    def parts(
-        self,
-        completions: Sequence[object],
-        columns: Mapping[str, Sequence[Any]],
-        options: Mapping[str, Any],
-        *,
-        prompts: Sequence[object] | None,
-        completion_ids: Sequence[Sequence[int]] | None,
-        thought_open: Sequence[bool],
-    ) -> Sequence[Part]:
-        """One Part per completion."""
-        batch = _Batch(completions, columns, prompts, completion_ids, thought_open)
-        return self.grade(batch, options)
-
-
-_GradeBatch = Callable[[_Batch, Mapping[str, Any]], Sequence[Part]]
+__all__ = ["REGISTERED", "load_reward"]
 
 
 def load_reward(name: str) -> Reward:
@@ -113,64 +58,7 @@ def load_reward(name: str) -> Reward:
         raise ValueError(f"reward {name!r}: cannot import {module_name}: {error}") from error
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise ValueError(f"reward {name!r}: {module_name} has no plain function {function_name!r}")
-    return _plain_reward(name, function)
-
-
-def _plain_reward(name: str, function: Callable[..., Any]) -> Reward:
-    parameters = inspect.signature(function).parameters.values()
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    accepted = {parameter.name for parameter in named}
-    required = [p.name for p in named if p.default is p.empty and p.name not in _GIVEN]
-    for wanted in set(required).intersection(_TRLS_OWN):
-        raise ValueError(
-            f"reward {name!r} needs {wanted!r}, which only TRL's trainer has; give it a default"
-        )
-
-    def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-        given = {
-            **batch.columns,
-            "completions": batch.completions,
-            "prompts": batch.prompts,
-            "completion_ids": batch.completion_ids,
-            "thought_open": batch.thought_open,
-            **options,
-        }
-        values = function(**{key: given[key] for key in given if takes_all or key in accepted})
-        return [
-            Part(value, "value", "") for value in _checked(name, values, len(batch.completions))
-        ]
-
-    return Reward(
-        name=name,
-        required_columns=tuple(required),
-        value_range=getattr(function, "value_range", None),
-        options=None if takes_all else tuple(sorted(accepted.difference(_GIVEN))),
-        grade=grade,
-        wants=tuple(key for key in _ON_DEMAND if takes_all or key in accepted),
-    )
-
-
-def _checked(name: str, values: object, num_completions: int) -> list[float | None]:
-    """What a user's function gave back, or one line on what is wrong with it."""
-    if not hasattr(values, "__len__") or not hasattr(values, "__iter__") or isinstance(values, str):
-        kind = type(values).__name__
-        raise ValueError(f"reward {name!r} gave {kind}; it must give a list of float or None")
-    if len(values) != num_completions:
-        raise ValueError(
-            f"reward {name!r} gave {len(values)} values for {num_completions} completions"
-        )
-    return [_checked_value(name, row, value) for row, value in enumerate(values)]
-
-
-def _checked_value(name: str, row: int, value: object) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ValueError(
-            f"reward {name!r} gave {value!r} for completion {row}; it must be finite or None"
-        )
-    return float(value)
+    return reward_of(name, function)
 
 
 def _check_flag(name: str, options: Mapping[str, Any]) -> None:
@@ -182,7 +70,7 @@ def _as_part(grade: Grade) -> Part:
     return Part(grade.value, grade.outcome.value, grade.reason)
 
 
-def _accuracy(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _accuracy(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     grades = grade_accuracies(
         batch.completions,
         batch.columns["answer"],
@@ -192,13 +80,13 @@ def _accuracy(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     return [_as_part(grade) for grade in grades]
 
 
-def _think_format(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _think_format(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     profile = options.get("profile", "zero")
     grades = grade_formats(batch.completions, batch.thought_open, profile=profile)
     return [_as_part(grade) for grade in grades]
 
 
-def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _countdown(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     rows = zip(
         batch.completions,
         batch.columns["numbers"],
@@ -212,7 +100,7 @@ def _countdown(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     ]
 
 
-def _passes_tests(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _passes_tests(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     grades = grade_programs(
         batch.completions,
         batch.columns["tests"],
@@ -222,10 +110,10 @@ def _passes_tests(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     return [_as_part(grade) for grade in grades]
 
 
-def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> _GradeBatch:
+def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> GradeBatch:
     """Of a function that grades against one column, or an option in its place."""
 
-    def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    def grade(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
         given = {column: batch.columns.get(column), **options}
         golds = given.pop(column)
         grades = grade_many(batch.completions, golds, batch.thought_open, **given)
@@ -234,26 +122,26 @@ def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> _Grad
     return grade
 
 
-def _each(grade_one: Callable[..., Grade]) -> _GradeBatch:
+def _each(grade_one: Callable[..., Grade]) -> GradeBatch:
     """Of a function that needs nothing but a completion."""
 
-    def grade(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+    def grade(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
         return [_as_part(grade_one(completion, **options)) for completion in batch.completions]
 
     return grade
 
 
-def _tag_count(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _tag_count(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     rows = zip(batch.completions, batch.thought_open, strict=True)
     return [_as_part(grade_tags(completion, thought_open=is_open)) for completion, is_open in rows]
 
 
-def _overlong(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _overlong(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     lengths = lengths_of(batch.completions, batch.completion_ids)
     return [_as_part(grade_overlong(num_tokens, **options)) for num_tokens in lengths]
 
 
-def _cosine_length(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _cosine_length(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     lengths = lengths_of(batch.completions, batch.completion_ids)
     grades = grade_accuracies(batch.completions, batch.columns["answer"], batch.thought_open)
     marks = [None if grade.value is None else grade.value >= 1 for grade in grades]
@@ -267,14 +155,14 @@ _OF_ENDPOINTS = ("url", "model", "key_env", "concurrency", "timeout_s")
 _OF_JUDGES = ("rubric", "part")
 
 
-def _judge_rubric(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _judge_rubric(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     endpoint, rest = _endpoint(options)
     prompts = batch.prompts or [""] * len(batch.completions)
     grades = grade_rubrics(batch.completions, prompts, batch.thought_open, endpoint, **rest)
     return [_as_part(grade) for grade in grades]
 
 
-def _judge_preference(batch: _Batch, options: Mapping[str, Any]) -> Sequence[Part]:
+def _judge_preference(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     endpoint, rest = _endpoint(options)
     prompts = batch.prompts or [""] * len(batch.completions)
     references = batch.columns["reference"]

@@ -175,5 +175,5 @@ def test_a_judge_takes_part_in_a_mix_and_its_silence_is_none(model: Model) -> No
     [silent] = mix.grade([text], {}, prompts=["2+3?"])
     assert silent.value is None
     assert "400" in silent.reasons["judge_rubric"]
-    with pytest.raises(ValueError, match="judge_rubric.*url is missing"):
+    with pytest.raises(ValueError, match=r"judge_rubric.*url is missing"):
         RewardMix({"judge_rubric": 1.0})
