@@ -25,6 +25,7 @@ __all__ = ["TrialError", "main", "read_rows", "try_rewards"]
 _COMPLETION = "completion"
 _CHUNK = 256
 _WIDTH = 48
+_BY_DEFAULT = ("think_format", "accuracy", "countdown", "passes_tests")
 _OWN_COLUMNS = (_COMPLETION, "prompt", "thought_open")
 
 
@@ -64,7 +65,8 @@ def parser(prog: str = "python -m rewards") -> argparse.ArgumentParser:
         "--reward",
         action="append",
         metavar="NAME[:OPTION=VALUE,...]",
-        help=f"repeatable; {known}, or package.module:function; else each whose columns are there",
+        help=f"repeatable; {known}, or package.module:function; else the format, and accuracy, "
+        "countdown or passes_tests where their columns are there",
     )
     made.add_argument("--json", action="store_true", help="a JSON object a row, whole reasons")
     return made
@@ -90,7 +92,8 @@ def try_rewards(
 ) -> list[dict[str, Any]]:
     """One result per row: {"row", "value", "rewards": {name: {"value", "outcome", "reason"}}}.
 
-    `rewards`: name -> options; None: each registered one that takes no column which is not there.
+    `rewards`: name -> options; None: format, and each of the common verifiers whose columns are
+    there.
     """
     names = set().union(*rows)
     chosen = _fitting(names) if rewards is None else rewards
@@ -171,12 +174,8 @@ def _option(argument: str, text: str) -> tuple[str, Any]:
 
 
 def _fitting(names: set[str]) -> dict[str, dict[str, Any]]:
-    fitting = {
-        name: dict[str, Any]()
-        for name, reward in REGISTERED.items()
-        if reward.required_columns and names.issuperset(reward.required_columns)
-    }
-    return {"think_format": {}, **fitting}
+    fitting = [name for name in _BY_DEFAULT if names.issuperset(REGISTERED[name].required_columns)]
+    return {name: {} for name in fitting}
 
 
 def _check_columns(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> None:
