@@ -18,7 +18,14 @@ from rewards.grades import Grade, Outcome
 from rewards.notation import tidy
 from rewards.plain_numbers import plain_number
 from rewards.statements import choice_letter, is_prose, stated_value, strip_lead_in, text_key
-from rewards.units import PERCENT, are_different_units, split_unit
+from rewards.units import (
+    PERCENT,
+    are_different_units,
+    is_known_unit,
+    split_letter_unit,
+    split_unit,
+    unit_size,
+)
 
 __all__ = ["Question", "correct", "decide", "wrong"]
 
@@ -118,8 +125,15 @@ def _decide_text(gold: str, gold_form: _Form, text: str) -> Grade | None:
 
 
 def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Grade | Question:
-    if {gold.unit, answer.unit} == {"cent", "dollar"}:
-        return _decide_money(gold, answer, gold_text, text)
+    if answer.number is None and answer.unit is None and is_known_unit(gold.unit or ""):
+        answer = _with_letter_unit(answer)
+    sizes = unit_size(gold.unit), unit_size(answer.unit)
+    if sizes[0] and sizes[1] and sizes[0][0] == sizes[1][0] and sizes[0][1] != sizes[1][1]:
+        is_same = (gold.number, answer.number).count(None) == 0 and (
+            Fraction(gold.number or 0) * sizes[0][1] == Fraction(answer.number or 0) * sizes[1][1]
+        )
+        why = f"{answer.unit} is not {gold.unit}"
+        return correct(text, gold_text) if is_same else wrong(text, gold_text, why)
     if are_different_units(gold.unit, answer.unit):
         return wrong(text, gold_text, f"{answer.unit} is not {gold.unit}")
     if gold.symbol is not None and answer.symbol is not None and gold.symbol != answer.symbol:
@@ -139,12 +153,9 @@ def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Gra
     return wrong(text, gold_text, why) if why else Question(gold.core, answer.core)
 
 
-def _decide_money(gold: _Form, answer: _Form, gold_text: str, text: str) -> Grade | Question:
-    if gold.number is None or answer.number is None:
-        return wrong(text, gold_text, f"{answer.unit} is not {gold.unit}")
-    gold_cents = gold.number * (100 if gold.unit == "dollar" else 1)
-    cents = answer.number * (100 if answer.unit == "dollar" else 1)
-    return correct(text, gold_text) if cents == gold_cents else wrong(text, gold_text)
+def _with_letter_unit(answer: _Form) -> _Form:
+    value, unit = split_letter_unit(answer.core)
+    return answer if unit is None else _Form(value, unit, plain_number(value), answer.symbol)
 
 
 def _decide_in_base(gold: str, answer: str) -> bool | None:

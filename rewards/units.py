@@ -10,6 +10,7 @@ r"""Units and currency beside a value: what may be left out, and which are the s
     | 50       | 50, 50\%             | 0.5, 5000\%            |
     | 0.5      | 0.5                  | 50\% (gold says not %) |
     | 20^\circ | 20^\circ, 20 degrees |                        |
+    | 2 hours  | 2, 2 h, 120 minutes  | 2 minutes              |
 
 Letters at the end of an expression are variables, never units: `2h` is not 2.
 """
@@ -19,42 +20,73 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["PERCENT", "Quantity", "are_different_units", "split_unit"]
+__all__ = [
+    "PERCENT",
+    "Quantity",
+    "are_different_units",
+    "is_known_unit",
+    "split_letter_unit",
+    "split_unit",
+    "unit_size",
+]
 
 PERCENT = "percent"
 
 _UNITS = {
-    "km": "km kilometer kilometre", "m": "meter metre", "cm": "cm centimeter centimetre",
-    "mm": "mm millimeter millimetre", "mi": "mile", "ft": "ft foot feet", "in": "inch inches",
-    "yd": "yd yard", "kg": "kg kilogram", "g": "gram", "mg": "mg milligram", "lb": "lb lbs pound",
-    "oz": "oz ounce", "ton": "ton tonne", "l": "liter litre", "ml": "ml milliliter millilitre",
-    "gal": "gal gallon", "s": "sec second", "min": "min minute", "h": "hr hrs hour", "day": "day",
-    "week": "week", "month": "month", "year": "yr year", "mph": "mph", "kmh": "kmh kmph",
-    "dollar": "dollar usd buck", "cent": "cent", "euro": "euro eur", "yuan": "yuan rmb 元",
-    "yen": "yen jpy", "gbp": "gbp", "degree": "degree deg 度", PERCENT: "percent percentage pct",
-    "radian": "rad radian", "celsius": "celsius", "fahrenheit": "fahrenheit",
+    "km": "km kilometer kilometre 千米 公里", "m": "meter metre 米",
+    "cm": "cm centimeter centimetre 厘米", "dm": "dm decimeter decimetre 分米",
+    "mm": "mm millimeter millimetre 毫米", "mi": "mile", "ft": "ft foot feet", "in": "inch inches",
+    "yd": "yd yard", "kg": "kg kilogram 千克 公斤", "g": "gram 克", "mg": "mg milligram 毫克", "lb": "lb lbs pound",
+    "oz": "oz ounce", "ton": "ton tonne 吨", "l": "liter litre 升", "ml": "ml milliliter millilitre 毫升",
+    "gal": "gal gallon", "s": "sec second 秒", "min": "min minute 分钟", "h": "hr hrs hour 小时 个小时", "day": "day 天",
+    "week": "week 周 星期", "month": "month 月 个月", "year": "yr year 年", "mi/h": "mph",
+    "km/h": "kmh kmph", "dollar": "dollar usd buck 美元", "cent": "cent 美分",
+    "euro": "euro eur 欧元", "yuan": "yuan rmb 元 块", "jiao": "jiao 角",
+    "yen": "yen jpy 日元", "gbp": "gbp 英镑", "degree": "degree deg 度", PERCENT: "percent percentage pct",
+    "radian": "rad radian", "celsius": "celsius 摄氏度", "fahrenheit": "fahrenheit",
 }  # fmt: skip
 _UNIT_BY_WORD = {word: unit for unit, words in _UNITS.items() for word in words.split()}
 _TEXT_UNIT_BY_WORD = {"m": "m", "g": "g", "s": "s", "h": "h", "l": "l", "in": "in", "mi": "mi"}
 _CURRENCIES = {r"\$": "dollar", "$": "dollar", "€": "euro", "£": "gbp", "¥": "yuan", "￥": "yuan"}
+_RATE_TOPS = frozenset("km m cm mm mi ft kg g mg".split())  # noqa: SIM905
+_RATE_BOTTOMS = frozenset("s sec h hr min l ml cm m".split())  # noqa: SIM905
+_SIZES = {
+    "length": {"km": 10**6, "m": 1000, "dm": 100, "cm": 10, "mm": 1},
+    "imperial": {"mi": 63360, "yd": 36, "ft": 12, "in": 1},
+    "time": {"week": 604800, "day": 86400, "h": 3600, "min": 60, "s": 1},
+    "mass": {"kg": 10**6, "g": 1000, "mg": 1},
+    "volume": {"l": 1000, "ml": 1},
+    "dollars": {"dollar": 100, "cent": 1},
+    "yuan": {"yuan": 10, "jiao": 1},
+}
+_KIND_AND_SIZE = {
+    unit: (kind, size) for kind, sizes in _SIZES.items() for unit, size in sizes.items()
+}
 _POWERS = {"square": "2", "sq": "2", "squared": "2", "cubic": "3", "cu": "3", "cubed": "3"}
 
 _CURRENCY = re.compile(r"([+-]?)\s*(\\\$|[$€£¥￥])\s*(?=[\d.\\])")
 _TEXT_TAIL = re.compile(
-    r"[\s,]*\\(?:text|mathrm|mbox|textrm|textnormal|textbf|rm)\s*\{([^{}]*)\}"
+    r"[\s,]*\\(?:text|mathrm|mbox|textrm|textnormal|textbf|rm)\s*\{((?:[^{}]|\^\{\d\})*)\}"
     r"(?:\^(?:\{(\d)\}|(\d)))?\.?$"
 )
 _MARK_TAIL = re.compile(
-    r"(?:\^\{?\\circ\}?|\\degree|\\textdegree|(\\?[%％]))\s*([CF](?![A-Za-z]))?$"
+    r"(?:\^\{?\\circ\}?|\\degree|\\textdegree|(\\?[%％]))\s*"
+    r"(?:([CF])|\\(?:text|mathrm)\{ ?([CF]) ?\})?$"
 )
 _WORD_TAIL = re.compile(
-    r"(?<=[\d}])( ?)([^\W\d_]{2,}\.?(?: [^\W\d_]+\.?){0,3}|[一-鿿])(?:\^\{?(\d)\}?)?$"
+    r"(?:(?<=[\d}])|(?<=\\pi))( ?)([^\W\d_]{2,}\.?(?: [^\W\d_]+\.?){0,3}|[一-鿿])(?:\^\{?(\d)\}?)?$"
 )
+_RATE_TAIL = re.compile(
+    r"(?<=[\d}]) ?(([A-Za-z]{1,2})/([A-Za-z]{1,3})|[千厘]?米/小?[时秒])(?:\^\{?(\d)\}?)?$"
+)
+_LETTER_TAIL = re.compile(r"(?<=[\d}]) ?([mgshlL])(?:\^\{?(\d)\}?)?$")
+_POWER_TAIL = re.compile(r"\^?\{?(\d)\}?$", re.ASCII)
+_OPERATOR_END = re.compile(r"(?:[-+*/=^_(,<>]|\\(?:times|cdot|pm))$")
 _TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _JOINING_WORD = re.compile(
     r"\b(?:or|and|not|no|is|are|was|but|wrong|false|incorrect|to|mod|than|if|for|where|when|nor|"
     r"maybe|perhaps|instead|thousand|million|billion|trillion|hundred|dozen|half|sin|cos|tan|log|ln)\b"
-    r"|不|或|错|和|万|亿|千|百|十|[分][之]",
+    r"|不|或|错|和|万|亿|千(?![克米])|百|十|[分][之]",
     re.IGNORECASE,
 )
 
@@ -75,9 +107,9 @@ def split_unit(text: str) -> Quantity:
         rest = split_unit(text[currency.end() :])
         return Quantity(currency[1] + rest.value, _CURRENCIES[currency[2]])
     text = text.removesuffix(r"\$").rstrip() if text.endswith(r"\$") else text
-    for tail in (_mark_unit, _text_unit, _word_unit):
+    for tail in (_mark_unit, _text_unit, _rate_unit, _word_unit):
         found = tail(text)
-        if found is not None and found.value:
+        if found is not None and found.value and not _OPERATOR_END.search(found.value):
             return found
     return Quantity(text, None)
 
@@ -86,14 +118,39 @@ def are_different_units(gold_unit: str | None, unit: str | None) -> bool:
     """Both are known units, and not the same: "5 m" is not "5 km"."""
     if gold_unit is None or unit is None or gold_unit == unit:
         return False
-    return _is_known(gold_unit) and _is_known(unit)
+    return is_known_unit(gold_unit) and is_known_unit(unit)
+
+
+def is_known_unit(unit: str) -> bool:
+    """Is every word of it the name of a unit?"""
+    name = unit.partition("^")[0]
+    return name in _UNITS or all(part in _UNITS for part in re.split("[ /]", name))
+
+
+def unit_size(unit: str | None) -> tuple[str, int] | None:
+    """What it measures, and how many of the smallest unit of that kind it is; None: not known."""
+    name, _, power = (unit or "").partition("^")
+    known = _KIND_AND_SIZE.get(name)
+    return None if known is None else (known[0] + power, known[1] ** int(power or 1))
+
+
+def split_letter_unit(text: str) -> Quantity:
+    """`20 m`: only beside a gold that has a unit is a single letter one, and no variable."""
+    tail = _LETTER_TAIL.search(text)
+    if tail is None:
+        return Quantity(text, None)
+    return Quantity(text[: tail.start()].rstrip(), _canonical(tail[1], tail[2], _TEXT_UNIT_BY_WORD))
 
 
 def _mark_unit(text: str) -> Quantity | None:
     mark = _MARK_TAIL.search(text)
     if mark is None or (not mark[1] and _TRIGONOMETRIC.search(text)):
         return None
-    unit = PERCENT if mark[1] else {"C": "celsius", "F": "fahrenheit"}.get(mark[2] or "", "degree")
+    unit = (
+        PERCENT
+        if mark[1]
+        else {"C": "celsius", "F": "fahrenheit"}.get(mark[2] or mark[3] or "", "degree")
+    )
     return Quantity(text[: mark.start()].rstrip(), unit)
 
 
@@ -109,25 +166,48 @@ def _text_unit(text: str) -> Quantity | None:
     return Quantity(value, unit)
 
 
+def _rate_unit(text: str) -> Quantity | None:
+    """Bare rates that are common: "10 m/s", "60 km/h", "2 g/cm^3"."""
+    tail = _RATE_TAIL.search(text)
+    if tail is None or (tail[2] and not (tail[2] in _RATE_TOPS and tail[3] in _RATE_BOTTOMS)):
+        return None
+    return Quantity(text[: tail.start()], _canonical(tail[1], tail[4], _TEXT_UNIT_BY_WORD))
+
+
 def _word_unit(text: str) -> Quantity | None:
     """Bare words that are no unit need a space before them: "42 apples", "5km", never "2ab"."""
     tail = _WORD_TAIL.search(text)
     if tail is None or _JOINING_WORD.search(tail[2]) or "\\" in text[tail.start() :]:
         return None
     unit = _canonical(tail[2], tail[3], {})
-    is_attached_word = not tail[1] and tail[2].isascii() and not _is_known(unit)
-    if is_attached_word or (len(tail[2]) == 2 and tail[2].isascii() and not _is_known(unit)):
+    is_attached_word = not tail[1] and tail[2].isascii() and not is_known_unit(unit)
+    if is_attached_word or (len(tail[2]) == 2 and tail[2].isascii() and not is_known_unit(unit)):
         return None
     return Quantity(text[: tail.start()].rstrip(), unit)
 
 
 def _canonical(words: str, power: str | None, more_words: dict[str, str] | None = None) -> str:
-    parts = []
-    for word in words.lower().replace(".", " ").split():
+    tail = _POWER_TAIL.search(words)
+    if tail is not None:
+        words, power = words[: tail.start()], power or tail[1]
+    words = words.lower().replace(".", " ").replace(" per ", "/")
+    names = []
+    for side in words.split("/"):
+        name, side_power = _side_name(side, more_words or {})
+        names.append(name)
+        power = side_power or power
+    return "/".join(names) + (f"^{power}" if power else "")
+
+
+def _side_name(words: str, more_words: dict[str, str]) -> tuple[str, str | None]:
+    """The name of what stands before or after "per", and its power: "square cm" is cm, 2."""
+    parts, power = [], None
+    words = words.replace("平方", " square ").replace("立方", " cubic ")
+    for word in words.split():
         power = _POWERS.get(word, power)
-        if word not in _POWERS and word not in ("per", "of", "the"):
-            parts.append(_word_unit_name(word, more_words or {}))
-    return " ".join(parts or ["unit"]) + (f"^{power}" if power else "")
+        if word not in _POWERS and word not in ("of", "the"):
+            parts.append(_word_unit_name(word, more_words))
+    return " ".join(parts or ["unit"]), power
 
 
 def _word_unit_name(word: str, more_words: dict[str, str]) -> str:
@@ -135,7 +215,3 @@ def _word_unit_name(word: str, more_words: dict[str, str]) -> str:
         if spelling in _UNIT_BY_WORD or spelling in more_words:
             return _UNIT_BY_WORD.get(spelling) or more_words[spelling]
     return word
-
-
-def _is_known(unit: str) -> bool:
-    return all(part in _UNITS for part in unit.partition("^")[0].split())
