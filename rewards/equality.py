@@ -8,6 +8,7 @@ text is compared as text, a letter as a choice, everything else as mathematics.
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 from functools import lru_cache
@@ -37,9 +38,10 @@ _APPROXIMATE = re.compile(r"\\approx")
 _SYMBOL_VALUE = re.compile(
     r"(?P<symbol>\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?)=(?P<value>[^=]+)"
 )
-_IN_BASE = re.compile(r"(\d+)_\{?(\d+)\}?")
+_IN_BASE = re.compile(r"(\d[0-9A-Fa-f]{0,99})_\{?(\d{1,2})\}?", re.ASCII)
+_CLOCK = re.compile(r"\d{1,2}:[0-5]\d", re.ASCII)
 _TEXT_LIST = re.compile(
-    r"\\(?:text|mathrm|mbox)\{([\s,;]*(?:and|or|,|;)[\s]*)\}|,? \b(?:and|or)\b "
+    r"\\(?:text|mathrm|mbox)\{([\s,;]*(?:and|or|,|;)[\s]*)\}|,? ?\b(?:and|or)\b ?|[或和与]"
 )
 _DIGIT_RUN = re.compile(r"\d{1001}", re.ASCII)
 
@@ -127,13 +129,9 @@ def _decide_text(gold: str, gold_form: _Form, text: str) -> Grade | None:
 def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Grade | Question:
     if answer.number is None and answer.unit is None and is_known_unit(gold.unit or ""):
         answer = _with_letter_unit(answer)
-    sizes = unit_size(gold.unit), unit_size(answer.unit)
-    if sizes[0] and sizes[1] and sizes[0][0] == sizes[1][0] and sizes[0][1] != sizes[1][1]:
-        is_same = (gold.number, answer.number).count(None) == 0 and (
-            Fraction(gold.number or 0) * sizes[0][1] == Fraction(answer.number or 0) * sizes[1][1]
-        )
-        why = f"{answer.unit} is not {gold.unit}"
-        return correct(text, gold_text) if is_same else wrong(text, gold_text, why)
+    converted = _equal_converted(gold, answer)
+    if converted is not None:
+        return correct(text, gold_text) if converted else wrong(text, gold_text)
     if are_different_units(gold.unit, answer.unit):
         return wrong(text, gold_text, f"{answer.unit} is not {gold.unit}")
     if gold.symbol is not None and answer.symbol is not None and gold.symbol != answer.symbol:
@@ -146,11 +144,22 @@ def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Gra
             is_hundredth and answer.number * 100 == gold.number
         )
         return correct(text, gold_text) if is_equal else wrong(text, gold_text)
-    in_base = _decide_in_base(gold.core, answer.core)
-    if in_base is not None:
-        return correct(text, gold_text) if in_base else wrong(text, gold_text)
+    for rule in (_decide_in_base, _decide_clock):
+        is_right = rule(gold.core, answer.core)
+        if is_right is not None:
+            return correct(text, gold_text) if is_right else wrong(text, gold_text)
     why = _unparsable(answer.core)
     return wrong(text, gold_text, why) if why else Question(gold.core, answer.core)
+
+
+def _equal_converted(gold: _Form, answer: _Form) -> bool | None:
+    """5000 m beside 5 km; None where these are not two units of one kind."""
+    gold_size, size = unit_size(gold.unit), unit_size(answer.unit)
+    if gold_size is None or size is None or gold_size == size or gold_size[0] != size[0]:
+        return None
+    if gold.number is None or answer.number is None:
+        return False
+    return gold.number * gold_size[1] == answer.number * size[1]
 
 
 def _with_letter_unit(answer: _Form) -> _Form:
@@ -160,18 +169,28 @@ def _with_letter_unit(answer: _Form) -> _Form:
 
 def _decide_in_base(gold: str, answer: str) -> bool | None:
     """`204_6`: digits and base, which may be left out; None where the gold has no base."""
-    gold_digits = _IN_BASE.fullmatch(gold)
+    gold_digits, digits = _IN_BASE.fullmatch(gold), _IN_BASE.fullmatch(answer)
     if gold_digits is None:
-        return None
-    digits = _IN_BASE.fullmatch(answer)
+        return False if digits is not None and digits[2] != "10" else None
     if digits is None:
-        return answer == gold_digits[1]
-    return digits[1].lstrip("0") == gold_digits[1].lstrip("0") and digits[2] == gold_digits[2]
+        return answer.upper() == gold_digits[1].upper()
+    is_same = digits[1].lstrip("0").upper() == gold_digits[1].lstrip("0").upper()
+    return is_same and digits[2] == gold_digits[2]
+
+
+def _decide_clock(gold: str, answer: str) -> bool | None:
+    """10:30 in another spelling of the same ratio is another time; 2:10 may be either."""
+    if not _CLOCK.fullmatch(gold) or ":" not in answer:
+        return None
+    hour, minute = (int(part) for part in gold.split(":"))
+    if hour > 24 or math.gcd(hour, minute) == 1:
+        return None
+    return answer.lstrip("0") == gold.lstrip("0")
 
 
 @lru_cache(maxsize=65536)
 def _form(text: str) -> _Form:
-    text = tidy(text)
+    text = tidy(text).removeprefix("=")
     if len(text) > MAX_MATH_CHARS:
         return _Form(text, None, None)
     if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
@@ -180,14 +199,24 @@ def _form(text: str) -> _Form:
     assigned = _SYMBOL_VALUE.fullmatch(text)
     number = plain_number(text)
     if number is not None:
-        return _Form(text, None, number)
+        return _Form(_number_core(number), None, number)
     value, unit = split_unit(assigned["value"] if assigned is not None else text)
     number = plain_number(value)
     if number is not None:
-        return _Form(value, unit, number, assigned["symbol"] if assigned is not None else None)
+        return _Form(
+            _number_core(number), unit, number, assigned["symbol"] if assigned is not None else None
+        )
     if assigned is not None:
         value, unit = split_unit(text)
     return _Form(value, unit, None)
+
+
+def _number_core(number: int | Fraction) -> str:
+    """A plain number as every parser reads it: no thousands commas, no exponent."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    sign = "-" if number < 0 else ""
+    return rf"{sign}\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"
 
 
 def _unparsable(core: str) -> str | None:

@@ -30,7 +30,7 @@ _DIGITS = 60
 _TOLERANCE = sympy.Float(10) ** -40
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt|ne)(?![A-Za-z])")
 _SYMBOL = re.compile(
-    r"(?:\\(?:angle|triangle)\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z](?:,[A-Za-z])*\))?"
+    r"(?!\\(?:sin|cos|tan|cot|sec|csc|ln|log|exp|pi|infty|emptyset)(?![a-z])|[ei]$)(?:\\(?:angle|triangle)\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z](?:,[A-Za-z])*\))?"
 )
 
 
@@ -133,12 +133,14 @@ def _equal_at_points(left: sympy.Expr, right: sympy.Expr) -> bool | None:
     """Compare values at fixed points in general position; None where there is no value."""
     if left.atoms(AppliedUndef) or right.atoms(AppliedUndef):
         return None
+    left, right = (side.doit() if side.has(sympy.Sum) else side for side in (left, right))
     symbols = _symbols(left, right)
     num_points = 3 if symbols else 1
     verdicts = [_equal_at(left, right, _point(symbols, index)) for index in range(num_points)]
     if symbols and not (left.has(sympy.I) or right.has(sympy.I)):
         # |x| is not x; but sqrt(x) has no real value there, and says nothing.
-        verdicts.append(_equal_at(left, right, _point(symbols, 3, sign=-1), is_real=True))
+        points = (_point(symbols, 3, sign=-1), *_wide_points(symbols))
+        verdicts += [_equal_at(left, right, point, is_real=True) for point in points]
     decided = [verdict for verdict in verdicts if verdict is not None]
     return all(decided) if decided else None
 
@@ -180,6 +182,16 @@ def _point(symbols: Iterable[sympy.Symbol], index: int, sign: int = 1) -> dict[A
         * (sympy.sqrt(sympy.prime(4 + 5 * position + index)) / (3 + index)).n(_DIGITS + 20)
         for position, symbol in enumerate(symbols)
     }
+
+
+def _wide_points(symbols: Iterable[sympy.Symbol]) -> list[dict[Any, Any]]:
+    """Far from zero, in either order and of either sign: |x - y| is not y - x."""
+    up, down = _point(symbols, 4), _point(symbols, 5, sign=-1)
+    return [
+        {symbol: value * 7 / (1 + 3 * place) for place, (symbol, value) in enumerate(up.items())},
+        {symbol: -value * 5 for symbol, value in down.items()},
+        {symbol: value * 9 for symbol, value in down.items()},
+    ]
 
 
 def _verify(gold: str, answer: str) -> bool:

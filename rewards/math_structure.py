@@ -15,13 +15,14 @@ ideas of sets, intervals and of several answers never matter:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
 __all__ = ["Shape", "equal_shapes", "split_top_level", "take_apart"]
 
-_MATRIX = re.compile(r"\\begin\{([pbvBV]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin\{([pbB]?)matrix\}(.*)\\end\{\1matrix\}", re.DOTALL)
 _BRACKETS = {"(": ")", "[": "]"}
 _MAX_ELEMENTS = 200
 
@@ -45,6 +46,10 @@ def take_apart(text: str) -> Shape:
     items = split_top_level(text, ",")
     if len(items) > 1:
         return Shape("set", items)
+    ratio = split_top_level(text, ":")
+    if len(ratio) > 2:  # each part beside the next one: 1:2:3 is 1:2 and 2:3
+        pairs = tuple(f"{left}:{right}" for left, right in itertools.pairwise(ratio))
+        return Shape(f"ratio of {len(ratio)}", pairs)
     if text.startswith(r"\{") and text.endswith(r"\}"):
         return Shape("set", split_top_level(text[2:-2], ","))
     if text[:1] in _BRACKETS and text[-1:] in ")]" and _closes_at_end(text):
@@ -61,6 +66,8 @@ def equal_shapes(gold: str, answer: str, equal_scalars: Callable[[str, str], boo
     gold_shape, shape = take_apart(gold), take_apart(answer)
     if "scalar" in (gold_shape.kind, shape.kind):
         return gold_shape.kind == shape.kind and equal_scalars(gold, answer)
+    if _is_column(gold_shape.kind) or _is_column(shape.kind):
+        gold_shape, shape = _as_vector(gold_shape), _as_vector(shape)
     if gold_shape.kind != shape.kind or len(gold_shape.parts) > _MAX_ELEMENTS:
         return False
     if len(gold_shape.parts) != len(shape.parts):
@@ -103,6 +110,15 @@ def _matrix(body: str) -> Shape:
         return Shape("scalar", (body,))
     kind = f"matrix {len(rows)}x{len(rows[0])}"
     return Shape(kind, tuple(cell.strip() for row in rows for cell in row))
+
+
+def _is_column(kind: str) -> bool:
+    return kind.startswith("matrix") and kind.endswith("x1")
+
+
+def _as_vector(shape: Shape) -> Shape:
+    r"""A column and a tuple are one vector; (1, 2) is also a column of 1 and 2."""
+    return Shape("(,)", shape.parts) if _is_column(shape.kind) else shape
 
 
 def _closes_at_end(text: str) -> bool:

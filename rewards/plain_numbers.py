@@ -14,7 +14,9 @@ __all__ = ["MAX_DIGITS", "plain_number"]
 MAX_DIGITS = 1000  # Python refuses to read more than 4,300, and no gold needs it
 
 _DECIMAL = re.compile(
-    r"(?P<sign>[+-]?) ?(?P<whole>\d{1,3}(?:,\d{3})+(?![\d,])|\d*)(?:\.(?P<part>\d*))?", re.ASCII
+    r"(?P<sign>[+-]?) ?(?P<whole>\d{1,3}(?:,\d{3})+(?![\d,])|\d*)(?:\.(?P<part>\d*))?"
+    r"(?:(?:[eE]|(?: ?(?:\\times|\\cdot|\*) ?| x )10\^)(?P<power>\{[+-]?\d{1,3}\}|[+-]?\d{1,3}))?",
+    re.ASCII,
 )
 _REPEATING = re.compile(
     r"(?P<sign>[+-]?)(?P<whole>\d*)\.(?P<part>\d*)\\(?:overline|bar|dot)\{(?P<period>\d+)\}",
@@ -57,6 +59,8 @@ def _decimal_value(match: re.Match[str]) -> int | Fraction | None:
     value: int | Fraction = int(digits)
     if part:
         value = Fraction(int(digits + part), 10 ** len(part))
+    if match["power"]:
+        value *= Fraction(10) ** int(match["power"].strip("{}"))
     return -value if sign == "-" else value
 
 

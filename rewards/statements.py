@@ -35,6 +35,7 @@ _COMMAND = re.compile(
 )
 _ANY_COMMAND = re.compile(r"\\(?:begin|end)\{[a-zA-Z*]+\}|\\[A-Za-z]+")
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_HAN = re.compile("[一-鿿]")
 _FUNCTION_WORDS = (
     "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp sqrt pi max min gcd "
     "lcm mod det frac"
@@ -59,6 +60,8 @@ def is_prose(text: str) -> bool:
 
     Two letters are a product ("xy") unless they are a common word.
     """
+    if _HAN.fullmatch(text):
+        return True
     words = _WORD.findall(_ANY_COMMAND.sub(" ", _COMMAND.sub(" ", text)))
     return any(
         word not in _FUNCTIONS

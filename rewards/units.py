@@ -33,19 +33,28 @@ __all__ = [
 PERCENT = "percent"
 
 _UNITS = {
-    "km": "km kilometer kilometre 千米 公里", "m": "meter metre 米",
-    "cm": "cm centimeter centimetre 厘米", "dm": "dm decimeter decimetre 分米",
-    "mm": "mm millimeter millimetre 毫米", "mi": "mile", "ft": "ft foot feet", "in": "inch inches",
-    "yd": "yd yard", "kg": "kg kilogram 千克 公斤", "g": "gram 克", "mg": "mg milligram 毫克", "lb": "lb lbs pound",
-    "oz": "oz ounce", "ton": "ton tonne 吨", "l": "liter litre 升", "ml": "ml milliliter millilitre 毫升",
-    "gal": "gal gallon", "s": "sec second 秒", "min": "min minute 分钟", "h": "hr hrs hour 小时 个小时", "day": "day 天",
-    "week": "week 周 星期", "month": "month 月 个月", "year": "yr year 年", "mi/h": "mph",
-    "km/h": "kmh kmph", "dollar": "dollar usd buck 美元", "cent": "cent 美分",
-    "euro": "euro eur 欧元", "yuan": "yuan rmb 元 块", "jiao": "jiao 角",
-    "yen": "yen jpy 日元", "gbp": "gbp 英镑", "degree": "degree deg 度", PERCENT: "percent percentage pct",
-    "radian": "rad radian", "celsius": "celsius 摄氏度", "fahrenheit": "fahrenheit",
+    "km": "km kilometer kilometre", "m": "meter metre", "cm": "cm centimeter centimetre",
+    "dm": "dm decimeter decimetre", "mm": "mm millimeter millimetre", "mi": "mile",
+    "ft": "ft foot feet", "in": "inch inches", "yd": "yd yard", "kg": "kg kilogram", "g": "gram",
+    "mg": "mg milligram", "lb": "lb lbs pound", "oz": "oz ounce", "ton": "ton tonne",
+    "l": "liter litre", "ml": "ml milliliter millilitre", "gal": "gal gallon", "s": "sec second",
+    "min": "min minute", "h": "hr hrs hour", "day": "day", "week": "week", "month": "month",
+    "year": "yr year", "mi/h": "mph", "km/h": "kmh kmph", "dollar": "dollar usd buck",
+    "cent": "cent", "euro": "euro eur", "yuan": "yuan rmb", "jiao": "jiao", "yen": "yen jpy",
+    "gbp": "gbp", "degree": "degree deg", PERCENT: "percent percentage pct",
+    "radian": "rad radian", "celsius": "celsius", "fahrenheit": "fahrenheit",
 }  # fmt: skip
-_UNIT_BY_WORD = {word: unit for unit, words in _UNITS.items() for word in words.split()}
+_CHINESE_UNITS = {
+    "千米": "km", "公里": "km", "米": "m", "分米": "dm", "厘米": "cm", "毫米": "mm", "千克": "kg",
+    "公斤": "kg", "克": "g", "毫克": "mg", "吨": "ton", "升": "l", "毫升": "ml", "秒": "s",
+    "分钟": "min", "小时": "h", "个小时": "h", "时": "h", "天": "day", "周": "week", "星期": "week",
+    "月": "month", "个月": "month", "年": "year", "元": "yuan", "块": "yuan", "角": "jiao",
+    "美元": "dollar", "美分": "cent", "欧元": "euro", "日元": "yen", "英镑": "gbp", "度": "degree",
+    "摄氏度": "celsius",
+}  # fmt: skip
+_UNIT_BY_WORD = _CHINESE_UNITS | {
+    word: unit for unit, words in _UNITS.items() for word in words.split()
+}
 _TEXT_UNIT_BY_WORD = {"m": "m", "g": "g", "s": "s", "h": "h", "l": "l", "in": "in", "mi": "mi"}
 _CURRENCIES = {r"\$": "dollar", "$": "dollar", "€": "euro", "£": "gbp", "¥": "yuan", "￥": "yuan"}
 _RATE_TOPS = frozenset("km m cm mm mi ft kg g mg".split())  # noqa: SIM905
