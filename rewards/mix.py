@@ -39,6 +39,15 @@ class _Weighted:
         """Whether it is called for a task with these columns."""
         return all(columns.get(name) in allowed for name, allowed in self.only.items())
 
+    def rows_of(self, columns: Mapping[str, Sequence[Any]], num_rows: int) -> list[int]:
+        """The rows of a batch that it is called for."""
+        given = {name: columns[name] for name in self.only if name in columns}
+        return [
+            row
+            for row in range(num_rows)
+            if self.applies_to({name: entries[row] for name, entries in given.items()})
+        ]
+
 
 class RewardMix:
     """Rewards by name (registered, or "package.module:function") with weight and options.
@@ -126,22 +135,23 @@ class RewardMix:
         )
         graded: list[dict[str, Part]] = [{} for _ in completions]
         for name, part in self._parts.items():
-            rows = [row for row in range(len(completions)) if part.applies_to(given.row(row))]
+            rows = part.rows_of(columns, len(completions))
             for row, result in zip(rows, given.graded_by(part, rows), strict=True):
                 graded[row][name] = result
         return [self._result(row, parts) for row, parts in enumerate(graded)]
 
     def _check_columns(self, columns: Mapping[str, Sequence[Any]], num_completions: int) -> None:
-        for name, part in self._parts.items():
-            for column in (*part.reward.required_columns, *part.only):
-                if column not in columns and column not in part.options:
-                    there = ", ".join(sorted(columns)) or "none"
-                    raise ValueError(f"reward {name!r} needs the column {column!r}; there: {there}")
         for column, entries in columns.items():
             if isinstance(entries, str) or len(entries) != num_completions:
                 raise ValueError(
                     f"column {column!r} has not one entry for each of {num_completions} completions"
                 )
+        for name, part in self._parts.items():
+            is_called = not part.only or part.rows_of(columns, num_completions)
+            for column in (*part.only, *(part.reward.required_columns if is_called else ())):
+                if column not in columns and column not in part.options:
+                    there = ", ".join(sorted(columns)) or "none"
+                    raise ValueError(f"reward {name!r} needs the column {column!r}; there: {there}")
 
     def _result(self, row: int, parts: Mapping[str, Part]) -> RewardResult:
         if not parts:
@@ -167,9 +177,6 @@ class _Given:
     prompts: Sequence[object] | None
     completion_ids: Sequence[Sequence[int]] | None
     thought_open: Sequence[bool]
-
-    def row(self, row: int) -> dict[str, Any]:
-        return {name: entries[row] for name, entries in self.columns.items()}
 
     def graded_by(self, part: _Weighted, rows: Sequence[int]) -> Sequence[Part]:
         """One Part for each of the rows."""

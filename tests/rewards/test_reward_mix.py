@@ -217,6 +217,14 @@ def test_a_reward_is_called_for_its_rows_alone() -> None:
     assert (code.value, dict(code.parts)) == (2.5, {"passes_tests": 1.0, "think_format": 1.0})
 
 
+def test_a_reward_that_is_for_no_row_here_needs_no_column() -> None:
+    tests = {"cases": [{"input": "", "output": "5"}]}
+    [code] = RewardMix(ROUTED).grade(["no"], {"kind": ["code"], "tests": [tests]})
+    assert code.parts == {"passes_tests": 0.0, "think_format": 0.0}
+    with pytest.raises(ValueError, match="'accuracy' needs the column 'answer'"):
+        RewardMix(ROUTED).grade(["no"], {"kind": ["math"], "tests": [None]})
+
+
 def test_a_task_needs_the_columns_of_the_rewards_that_are_for_it() -> None:
     mix = RewardMix(ROUTED)
     assert mix.columns_for({"kind": "math"}) == ("answer", "kind")
