@@ -27,6 +27,8 @@ _SYMBOLS = str.maketrans(
         "′": "'", "‘": "'", "’": "'",
         "“": '"', "”": '"', "、": ",", "。": ".", "【": "[", "】": "]",
         "≈": r"\approx ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "〈": "<", "〉": ">",
+        "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "≡": r"\equiv ",
+        "∠": r"\angle ", "⟨": r"\langle ", "⟩": r"\rangle ",
     }
 )  # fmt: skip
 
@@ -45,6 +47,23 @@ _SPACES = re.compile(r"\s+")
 _TIGHT = re.compile(r"\s*([,()\[\]{}=+/<>|^_-])\s*")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?: |~|\\,)\d{3})+(?:\.\d+)?")
+_ALL_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*\d[^{}]*)\}", re.ASCII)
+_CONSTANT_LETTER = re.compile(r"\\mathrm\{ ?([ei]) ?\}")  # the numbers e and i, upright
+_TEXT_LETTER = re.compile(r"(?<=[-+=(])\\(?:text|mathrm)\{ ?([A-Za-z]) ?\}")
+_FUNCTION_NAME = re.compile(r"(?<![\\A-Za-z{])(sin|cos|tan|cot|sec|csc|ln|log|pi)(?![A-Za-z])")
+_PARENTHESIZED_MATRIX = re.compile(
+    r"[(\[]\\begin\{(matrix|array)\}(?:\{[lcr]*\})?((?:(?!\\begin).)*)\\end\{\1\}[)\]]", re.DOTALL
+)
+_BARE_SET = re.compile(r"\{([^{}]*,[^{}]*)\}")
+_OTHER_NAMES = {
+    r"\varnothing": r"\emptyset", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge",
+    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\colon": ":", r"\lg": r"\log_{10}",
+    r"\langle": "(", r"\rangle": ")", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
+    r"\gt": ">", r"\lt": "<",
+}  # fmt: skip
+_OTHER_NAME = re.compile(
+    "(?:" + "|".join(re.escape(name) for name in _OTHER_NAMES) + ")(?![A-Za-z])"
+)
 _FORMULA_END = ".,;:。"  # not "!": 4! is 24
 
 
@@ -53,6 +72,8 @@ def tidy(text: str) -> str:
     if not text.isascii():
         text = _plain_characters(text)
     text = unwrap_math(text)
+    if text.startswith("\\"):
+        text = unwrap_math(_ALL_TEXT.sub(r"\1", text)) if _ALL_TEXT.fullmatch(text) else text
     if _SPACED_THOUSANDS.fullmatch(text):
         return re.sub(r" |~|\\,", "", text)
     text = _DELIMITER_SIZE.sub("", text)
@@ -60,10 +81,29 @@ def tidy(text: str) -> str:
     text = _FRACTION_NAME.sub(r"\\frac", text)
     text = _BARE_FRACTION.sub(_braced_fraction, text)
     text = _BARE_ROOT.sub(r"\\sqrt{\1}", text)
-    text = text.replace(r"\neq", r"\ne").replace(r"\leq", r"\le").replace(r"\geq", r"\ge")
-    text = _TIGHT.sub(r"\1", _SPACES.sub(" ", text))
+    text = _OTHER_NAME.sub(lambda name: _OTHER_NAMES[name.group()], text)
+    text = _TIGHT.sub(r"\1", _SPACES.sub(" ", _plain_letters(text)))
     text = _GROUPED_THOUSANDS.sub(lambda group: "{" + group[1].replace(",", "") + "}", text)
-    return text.strip().rstrip(_FORMULA_END).rstrip()
+    text = text.strip().rstrip(_FORMULA_END).rstrip()
+    return _named_shapes(text.removesuffix("\\\\").rstrip())
+
+
+def _plain_letters(text: str) -> str:
+    r"""`\mathrm{e}` is e, `+\text{C}` is +C, and "2 pi" is `2 \pi`."""
+    text = _CONSTANT_LETTER.sub(r"\1", text)
+    text = _TEXT_LETTER.sub(r"\1", text)
+    return _FUNCTION_NAME.sub(r"\\\1 ", text) if "\\text" not in text else text
+
+
+def _named_shapes(text: str) -> str:
+    r"""Matrices as pmatrix, {1,2} as `\{1,2\}`, `\{\}` as the empty set."""
+    matrix = _PARENTHESIZED_MATRIX.fullmatch(text)
+    if matrix is not None:
+        return rf"\begin{{pmatrix}}{matrix[2]}\end{{pmatrix}}"
+    bare_set = _BARE_SET.fullmatch(text)
+    if bare_set is not None:
+        return rf"\{{{bare_set[1]}\}}"
+    return r"\emptyset" if text in (r"\{\}", r"\{ \}") else text
 
 
 def unwrap_math(text: str) -> str:
