@@ -64,6 +64,11 @@ _OTHER_NAMES = {
 _OTHER_NAME = re.compile(
     "(?:" + "|".join(re.escape(name) for name in _OTHER_NAMES) + ")(?![A-Za-z])"
 )
+_MEMBER = re.compile(r"[A-Za-z] ?\\in ?([(\[\\].*)", re.DOTALL)
+_SOLUTIONS = re.compile(
+    r"\\\{ ?([a-z]) ?(?:\\mid|\|) ?((?:(?!\\in)[^|:])*[<>=](?:(?!\\in)[^|:])*)\\\}"
+)
+_ALL_REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)")
 _FORMULA_END = ".,;:。"  # not "!": 4! is 24
 
 
@@ -96,13 +101,17 @@ def _plain_letters(text: str) -> str:
 
 
 def _named_shapes(text: str) -> str:
-    r"""Matrices as pmatrix, {1,2} as `\{1,2\}`, `\{\}` as the empty set."""
+    r"""Matrices as pmatrix, x in a set as that set, {1,2} as `\{1,2\}`, `\{\}` as the empty set."""
     matrix = _PARENTHESIZED_MATRIX.fullmatch(text)
     if matrix is not None:
         return rf"\begin{{pmatrix}}{matrix[2]}\end{{pmatrix}}"
     bare_set = _BARE_SET.fullmatch(text)
     if bare_set is not None:
         return rf"\{{{bare_set[1]}\}}"
+    member = _MEMBER.fullmatch(text) or _SOLUTIONS.fullmatch(text)
+    text = member[member.re.groups].strip() if member is not None else text
+    if _ALL_REALS.fullmatch(text):
+        return r"(-\infty,\infty)"
     return r"\emptyset" if text in (r"\{\}", r"\{ \}") else text
 
 

@@ -45,6 +45,7 @@ _SHORT_WORDS = frozenset("it is so no we he to in of at on by if be or an as".sp
 _CHOICE = re.compile(r"[(\[]?\s*([A-J])\s*(?:[)\].:]|$)\s*", re.ASCII)
 _ARTICLE = re.compile(r"^(?:the|a|an) ")
 _TEXT_NOISE = re.compile(r"[\s{}$\"'`*.!~]+")
+_SAME_TEXT = {"no solutions": "no solution", "无解": "no solution", "does not exist": "dne"}
 _MAX_PROSE_CHARS = 600
 
 
@@ -87,7 +88,7 @@ def text_key(text: str) -> str:
     """What text is compared by: case, spaces, quotes and a leading article do not count."""
     bare = _TEXT_NOISE.sub(" ", _COMMAND.sub(" ", text)).strip().casefold()
     bare = re.sub(r"\s*,\s*", ",", _ARTICLE.sub("", bare)).strip("()[] ,;:")
-    return bare
+    return _SAME_TEXT.get(bare, bare)
 
 
 def choice_letter(text: str) -> str | None:
