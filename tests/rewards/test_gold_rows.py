@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,29 @@ def test_changed_golds_of_math_earn_nothing() -> None:
     golds, answers = [gold for gold, _ in changed], [answer for _, answer in changed]
     results = zip(golds, answers, grade(golds, answers, r"\boxed{@}"), strict=True)
     assert [result for result in results if result[2].value != 0.0] == []
+
+
+def svamp_golds() -> list[str]:
+    return [str(row["Answer"]) for row in rows("svamp/svamp.jsonl.gz")]
+
+
+def cmath_golds() -> list[str]:
+    return [str(row["golden"]) for row in rows("cmath/train_400.jsonl.gz")]
+
+
+@pytest.mark.parametrize("golds_of", [svamp_golds, cmath_golds])
+def test_golds_of_word_problems_earn_one_and_changed_ones_nothing(
+    golds_of: Callable[[], list[str]],
+) -> None:
+    golds = golds_of()
+    assert len(golds) >= 400
+    for form in (r"\boxed{@}", "@", "答案是@。"):
+        results = zip(golds, grade(golds, golds, form), strict=True)
+        assert [(gold, result) for gold, result in results if result.value != 1.0] == []
+    changed = [str(Fraction(gold) + 1) for gold in golds]
+    others = [golds[(i + 1) % len(golds)] for i in range(len(golds))]
+    for answers in (changed, others, [f"-{gold}" for gold in golds]):
+        pairs = [(g, a) for g, a in zip(golds, answers, strict=True) if Fraction(g) != Fraction(a)]
+        graded = grade([g for g, _ in pairs], [a for _, a in pairs], r"\boxed{@}")
+        wrong = [(pair, g) for pair, g in zip(pairs, graded, strict=True) if g.value != 0.0]
+        assert wrong == []
