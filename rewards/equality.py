@@ -17,6 +17,7 @@ from typing import NamedTuple
 from rewards.extract import Answer
 from rewards.grades import Grade, Outcome
 from rewards.notation import tidy
+from rewards.number_words import in_digits
 from rewards.plain_numbers import plain_number
 from rewards.statements import choice_letter, is_prose, stated_value, strip_lead_in, text_key
 from rewards.units import (
@@ -43,6 +44,7 @@ _CLOCK = re.compile(r"\d{1,2}:[0-5]\d", re.ASCII)
 _TEXT_LIST = re.compile(
     r"\\(?:text|mathrm|mbox)\{([\s,;]*(?:and|or|,|;)[\s]*)\}|,? ?\b(?:and|or)\b ?|[或和与]"
 )
+_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}")
 _DIGIT_RUN = re.compile(r"\d{1001}", re.ASCII)
 
 
@@ -191,6 +193,9 @@ def _decide_clock(gold: str, answer: str) -> bool | None:
 @lru_cache(maxsize=65536)
 def _form(text: str) -> _Form:
     text = tidy(text).removeprefix("=")
+    in_words = _TEXT.fullmatch(text)
+    spelled = in_digits(in_words[1] if in_words else text)
+    text = text if in_words and spelled == in_words[1] else spelled
     if len(text) > MAX_MATH_CHARS:
         return _Form(text, None, None)
     if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
