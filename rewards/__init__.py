@@ -9,6 +9,8 @@ graded".
     extract              where a completion states its answer
     notation, units,     one way of writing; what may be left out; prose
       statements
+    number_words,        numbers in words, points and remainders in one shape
+      points, residues
     equality             the verdict wherever no parser is needed
     math_compare         the verdict with Math-Verify, in a child
     math_parsing         Math-Verify's parser without its surprises

@@ -19,6 +19,8 @@ from rewards.grades import Grade, Outcome
 from rewards.notation import tidy
 from rewards.number_words import in_digits
 from rewards.plain_numbers import plain_number
+from rewards.points import as_tuple
+from rewards.residues import same_residue, without_bmod
 from rewards.statements import choice_letter, is_prose, stated_value, strip_lead_in, text_key
 from rewards.units import (
     PERCENT,
@@ -146,7 +148,7 @@ def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Gra
             is_hundredth and answer.number * 100 == gold.number
         )
         return correct(text, gold_text) if is_equal else wrong(text, gold_text)
-    for rule in (_decide_in_base, _decide_clock):
+    for rule in (_decide_in_base, _decide_clock, same_residue):
         is_right = rule(gold.core, answer.core)
         if is_right is not None:
             return correct(text, gold_text) if is_right else wrong(text, gold_text)
@@ -196,6 +198,7 @@ def _form(text: str) -> _Form:
     in_words = _TEXT.fullmatch(text)
     spelled = in_digits(in_words[1] if in_words else text)
     text = text if in_words and spelled == in_words[1] else spelled
+    text = as_tuple(without_bmod(text))
     if len(text) > MAX_MATH_CHARS:
         return _Form(text, None, None)
     if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
