@@ -88,8 +88,8 @@ def test_another_config_is_refused_and_the_keys_are_named(tmp_path: Path) -> Non
         folder.claim(other)
     message = str(refused.value)
     assert "num_steps was 3 and is 9" in message
-    assert "rewards.accuracy was {'weight': 1.0} and is None" in message
-    assert "rewards.think_format was None and is {'weight': 0.5}" in message
+    assert "rewards.accuracy was {'weight': 1.0, 'only': {}} and is None" in message
+    assert "rewards.think_format was None and is {'weight': 0.5, 'only': {}}" in message
     assert "rollout" not in message
     assert "give another name=..." in message and "\n" not in message
 
