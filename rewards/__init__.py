@@ -39,7 +39,7 @@ from rewards.json_answers import grade_json, json_schema
 from rewards.language import grade_language, language_consistency
 from rewards.lengths import cosine_length, grade_cosine, grade_overlong, overlong
 from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
-from rewards.math_accuracy import accuracy, grade_accuracy, shutdown
+from rewards.math_accuracy import accuracy, grade_accuracy
 from rewards.mix import RewardMix, RewardSpec
 from rewards.model_judge import judge_preference, judge_rubric
 from rewards.program_tests import grade_tests, passes_tests, text_of_tests
@@ -47,7 +47,7 @@ from rewards.repeats import grade_repetition, repetition
 from rewards.steps import grade_steps, reasoning_steps
 from rewards.tags import grade_tags, tag_count
 from rewards.think_tags import grade_format, think_format
-from rewards.workers import WorkersUnavailable
+from rewards.workers import WorkersUnavailable, shutdown
 
 __all__ = [
     "Grade",

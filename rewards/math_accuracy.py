@@ -21,7 +21,7 @@ from rewards.grades import Grade, Outcome
 from rewards.transcript import as_turn, resolve_thought_open
 from rewards.workers import Failure, Reply, WorkerPool
 
-__all__ = ["accuracy", "forget_answers", "grade_accuracies", "grade_accuracy", "shutdown"]
+__all__ = ["accuracy", "forget_answers", "grade_accuracies", "grade_accuracy"]
 
 _CACHE_SIZE = 65536
 
@@ -92,11 +92,6 @@ def grade_accuracies(
     questions = dict.fromkeys(item for item in decisions if isinstance(item, Question))
     grades = _ask(questions) if questions else {}
     return [grades[item] if isinstance(item, Question) else item for item in decisions]
-
-
-def shutdown() -> None:
-    """End the child processes, if any; the next grading that needs one starts it again."""
-    _POOL.shutdown()
 
 
 def forget_answers() -> None:

@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from rewards.math_accuracy import shutdown
 from rewards.mix import RewardMix
 from rewards.registry import REGISTERED
-from rewards.workers import WorkersUnavailable
+from rewards.workers import WorkersUnavailable, shutdown
 from sandbox import SandboxUnavailable
 
 __all__ = ["TrialError", "main", "read_rows", "try_rewards"]

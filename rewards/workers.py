@@ -26,7 +26,7 @@ from typing import Any
 
 from rewards.children import Nursery, Worker, WorkersUnavailable
 
-__all__ = ["Failure", "Reply", "WorkerPool", "WorkersUnavailable"]
+__all__ = ["Failure", "Reply", "WorkerPool", "WorkersUnavailable", "shutdown"]
 
 
 class Failure(StrEnum):
@@ -53,6 +53,15 @@ class Control:
     value: Any
 
 
+_pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
+
+
+def shutdown() -> None:
+    """End the child processes of all rewards; the next grading that needs one starts it again."""
+    for pool in list(_pools):
+        pool.shutdown()
+
+
 class WorkerPool:
     """Runs `job` ("package.module:function", JSON in and out) in killable children."""
 
@@ -73,6 +82,7 @@ class WorkerPool:
         self._memory_bytes = memory_bytes
         self._nursery: Nursery | None = None
         self._forget()
+        _pools.add(self)
         os.register_at_fork(after_in_child=_forgetting(weakref.ref(self)))
 
     @property

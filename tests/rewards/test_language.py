@@ -375,15 +375,3 @@ def test_hostile_text_is_read_in_linear_time(thought: str) -> None:
     started = time.process_time()
     assert share(thought, "en") is not None
     assert time.process_time() - started < 2.0
-
-
-@pytest.mark.parametrize("language", WHOLE)
-def test_two_thousand_characters_take_less_than_five_milliseconds(language: str) -> None:
-    thought = (WHOLE[language] + " ") * (2000 // len(WHOLE[language]) + 1)
-    share(thought[:2000], language)
-    times = []
-    for _ in range(10):
-        started = time.process_time()
-        share(thought[:2000], language)
-        times.append(time.process_time() - started)
-    assert min(times) < 0.005

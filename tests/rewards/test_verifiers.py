@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards import json_answers, matches
+from rewards import json_answers, matches, shutdown
 from rewards.choices import grade_choice, multiple_choice
 from rewards.json_answers import grade_json, json_schema
 from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
@@ -20,8 +20,7 @@ from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
 @pytest.fixture(scope="module", autouse=True)
 def children() -> Iterator[None]:
     yield
-    matches._POOL.shutdown()
-    json_answers._POOL.shutdown()
+    shutdown()
 
 
 CHOSEN = [
@@ -262,3 +261,11 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
     assert grade_exact(text, "B").value == 0.0
     assert grade_json(text, AGE).value == 0.0
     assert time.process_time() - started < 8.0
+
+
+def test_shutdown_ends_the_children_of_every_reward() -> None:
+    assert regex_match(["<answer>aa</answer>"], ["a+"]) == [1.0]
+    assert matches._POOL.is_started
+    shutdown()
+    assert not matches._POOL.is_started
+    assert not json_answers._POOL.is_started
