@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rlvr.errors import RLVRError, Stopped
 
 __all__ = ["main"]
+
+# each is a module of rlvr.commands with run(recipe, overrides) -> exit status
+COMMANDS = {
+    "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
+    "sft": "train on text: the toy base model, a cold start",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a stage sets its own
     try:
-        return int(options.command(options.recipe, options.overrides))
+        command = importlib.import_module(f"rlvr.commands.{options.command}")
+        return int(command.run(options.recipe, options.overrides))
     except Stopped as stopped:
         print(_how_to_go_on(stopped.step), file=sys.stderr)
         return stopped.exit_status
@@ -44,74 +52,20 @@ def _parser() -> argparse.ArgumentParser:
         "`rlvr grpo recipes/toy/zero.yaml seed=1 learner.lr=1e-4`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add(
-        commands,
-        "grpo",
-        _grpo,
-        "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
-    )
-    _add(commands, "sft", _sft, "train on text: the toy base model, a cold start")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("recipe", metavar="RECIPE", help="YAML file")
+        command.add_argument(
+            "overrides",
+            metavar="section.key=value",
+            nargs="*",
+            help="instead of the recipe's value",
+        )
+        command.set_defaults(command=name)
     text = "`rlvr reward test FILE`: values and reasons for completions in a file"
     of_reward = commands.add_parser("reward", help=text, description=text)
     of_reward.add_subparsers(required=True, metavar="test").add_parser("test")  # see main
     return parser
-
-
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    command: Callable[[str, Sequence[str]], int],
-    text: str,
-) -> None:
-    parser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("recipe", metavar="RECIPE", help="YAML file")
-    parser.add_argument(
-        "overrides", metavar="section.key=value", nargs="*", help="instead of the recipe's value"
-    )
-    parser.set_defaults(command=command)
-
-
-def _grpo(recipe: str, overrides: Sequence[str]) -> int:
-    from rlvr.config import GrpoConfig, load_config
-    from rlvr.environment import check_environment
-    from rlvr.inputs import check_inputs
-    from rlvr.run_folder import RunFolder, RunStatus, read_json
-    from rlvr.summary import closing_text
-
-    config = load_config(GrpoConfig, recipe, overrides)
-    folder = RunFolder(config.run_dir)
-    with folder.locked():
-        inputs = check_inputs(config)
-        if folder.claim(config) is RunStatus.FINISHED:
-            print(closing_text(folder, read_json(folder.summary), recipe=recipe))
-            print(
-                f"\nThis run is finished. To start anew: another name=..., or delete {folder.path}"
-            )
-            return 0
-        check_environment()
-        from rlvr.launch import run_grpo
-
-        summary = run_grpo(config, folder, inputs)
-        print(closing_text(folder, summary, recipe=recipe))
-    return 0
-
-
-def _sft(recipe: str, overrides: Sequence[str]) -> int:
-    from rlvr.config import SftConfig, load_config
-    from rlvr.environment import check_environment
-    from rlvr.run_folder import RunFolder, RunStatus
-    from rlvr.stages.sft import check_data, run_sft
-
-    config = load_config(SftConfig, recipe, overrides)
-    folder = RunFolder(config.run_dir)
-    with folder.locked():
-        check_data(config)
-        check_environment()
-        if folder.claim(config) is RunStatus.FINISHED:
-            print(f"{folder.model} is there; to make it anew, delete {folder.path}")
-            return 0
-        run_sft(config, folder)
-    return 0
 
 
 def _how_to_go_on(step: int | None) -> str:

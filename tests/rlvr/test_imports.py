@@ -107,7 +107,7 @@ def test_the_sandbox_needs_the_standard_library_only() -> None:
 
 
 def test_only_the_command_line_imports_launch() -> None:
-    assert importers_of("rlvr.launch") == {"rlvr.cli"}
+    assert importers_of("rlvr.launch") == {"rlvr.commands.grpo"}
 
 
 def test_engine_and_learner_do_not_know_each_other() -> None:

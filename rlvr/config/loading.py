@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rlvr.config_sections import Section
+from rlvr.config.sections import Section
 from rlvr.errors import ConfigError
 
 __all__ = ["load_config"]

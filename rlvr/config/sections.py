@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = [
     "CheckpointSection",
@@ -21,11 +21,14 @@ __all__ = [
     "PromptSection",
     "ResourcesSection",
     "RewardSection",
+    "Rewards",
     "RolloutSection",
+    "SamplingSection",
     "SandboxSection",
     "Section",
     "TasksSection",
     "TrackersSection",
+    "WritingSection",
 ]
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -99,17 +102,17 @@ class RewardSection(BaseModel):
         return dict(self.model_extra or {})
 
 
-class RolloutSection(Section):
+def _spelled_out(value: Any) -> Any:
+    """`accuracy: 1.0` is short for `accuracy: {weight: 1.0}`."""
+    return {"weight": value} if isinstance(value, int | float) else value
+
+
+Rewards = dict[str, Annotated[RewardSection, BeforeValidator(_spelled_out)]]
+
+
+class WritingSection(Section):
     """How the engines write completions."""
 
-    tasks_per_step: PositiveInt = Field(
-        32, description="groups in a step; a multiple of num_engines"
-    )
-    group_size: Annotated[int, Field(ge=2)] = Field(16, description="completions of one task (G)")
-    max_staleness: Annotated[int, Field(ge=0, le=8)] = Field(
-        0,
-        description="versions a completion may lag; 0: on-policy, 1: write while the learner works",
-    )
     temperature: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
         1.0, description="of sampling, and of the learner's log-probs; 0.01 is vLLM's least"
     )
@@ -129,6 +132,28 @@ class RolloutSection(Section):
         512, description="completions that one engine writes at a time"
     )
     kv_cache_gib: PositiveFloat = Field(1.0, description="memory of one engine's KV cache, in GiB")
+
+
+class SamplingSection(WritingSection):
+    """How a stage without a learner writes: several completions of each task."""
+
+    group_size: PositiveInt = Field(4, description="completions of one task (k)")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="only the likeliest tokens of this mass are drawn from"
+    )
+
+
+class RolloutSection(WritingSection):
+    """How GRPO's engines write: groups, and how far they may lag behind the learner."""
+
+    tasks_per_step: PositiveInt = Field(
+        32, description="groups in a step; a multiple of num_engines"
+    )
+    group_size: Annotated[int, Field(ge=2)] = Field(16, description="completions of one task (G)")
+    max_staleness: Annotated[int, Field(ge=0, le=8)] = Field(
+        0,
+        description="versions a completion may lag; 0: on-policy, 1: write while the learner works",
+    )
 
 
 class LearnerSection(Section):

@@ -1,0 +1,1 @@
+"""What each command does with a recipe: read it, check it, hold the run folder, start the stage."""
