@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.actors import Actor
-from rlvr.config import GrpoConfig
+from rlvr.config import GrpoConfig, WriterConfig
 from rlvr.errors import ConfigError
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner
 from rlvr.learner.spec import LearnerSpec
@@ -55,7 +55,7 @@ class Crew:
 
 
 @contextmanager
-def connected(config: GrpoConfig, *, logs: Path, weights_bytes: int) -> Iterator[Cluster]:
+def connected(config: WriterConfig, *, logs: Path, weights_bytes: int) -> Iterator[Cluster]:
     """The cluster named by RAY_ADDRESS (a submitted job has it), or one of our own on this
     machine.
     """
@@ -78,7 +78,9 @@ def connected(config: GrpoConfig, *, logs: Path, weights_bytes: int) -> Iterator
             ray.shutdown()
 
 
-def _initialize_ray(config: GrpoConfig, *, logs: Path, weights_bytes: int, is_local: bool) -> None:
+def _initialize_ray(
+    config: WriterConfig, *, logs: Path, weights_bytes: int, is_local: bool
+) -> None:
     import ray
 
     # Ray's own handler of SIGTERM would abort its start half-way; ours waits until it stands
@@ -114,9 +116,9 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _cpus_needed(config: GrpoConfig) -> int:
+def _cpus_needed(config: WriterConfig) -> int:
     engines = config.rollout.num_engines * (config.resources.engine_threads or 1)
-    return engines + config.learner.num_ranks * (config.resources.learner_threads or 1)
+    return engines + config.num_ranks * (config.resources.learner_threads or 1)
 
 
 def _link_ray_logs(logs: Path) -> None:
@@ -139,7 +141,7 @@ class _Shares:
     learner_threads: int
 
 
-def _shares(config: GrpoConfig, cluster: Cluster) -> _Shares:
+def _shares(config: WriterConfig, cluster: Cluster) -> _Shares:
     """Threads: on-policy, engines and learner take turns and each may use all cores; else they
     share them.
 
@@ -149,11 +151,10 @@ def _shares(config: GrpoConfig, cluster: Cluster) -> _Shares:
     resources, num_engines, num_ranks = (
         config.resources,
         config.rollout.num_engines,
-        config.learner.num_ranks,
+        config.num_ranks,
     )
-    in_turns = config.rollout.max_staleness == 0
     cores = cluster.num_cpus
-    half = cores if in_turns else max(1, cores // 2)
+    half = cores if config.takes_turns else max(1, cores // 2)
     engine_gpus, learner_gpus = resources.engine_gpus, resources.learner_gpus
     if cluster.is_cpu:  # a recipe for GPUs runs here as well, only slower
         engine_gpus = learner_gpus = 0.0
@@ -174,12 +175,12 @@ def _shares(config: GrpoConfig, cluster: Cluster) -> _Shares:
         engine_gpus=engine_gpus,
         learner_gpus=learner_gpus,
         engine_threads=resources.engine_threads or max(1, half // num_engines),
-        learner_threads=resources.learner_threads or max(1, half // num_ranks),
+        learner_threads=resources.learner_threads or max(1, half // max(1, num_ranks)),
     )
 
 
 async def start_crew(
-    config: GrpoConfig,
+    config: WriterConfig,
     cluster: Cluster,
     *,
     model_path: str,
@@ -201,7 +202,8 @@ async def start_crew(
     ]
     learners = [
         _learner(i, config, cluster, shares, model_path, logs)
-        for i in range(config.learner.num_ranks)
+        for i in range(config.num_ranks)
+        if isinstance(config, GrpoConfig)
     ]
     crew = Crew(engines=tuple(engines), learners=tuple(learners), graders=tuple(graders))
     await asyncio.gather(
@@ -212,6 +214,8 @@ async def start_crew(
 
 
 async def _start_learners(learners: Sequence[Actor], *, deadline_s: float) -> None:
+    if not learners:
+        return
     address, port = await learners[0].call("rendezvous", deadline_s=deadline_s)
     await asyncio.gather(
         *(rank.call("start", address, port, deadline_s=deadline_s) for rank in learners)
@@ -240,7 +244,7 @@ def _actor(
 
 
 def _engine(
-    i: int, config: GrpoConfig, cluster: Cluster, shares: _Shares, model_path: str, logs: Path
+    i: int, config: WriterConfig, cluster: Cluster, shares: _Shares, model_path: str, logs: Path
 ) -> Actor:
     name, rollout = f"engine_{i}", config.rollout
     spec = EngineSpec(
@@ -252,6 +256,7 @@ def _engine(
         kv_cache_bytes=int(rollout.kv_cache_gib * (1 << 30)),
         tensor_parallel=rollout.tensor_parallel,
         num_threads=shares.engine_threads,
+        policy_version=-1 if config.num_ranks else 0,
         has_stop_strings=bool(rollout.stop),
         trust_remote_code=config.model.trust_remote_code,
         log_path=str(logs.resolve() / f"{name}.log"),
@@ -282,7 +287,7 @@ def _learner(
 
 
 def _grader(
-    i: int, config: GrpoConfig, rewards: Mapping[str, Mapping[str, Any]], logs: Path
+    i: int, config: WriterConfig, rewards: Mapping[str, Mapping[str, Any]], logs: Path
 ) -> Actor:
     name = f"rewards_{i}"
     env = actor_env(num_threads=1, is_cpu=True)

@@ -6,11 +6,11 @@ recipe --> model directory there? tasks readable? rewards known, with their colu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards import RewardMix
-from rlvr.config import GrpoConfig, TasksSection
+from rlvr.config import GrpoConfig, RewardSection, TasksSection, WriterConfig
 from rlvr.errors import ConfigError
 from rlvr.model_files import check_context, check_model
 from rlvr.prompts import PromptTemplate, make_template
@@ -18,7 +18,7 @@ from rlvr.tasks import TaskSource, open_tasks
 from rlvr.types import Task
 from sandbox import SandboxUnavailable, require
 
-__all__ = ["Inputs", "check_inputs"]
+__all__ = ["Inputs", "check_inputs", "check_is_finite", "check_writer", "open_section"]
 
 FIRST_TASKS = 1000  # of which the columns are looked at
 
@@ -32,10 +32,42 @@ class Inputs:
     template: PromptTemplate
     mix: RewardMix  # here only to be asked what it needs; the grading is done by actors
     rewards: Mapping[str, Mapping[str, Any]]  # what an actor makes its own mix of
+    files: Mapping[str, str]  # recipe key -> file or model folder that is read
+
+    @property
+    def all_eval_tasks(self) -> tuple[Task, ...]:
+        """The held-out tasks; none without an evaluation."""
+        source = self.eval_tasks
+        return tuple(source.task(i) for i in range(source.num_tasks or 0)) if source else ()
 
 
 def check_inputs(config: GrpoConfig) -> Inputs:
-    """Raises ConfigError with one line on the first thing that is wrong."""
+    """Of a GRPO run. Raises ConfigError with one line on the first thing that is wrong."""
+    inputs = check_writer(config, config.tasks, config.rewards)
+    num_tasks = inputs.tasks.num_tasks
+    if num_tasks is not None and num_tasks < config.rollout.tasks_per_step:
+        raise ConfigError(
+            f"rollout.tasks_per_step: {config.rollout.tasks_per_step} is more than the "
+            f"{num_tasks} tasks of "
+            f"{inputs.tasks.name}; lower it to {num_tasks} or fewer, or add tasks"
+        )
+    if config.eval.tasks is None:
+        return inputs
+    eval_tasks = open_section(config.eval.tasks, section="eval.tasks", seed=config.seed)
+    check_is_finite(eval_tasks, section="eval.tasks")
+    _check_columns(eval_tasks, inputs.mix, section="eval.tasks")
+    files = {**inputs.files, **_files(config.eval.tasks, section="eval.tasks")}
+    return replace(inputs, eval_tasks=eval_tasks, files=files)
+
+
+def check_writer(
+    config: WriterConfig,
+    tasks: TasksSection,
+    rewards: Mapping[str, RewardSection],
+    *,
+    section: str = "tasks",
+) -> Inputs:
+    """Of a stage that writes completions of `tasks` and grades them. Raises ConfigError."""
     check_model(config.model.path)
     num_tokens = config.rollout.max_prompt_tokens + config.rollout.max_tokens
     check_context(config.model.path, num_tokens=num_tokens)
@@ -45,46 +77,36 @@ def check_inputs(config: GrpoConfig) -> Inputs:
         prefill=config.prompt.prefill,
         key="prompt.template",
     )
-    rewards = {
-        name: {"weight": section.weight, "options": section.options, "only": section.only}
-        for name, section in config.rewards.items()
+    specs = {
+        name: {"weight": reward.weight, "options": reward.options, "only": reward.only}
+        for name, reward in rewards.items()
     }
     try:
-        mix = RewardMix(rewards)
+        mix = RewardMix(specs)
     except ValueError as error:
         raise ConfigError(f"rewards: {error}") from None
     if mix.uses_sandbox:
         _check_sandbox(config)
-    tasks = _open(config.tasks, section="tasks", seed=config.seed)
-    num_tasks = tasks.num_tasks
-    if num_tasks is not None and num_tasks < config.rollout.tasks_per_step:
-        raise ConfigError(
-            f"rollout.tasks_per_step: {config.rollout.tasks_per_step} is more than the "
-            f"{num_tasks} tasks of "
-            f"{tasks.name}; lower it to {num_tasks} or fewer, or add tasks"
-        )
-    _check_columns(tasks, mix, section="tasks")
-    eval_tasks = None
-    if config.eval.tasks is not None:
-        eval_tasks = _open(config.eval.tasks, section="eval.tasks", seed=config.seed)
-        if eval_tasks.num_tasks is None:
-            raise ConfigError(
-                f"eval.tasks.num_tasks: {eval_tasks.name} has no end; say how many, e.g. 256"
-            )
-        _check_columns(eval_tasks, mix, section="eval.tasks")
-    return Inputs(tasks=tasks, eval_tasks=eval_tasks, template=template, mix=mix, rewards=rewards)
+    source = open_section(tasks, section=section, seed=config.seed)
+    _check_columns(source, mix, section=section)
+    return Inputs(
+        tasks=source,
+        eval_tasks=None,
+        template=template,
+        mix=mix,
+        rewards=specs,
+        files={"model.path": config.model.path, **_files(tasks, section=section)},
+    )
 
 
-def _check_sandbox(config: GrpoConfig) -> None:
-    """Programs run on every node that grades; what holds here is told before anything starts."""
-    try:
-        require(config.sandbox.min_tier)
-    except SandboxUnavailable as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {text}") from None
+def check_is_finite(tasks: TaskSource, *, section: str) -> None:
+    """Raises ConfigError for a source without an end."""
+    if tasks.num_tasks is None:
+        raise ConfigError(f"{section}.num_tasks: {tasks.name} has no end; say how many, e.g. 256")
 
 
-def _open(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:
+def open_section(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:
+    """The tasks that a section names. Raises ConfigError."""
     return open_tasks(
         tasks.source,
         path=tasks.path,
@@ -94,6 +116,19 @@ def _open(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:
         seed=seed,
         section=section,
     )
+
+
+def _files(tasks: TasksSection, *, section: str) -> dict[str, str]:
+    return {f"{section}.path": tasks.path} if tasks.path else {}
+
+
+def _check_sandbox(config: WriterConfig) -> None:
+    """Programs run on every node that grades; what holds here is told before anything starts."""
+    try:
+        require(config.sandbox.min_tier)
+    except SandboxUnavailable as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {text}") from None
 
 
 def _check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:

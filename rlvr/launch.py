@@ -6,13 +6,8 @@ inputs -> Ray -> actors, tokenizer -> preflight -> loop -> model, summary
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import shutil
-import signal
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +16,7 @@ from numpy.typing import NDArray
 from rlvr.checkpoints import Checkpoints
 from rlvr.cluster import Cluster, Crew, connected, start_crew
 from rlvr.config import GrpoConfig
-from rlvr.errors import ConfigError
+from rlvr.encoding import TemplateEncoder, make_encoder
 from rlvr.harvest import Harvester
 from rlvr.inputs import Inputs
 from rlvr.learner.group import LearnerGroup
@@ -30,45 +25,21 @@ from rlvr.manifest import make_manifest
 from rlvr.memory import check_memory
 from rlvr.model_files import end_token_ids, resolve_model, weights_bytes
 from rlvr.preflight import check_rewards
-from rlvr.prompts import PromptTemplate
+from rlvr.processes import log_to
 from rlvr.rollout.pool import EnginePool
 from rlvr.run_folder import RunFolder, write_json
 from rlvr.run_log import RunLog
 from rlvr.scoring import GraderPool
 from rlvr.screen import Screen
-from rlvr.stopping import SIGNALS, in_daemon_thread, unless_stopped
+from rlvr.stopping import in_daemon_thread, stop_on_signals, unless_stopped
 from rlvr.summary import make_summary
 from rlvr.tasks import TaskStream
 from rlvr.trackers import Trackers
-from rlvr.types import Task
 from rlvr.weight_sync.sync import WeightSync
 
 __all__ = ["run_grpo"]
 
-logger = logging.getLogger(__name__)
 PROBE_TOKENS = 64
-
-
-@dataclass(slots=True)
-class TemplateEncoder:
-    """A template with its tokenizer: the harvester's PromptEncoder, the preflight's TextEncoder."""
-
-    template: PromptTemplate
-    tokenizer: Any
-    max_prompt_tokens: int
-    thought_open: bool = False
-
-    def encode(self, task: Task) -> NDArray[np.int32]:
-        """[P] token ids."""
-        return self.template.encode(self.tokenizer, task, max_prompt_tokens=self.max_prompt_tokens)
-
-    def text(self, task: Task) -> str:
-        """The prompt as the model reads it."""
-        return self.template.render(task, tokenizer=self.tokenizer).text
-
-    def completion_ids(self, text: str) -> NDArray[np.int32]:
-        """[T] token ids, without special tokens."""
-        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
 
 def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str, Any]:
@@ -80,7 +51,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
         RLVRError: Stopped, a failed gate, a dead actor, or the user's mistake.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    _log_to(folder.logs / "driver.log")
+    log_to(folder.logs / "driver.log")
     size = weights_bytes(config.model.path)
     with connected(config, logs=folder.logs, weights_bytes=size) as cluster:
         if cluster.is_cpu and cluster.is_local:
@@ -94,15 +65,19 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
 async def _train(
     config: GrpoConfig, folder: RunFolder, inputs: Inputs, cluster: Cluster, screen: Screen
 ) -> None:
-    stop = _stop_on_signals(screen)
+    stop = stop_on_signals(screen.phase)
     checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
     machines = f"{cluster.num_gpus} GPUs" if cluster.num_gpus else f"{cluster.num_cpus} CPU cores"
     screen.phase(f"starting engines, learner and rewards on {machines}")
     starting = _start(config, folder, inputs, cluster)
     crew, encoder = await unless_stopped(starting, stop, step=checkpoints.latest_step)
-    write_json(
-        folder.manifest, make_manifest(config, cluster, uses_sandbox=inputs.mix.uses_sandbox)
+    manifest = make_manifest(
+        config,
+        inputs=inputs.files,
+        cluster=cluster,
+        uses_sandbox=inputs.mix.uses_sandbox,
     )
+    write_json(folder.manifest, manifest)
     log = RunLog(
         folder,
         screen=screen,
@@ -128,7 +103,7 @@ async def _start(
             rewards=inputs.rewards,
         )
     )
-    encoder = await in_daemon_thread(lambda: _make_encoder(config, inputs))
+    encoder = await in_daemon_thread(lambda: make_encoder(config, inputs))
     return await starting, encoder
 
 
@@ -164,7 +139,7 @@ async def _run_loop(
             max_probe_error=_max_probe_error(config),
         ),
         tasks=TaskStream(inputs.tasks, seed=config.seed),
-        eval_tasks=_eval_tasks(inputs),
+        eval_tasks=inputs.all_eval_tasks,
         stop_token_ids=(
             *end_token_ids(config.model.path, encoder.tokenizer),
             *config.rollout.stop_token_ids,
@@ -188,46 +163,6 @@ def _finish(config: GrpoConfig, folder: RunFolder) -> dict[str, Any]:
     return summary
 
 
-def _log_to(path: Path) -> None:
-    """Our own log lines, and those of libraries, into the run folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.captureWarnings(True)
-    logging.raiseExceptions = (
-        False  # a log line for which there is no room is not worth a traceback
-    )
-
-
-def _make_encoder(config: GrpoConfig, inputs: Inputs) -> TemplateEncoder:
-    """Load the tokenizer and see that each prompt fits, before anything is trained."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            config.model.path, trust_remote_code=config.model.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        why = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model.path: no tokenizer of {config.model.path}: {why}") from None
-    encoder = TemplateEncoder(inputs.template, tokenizer, config.rollout.max_prompt_tokens)
-    first = inputs.template.render(inputs.tasks.task(0), tokenizer=tokenizer)
-    encoder.thought_open = first.thought_open
-    if inputs.tasks.num_tasks is not None:
-        tasks = (inputs.tasks.task(i) for i in range(inputs.tasks.num_tasks))
-        inputs.template.check(tokenizer, tasks, max_prompt_tokens=config.rollout.max_prompt_tokens)
-    inputs.template.check(
-        tokenizer, _eval_tasks(inputs), max_prompt_tokens=config.rollout.max_prompt_tokens
-    )
-    return encoder
-
-
-def _eval_tasks(inputs: Inputs) -> Sequence[Task]:
-    source = inputs.eval_tasks
-    return [source.task(i) for i in range(source.num_tasks or 0)] if source else []
-
-
 def _probe_tokens(
     encoder: TemplateEncoder, inputs: Inputs, *, max_tokens: int
 ) -> NDArray[np.int32]:
@@ -242,23 +177,3 @@ def _max_probe_error(config: GrpoConfig) -> float:
     given = config.gates.max_probe_error
     default = 1e-3 if config.model.dtype == "float32" else 0.5
     return default if given is None else given
-
-
-def _stop_on_signals(screen: Screen) -> asyncio.Event:
-    """Ctrl-C and SIGTERM end the run after a checkpoint; a second one ends it at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: int) -> None:
-        if stop.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        stop.set()
-        screen.phase(
-            "stopping: an optimizer step that runs is finished, and what is trained goes into a "
-            "checkpoint"
-        )
-
-    for number in SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
-    return stop

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config import GrpoConfig
+from rlvr.config import StageConfig
+from rlvr.lineage import input_digests
 from sandbox import the_tier
 
 if TYPE_CHECKING:
@@ -25,9 +27,16 @@ PACKAGES = (
 
 
 def make_manifest(
-    config: GrpoConfig, cluster: Cluster, *, uses_sandbox: bool = False
+    config: StageConfig,
+    *,
+    inputs: Mapping[str, str],
+    cluster: Cluster | None = None,
+    uses_sandbox: bool = False,
 ) -> dict[str, Any]:
-    """For manifest.json."""
+    """For manifest.json; `inputs` are the files and model folders that the stage reads, by key.
+
+    Without a cluster the stage runs on this machine alone.
+    """
     return {
         "name": config.name,
         "seed": config.seed,
@@ -38,11 +47,12 @@ def make_manifest(
         "hardware": {
             "platform": platform.platform(),
             "processor": processor_name(),
-            "num_cpus": cluster.num_cpus,
-            "num_gpus": cluster.num_gpus,
+            "num_cpus": cluster.num_cpus if cluster else len(os.sched_getaffinity(0)),
+            "num_gpus": cluster.num_gpus if cluster else None,
             "memory_bytes": _memory_bytes(),
         },
         "sandbox": _sandbox() if uses_sandbox else None,
+        "inputs": input_digests(inputs),
     }
 
 

@@ -4,7 +4,7 @@ loaded.
 
 from __future__ import annotations
 
-from rlvr.config import GrpoConfig
+from rlvr.config import GrpoConfig, WriterConfig
 from rlvr.errors import ConfigError
 
 __all__ = ["check_memory", "needed_bytes"]
@@ -14,7 +14,7 @@ PROCESS_BYTES = (
 )  # an actor with torch and vLLM or DeepSpeed imported, measured as resident memory
 
 
-def needed_bytes(config: GrpoConfig, *, weights_bytes: int) -> int:
+def needed_bytes(config: WriterConfig, *, weights_bytes: int) -> int:
     """Host memory of a CPU run: learner ranks, reference, engines with their caches, weights on
     their way.
 
@@ -22,16 +22,21 @@ def needed_bytes(config: GrpoConfig, *, weights_bytes: int) -> int:
     weights, or 1 + 3 / num_ranks times where ZeRO shares them out. A bfloat16 run adds a float32
     copy.
     """
-    ranks, engines = config.learner.num_ranks, config.rollout.num_engines
+    cache = int(config.rollout.kv_cache_gib * (1 << 30))
+    engines = config.rollout.num_engines * (weights_bytes + cache + PROCESS_BYTES)
+    learners = _learner_bytes(config, weights_bytes) if isinstance(config, GrpoConfig) else 0
+    return learners + engines + 2 * weights_bytes
+
+
+def _learner_bytes(config: GrpoConfig, weights_bytes: int) -> int:
+    ranks = config.learner.num_ranks
     master = weights_bytes * (1 if config.model.dtype == "float32" else 2)
     states = 3 * master // (ranks if config.learner.zero_stage else 1)
     reference = weights_bytes if config.loss.beta > 0 else 0
-    learner = ranks * (master + states + reference + PROCESS_BYTES)
-    cache = int(config.rollout.kv_cache_gib * (1 << 30))
-    return learner + engines * (weights_bytes + cache + PROCESS_BYTES) + 2 * weights_bytes
+    return ranks * (master + states + reference + PROCESS_BYTES)
 
 
-def check_memory(config: GrpoConfig, *, weights_bytes: int) -> None:
+def check_memory(config: WriterConfig, *, weights_bytes: int) -> None:
     """Raises ConfigError where the estimate is over what is free on this machine."""
     import psutil
 

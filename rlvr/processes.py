@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
-__all__ = ["actor_env", "redirect_output"]
+__all__ = ["actor_env", "log_to", "redirect_output"]
 
 
 def actor_env(*, num_threads: int, is_cpu: bool) -> dict[str, str]:
@@ -38,3 +39,15 @@ def redirect_output(path: str) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+
+
+def log_to(path: Path) -> None:
+    """Our own log lines, and those of libraries, into the run folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    logging.raiseExceptions = (
+        False  # a log line for which there is no room is not worth a traceback
+    )

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from rlvr.errors import Stopped
 
-__all__ = ["SIGNALS", "in_daemon_thread", "signals_held", "unless_stopped"]
+__all__ = ["SIGNALS", "in_daemon_thread", "signals_held", "stop_on_signals", "unless_stopped"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -69,3 +69,20 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         raise KeyboardInterrupt
+
+
+def stop_on_signals(say: Callable[[str], None]) -> asyncio.Event:
+    """The event that Ctrl-C and SIGTERM set, for the running loop; a second one ends it at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        stop.set()
+        say("stopping: what is running is finished or abandoned, and what is done is kept")
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    return stop

@@ -136,6 +136,7 @@ class VllmEngine:
         from rlvr.rollout.vllm_args import engine_args
 
         self._llm = LLMEngine.from_engine_args(EngineArgs(**engine_args(self._spec)))
+        self._policy_version = self._spec.policy_version
         from transformers import AutoTokenizer
 
         self._tokenizer = AutoTokenizer.from_pretrained(

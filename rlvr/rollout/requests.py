@@ -27,6 +27,7 @@ class EngineSpec:
     kv_cache_bytes: int
     tensor_parallel: int
     num_threads: int  # CPU threads of its kernels
+    policy_version: int  # of the weights in the model's files; -1: none is served before a sync
     has_stop_strings: bool  # these need vLLM's own detokenizer, which costs some speed
     trust_remote_code: bool
     log_path: str
@@ -40,6 +41,7 @@ class SamplingSpec:
     max_tokens: int
     stop: tuple[str, ...]
     stop_token_ids: tuple[int, ...]
+    top_p: float = 1.0  # below 1 the log-probs are those of the tokens that are left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,7 @@ def sampling_params(sampling: SamplingSpec, *, seed: int) -> SamplingParams:
     """
     return SamplingParams(
         temperature=sampling.temperature,
+        top_p=sampling.top_p,
         max_tokens=sampling.max_tokens,
         seed=seed,
         stop=list(sampling.stop) or None,
