@@ -16,6 +16,7 @@ __all__ = ["main"]
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
     "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
+    "sample": "rejection sampling: write, verify, filter, keep",
     "sft": "train on text: the toy base model, a cold start",
 }
 

@@ -15,6 +15,7 @@ from rlvr.errors import ConfigError
 from rlvr.model_files import check_context, check_model
 from rlvr.prompts import PromptTemplate, make_template
 from rlvr.tasks import TaskSource, open_tasks
+from rlvr.tasks.mixture import Mixture, Part
 from rlvr.types import Task
 from sandbox import SandboxUnavailable, require
 
@@ -43,7 +44,7 @@ class Inputs:
 
 def check_inputs(config: GrpoConfig) -> Inputs:
     """Of a GRPO run. Raises ConfigError with one line on the first thing that is wrong."""
-    inputs = check_writer(config, config.tasks, config.rewards)
+    inputs = _with_more_tasks(config, check_writer(config, config.tasks, config.rewards))
     num_tasks = inputs.tasks.num_tasks
     if num_tasks is not None and num_tasks < config.rollout.tasks_per_step:
         raise ConfigError(
@@ -58,6 +59,28 @@ def check_inputs(config: GrpoConfig) -> Inputs:
     _check_columns(eval_tasks, inputs.mix, section="eval.tasks")
     files = {**inputs.files, **_files(config.eval.tasks, section="eval.tasks")}
     return replace(inputs, eval_tasks=eval_tasks, files=files)
+
+
+def _with_more_tasks(config: GrpoConfig, inputs: Inputs) -> Inputs:
+    """All sources as one, where there are several."""
+    if not config.more_tasks:
+        return inputs
+    sections = [config.tasks, *config.more_tasks]
+    sources, files = [inputs.tasks], dict(inputs.files)
+    for i, more in enumerate(config.more_tasks):
+        key = f"more_tasks.{i}"
+        sources.append(open_section(more, section=key, seed=config.seed))
+        _check_columns(sources[-1], inputs.mix, section=key)
+        files |= _files(more, section=key)
+    tasks_per_step = config.rollout.tasks_per_step
+    parts = [
+        Part(source=source, weight=one.weight, from_index=one.from_step * tasks_per_step)
+        for source, one in zip(sources, sections, strict=True)
+    ]
+    try:
+        return replace(inputs, tasks=Mixture(parts, seed=config.seed), files=files)
+    except ValueError as error:
+        raise ConfigError(f"tasks.from_step: {error}") from None
 
 
 def check_writer(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -80,9 +80,12 @@ class RunFolder:
         finally:
             os.close(lock)
 
-    def claim(self, config: BaseModel) -> RunStatus:
+    def claim(self, config: BaseModel, *, free: Collection[str] = ()) -> RunStatus:
         """Write the resolved config into a new folder; refuse one that was made from another
         config.
+
+        Sections in `free` may differ: what was done stays, and a finished run becomes an
+        interrupted one, whose last part is done anew.
 
         Raises:
             ConfigError: naming the keys that differ.
@@ -90,7 +93,7 @@ class RunFolder:
         status = self.status
         resolved = config.model_dump(mode="json")
         if status is RunStatus.NEW:
-            _write_text(self.config, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
+            self._write_config(resolved)
             return status
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
@@ -99,20 +102,32 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: cannot be read: {why}; delete {self.path} to start anew"
             ) from None
-        differing = sorted(_differences(before, resolved))
+        differing = sorted(_differences(_without(free, before), _without(free, resolved)))
         if differing:
             raise ConfigError(
                 f"{self.path}: made from another config: {'; '.join(differing[:5])}; give "
                 f"another name=..., "
                 f"or delete {self.path} to start anew"
             )
-        return status
+        if before != resolved:
+            self.summary.unlink(missing_ok=True)
+            self._write_config(resolved)
+        return self.status
+
+    def _write_config(self, resolved: Mapping[str, Any]) -> None:
+        _write_text(self.config, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
 
     def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"output_dir: {self.path} cannot be made: {error.strerror}") from None
+
+
+def _without(names: Collection[str], config: Any) -> Any:
+    if not isinstance(config, Mapping):
+        return config
+    return {name: value for name, value in config.items() if name not in names}
 
 
 def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from rlvr.config.grpo import GrpoConfig
 from rlvr.config.loading import load_config
+from rlvr.config.sample import KeepSection, SampleConfig
 from rlvr.config.sections import (
     CheckpointSection,
     EvalSection,
@@ -38,6 +39,7 @@ __all__ = [
     "EvalSection",
     "GatesSection",
     "GrpoConfig",
+    "KeepSection",
     "LearnerSection",
     "LossSection",
     "ModelSection",
@@ -45,6 +47,7 @@ __all__ = [
     "ResourcesSection",
     "RewardSection",
     "RolloutSection",
+    "SampleConfig",
     "SamplingSection",
     "SandboxSection",
     "SftConfig",

@@ -12,10 +12,10 @@ from rlvr.config.sections import (
     GatesSection,
     LearnerSection,
     LossSection,
+    MixedTasksSection,
     PositiveInt,
     Rewards,
     RolloutSection,
-    TasksSection,
     TrackersSection,
 )
 from rlvr.config.stage import WriterConfig
@@ -28,7 +28,10 @@ class GrpoConfig(WriterConfig):
 
     stage: Literal["grpo"] = Field("grpo", description="which command the recipe is for")
     num_steps: PositiveInt = Field(description="optimizer steps")
-    tasks: TasksSection
+    tasks: MixedTasksSection
+    more_tasks: list[MixedTasksSection] = Field(
+        [], description="further sources, mixed in by weight; a reward's `only` tells them apart"
+    )
     rewards: Rewards = Field(description="name or pkg.module:function: weight and options")
     rollout: RolloutSection = RolloutSection()
     learner: LearnerSection = LearnerSection()

@@ -10,9 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 __all__ = [
     "CheckpointSection",
     "EvalSection",
+    "Frac",
     "GatesSection",
     "LearnerSection",
     "LossSection",
+    "MixedTasksSection",
     "ModelSection",
     "NonNegativeInt",
     "PathText",
@@ -71,6 +73,15 @@ class TasksSection(Section):
         {}, description="our column: the file's column, e.g. {prompt: question}"
     )
     num_tasks: PositiveInt | None = Field(None, description="use the first so many; null is all")
+
+
+class MixedTasksSection(TasksSection):
+    """A source beside others."""
+
+    weight: PositiveInt = Field(
+        1, description="its share: tasks of it among as many as all weights add up to"
+    )
+    from_step: NonNegativeInt = Field(0, description="the step from which on it is there")
 
 
 class PromptSection(Section):

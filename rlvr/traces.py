@@ -1,0 +1,48 @@
+"""A completion as a row of training data: the common form between the stages.
+
+{"id": "gsm8k/7#0", "task_id": "gsm8k/7", "prompt": ..., "reasoning_content": thought or null,
+ "content": the rest, "completion": both as they were written, "scores": {reward: value}, ...}
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewards.transcript import CLOSE_THINK, OPEN_THINK
+from rlvr.types import Rollout, Task
+
+__all__ = ["split_thought", "trace_of"]
+
+
+def trace_of(task: Task, rollout: Rollout, *, number: int, thought_open: bool) -> dict[str, Any]:
+    """The row of a task's `number`-th completion; the task's columns stand beside our own."""
+    completion, reward = rollout.completion, rollout.reward
+    thought, content = split_thought(completion.text, thought_open=thought_open)
+    return {
+        **task.columns,
+        "id": f"{task.id}#{number}",
+        "task_id": task.id,
+        "prompt": task.prompt,
+        "reasoning_content": thought,
+        "content": content,
+        "completion": completion.text,
+        "thought_open": thought_open,
+        "num_tokens": len(completion.token_ids),
+        "finish_reason": completion.finish_reason.value,
+        "scores": dict(reward.parts),
+        "reasons": {name: reason for name, reason in reward.reasons.items() if reason},
+    }
+
+
+def split_thought(text: str, *, thought_open: bool = False) -> tuple[str | None, str]:
+    """Thought and rest of what a model wrote; the thought is None where none was closed.
+
+    An opening tag may be missing (the prompt had it, or a server took it away).
+    """
+    before, closed, rest = text.rpartition(CLOSE_THINK)
+    if not closed:
+        return None, text
+    opened = before.find(OPEN_THINK)
+    if opened < 0 and not thought_open and before.strip() == "":
+        return "", rest
+    return before[opened + len(OPEN_THINK) :] if opened >= 0 else before, rest
