@@ -124,7 +124,7 @@ def test_the_controller_sees_types_and_protocols_only(module: str) -> None:
 @pytest.mark.parametrize(
     ("package", "owners"),
     [
-        ("vllm", {"rlvr.rollout"}),
+        ("vllm", {"rlvr.rollout", "rlvr.serving.think_parser"}),
         ("deepspeed", {"rlvr.learner"}),
     ],
 )

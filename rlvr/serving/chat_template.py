@@ -1,0 +1,117 @@
+r"""The prompt template of a recipe as the Jinja template of a chat server.
+
+    "User: {prompt}\nAssistant:"  -->  {%- for message in messages -%} ... {%- endfor -%}
+
+A single question gets the text that training gave it, character for character (tested). What was
+said before stands before it, each question in the template and each answer behind it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rlvr.errors import ConfigError
+from rlvr.prompts import PromptTemplate
+from rlvr.types import Task
+
+__all__ = ["chat_template", "own_template", "writes_bos"]
+
+_TURNS = r"""{%- macro ask(question) -%}
+{%- set said = question.rstrip(CLOSERS) -%}
+{%- set dot = '' if said and said[-1] in ENDS else '.' -%}
+ASK
+{%- endmacro -%}
+BOS
+{%- for message in messages -%}
+{%- if message['role'] == 'system' -%}
+{{- message['content'] + '\n' -}}
+{%- elif message['role'] == 'user' -%}
+{{- ask(message['content'].strip()) -}}
+{%- else -%}
+{{- ' ' + message['content'].strip() + '\n' -}}
+{%- endif -%}
+{%- endfor -%}
+"""
+_CLOSERS = " \t\n\r\f\v\"'”’)]*$\\"  # noqa: RUF001 - as rlvr.prompts has them
+_ENDS = ".?!:;…。？！：；"  # noqa: RUF001
+_MARK = "\ue000"  # in no template
+_SYSTEM = """{%- if messages[0]['role'] != 'system' -%}
+{%- set messages = [{'role': 'system', 'content': SYSTEM}] + messages -%}
+{%- endif -%}
+"""
+
+
+def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
+    """Jinja for `--chat-template`; None: the model's own, as it is.
+
+    Raises:
+        ConfigError: a system text or a prefill for a chat template that the model does not have.
+    """
+    if template.text is not None:
+        bos = "{{- bos_token -}}" if writes_bos(model_path) else ""
+        turns = _TURNS.replace("ASK", _ask(template.text)).replace("BOS", bos)
+        turns = turns.replace("CLOSERS", _literal(_CLOSERS)).replace("ENDS", _literal(_ENDS))
+        return turns + _ending(template.prefill)
+    if not template.prefill and template.system is None:
+        return None
+    own = own_template(model_path)
+    if own is None:
+        raise ConfigError(
+            f"prompt.template: {model_path} has no chat template here that a system text or a "
+            "prefill could be added to; use r1_zero, plain, or a text with {prompt}"
+        )
+    system = _SYSTEM.replace("SYSTEM", _literal(template.system)) if template.system else ""
+    return system + own + _ending(template.prefill)
+
+
+def own_template(model_path: str) -> str | None:
+    """The chat template in a model's folder; None where there is none, or no folder."""
+    folder = Path(model_path)
+    if (folder / "chat_template.jinja").is_file():
+        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    file = folder / "tokenizer_config.json"
+    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    template = found.get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def writes_bos(model_path: str) -> bool:
+    """Does the tokenizer begin each text with its beginning-of-sequence token? In training it then
+    does so before the template; a chat server leaves it to the template.
+    """
+    file = Path(model_path) / "tokenizer.json"
+    if not file.is_file():
+        return False
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    plain = tokenizer.encode("a", add_special_tokens=False).ids
+    return tokenizer.encode("a").ids[: len(plain)] != plain
+
+
+def _ask(text: str) -> str:
+    """An expression for the template with a question; a dot behind {prompt} may give way to it."""
+    template = PromptTemplate(text=text)
+    with_dot = _parts(template, _MARK, cut=_MARK)
+    without = _parts(template, _MARK + "?", cut=_MARK + "?")
+    joined = _literal(without[0])
+    for kept, bare in zip(with_dot[1:], without[1:], strict=True):
+        joined += " + question" + (" + dot" if kept != bare else "") + f" + {_literal(bare)}"
+    return "{{- " + joined + " -}}"
+
+
+def _parts(template: PromptTemplate, question: str, *, cut: str) -> list[str]:
+    """What stands around the question, wherever the template has it."""
+    return template.render(Task(id="parts", prompt=question)).text.split(cut)
+
+
+def _ending(prefill: str) -> str:
+    if not prefill:
+        return ""
+    return "{%- if add_generation_prompt -%}{{- " + _literal(prefill) + " -}}{%- endif -%}"
+
+
+def _literal(text: str) -> str:
+    """A string in Jinja, whose escapes are Python's."""
+    return repr(text)

@@ -1,0 +1,80 @@
+"""vLLM's plug-in for `--reasoning-parser`: thought and answer by their tags in the text.
+
+Loaded by vLLM's server itself (`--reasoning-parser-plugin rlvr.serving.think_parser`). `think_text`
+is for completions that write `<think>`, `think_text_open` for those whose prompt has done so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from vllm.reasoning import ReasoningParser, ReasoningParserManager
+from vllm.reasoning.basic_parsers import DeltaMessage  # where it is defined has changed
+
+from rlvr.serving.thoughts import Piece, ThoughtSplitter, split_thought
+
+__all__ = ["OpenThinkTextParser", "ThinkTextParser"]
+
+
+@ReasoningParserManager.register_module("think_text")
+class ThinkTextParser(ReasoningParser):
+    """One object for each completion. A streamed text before a lone `</think>` has gone out as
+    answer when the tag comes; the whole reply has it as thought.
+    """
+
+    thought_open = False
+
+    def __init__(self, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(tokenizer, *args, **kwargs)
+        self._splitter = ThoughtSplitter(thought_open=self.thought_open)
+
+    def extract_reasoning(self, model_output: str, request: Any) -> tuple[str | None, str | None]:
+        """Of a whole reply."""
+        thought, answer = split_thought(model_output, thought_open=self.thought_open)
+        return thought, answer or None
+
+    def extract_reasoning_streaming(
+        self,
+        previous_text: str,
+        current_text: str,
+        delta_text: str,
+        previous_token_ids: Sequence[int],
+        current_token_ids: Sequence[int],
+        delta_token_ids: Sequence[int],
+    ) -> Any:
+        """Of the next piece of a reply."""
+        return _message(self._splitter.feed(delta_text))
+
+    def get_streaming_fallback_content(self, text: str, request: Any) -> str:
+        """At the end of a stream: what was held back because a tag could have come of it."""
+        return "".join(piece.text for piece in self._splitter.finish())
+
+    def is_reasoning_end(self, input_ids: Sequence[int]) -> bool:
+        """Token ids do not tell; the stream goes through this parser to its end."""
+        return False
+
+    def is_reasoning_end_streaming(
+        self, input_ids: Sequence[int], delta_ids: Iterable[int]
+    ) -> bool:
+        """As above."""
+        return False
+
+    def extract_content_ids(self, input_ids: list[int]) -> list[int]:
+        """As above."""
+        return []
+
+
+@ReasoningParserManager.register_module("think_text_open")
+class OpenThinkTextParser(ThinkTextParser):
+    """The prompt ends in `<think>`, and the completion begins inside the thought."""
+
+    thought_open = True
+
+
+def _message(pieces: Sequence[Piece]) -> Any:
+    thought = "".join(piece.text for piece in pieces if piece.is_thought)
+    answer = "".join(piece.text for piece in pieces if not piece.is_thought)
+    if not thought and not answer:
+        return None
+    return DeltaMessage(reasoning=thought or None, content=answer or None)

@@ -1,0 +1,182 @@
+"""A server process: started, healthy by a deadline, and gone with all its children, however we end.
+
+with served(model_path) as base_url: ...          one server on loopback, for a while
+ServerProcess(...).start() / .stop()              what `rlvr serve` keeps alive
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rlvr import orphans
+from rlvr.errors import RLVRError
+from rlvr.model_files import check_model
+from rlvr.prompts import make_template
+from rlvr.serving.server_command import ServerSpec, server_command, server_env
+
+__all__ = ["ServerProcess", "free_port", "served", "wait_healthy"]
+
+DEADLINE_S = 600.0
+POLL_S = 0.5
+STOP_S = 15.0  # vLLM ends its engine within a few
+TAIL_BYTES = 4000
+
+
+class ServerProcess:
+    """One command in a session of its own, watched so that it cannot outlive this process."""
+
+    def __init__(
+        self, command: Sequence[str], *, env: Mapping[str, str], url: str, log: Path
+    ) -> None:
+        self.url = url  # without /v1
+        self.log = log
+        self._command = list(command)
+        self._env = dict(env)
+        self._server: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """The process is there; whether it answers is another question."""
+        return self._server is not None and self._server.poll() is None
+
+    def start(self) -> None:
+        """Returns at once; the output goes to the log, behind what is there."""
+        mark = uuid.uuid4().hex
+        self._watcher = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(orphans.__file__), mark],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._server = subprocess.Popen(
+                self._command,
+                env={**self._env, orphans.MARK: mark},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        """SIGTERM to the whole session, SIGKILL to what is left of it."""
+        if self._server is not None:
+            _signal_group(self._server.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._server.wait(STOP_S)
+            _signal_group(self._server.pid, signal.SIGKILL)
+            self._server.wait()
+            self._server = None
+        if self._watcher is not None:
+            self._watcher.communicate()  # it sees to what has left the session
+            self._watcher = None
+
+    def last_words(self) -> str:
+        """The last line of the log that says what was wrong, for a message of one line."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+        told = [line.strip() for line in lines if "Error" in line]
+        return (told or [line.strip() for line in lines if line.strip()] or ["it said nothing"])[-1]
+
+
+@contextlib.contextmanager
+def served(
+    model_path: str | Path,
+    *,
+    template: str = "chat",
+    system: str | None = None,
+    prefill: str = "",
+    port: int = 0,
+    name: str = "model",
+    log: Path | None = None,
+    dtype: str = "float32",
+    max_model_tokens: int | None = None,
+    max_concurrent: int = 64,
+    kv_cache_gib: float = 1.0,
+    threads: int | None = None,
+    seed: int = 0,
+    reasoning_parser: str = "auto",
+    deadline_s: float = DEADLINE_S,
+) -> Iterator[str]:
+    """Serve a model on 127.0.0.1 by vLLM's OpenAI server; yields the base URL, which ends in /v1.
+
+    `template`, `system` and `prefill` are a recipe's `prompt`; a model without a chat template
+    needs a text one. Replies have the thought under `reasoning`, the answer under `content`.
+    `log` defaults to server.log beside the model. port 0: a free one.
+
+    Raises:
+        ConfigError: no such model, or a template that it cannot have.
+        RLVRError: the server died, or was not healthy by the deadline; names the log.
+    """
+    check_model(str(model_path))
+    log = Path(model_path).parent / "server.log" if log is None else log
+    is_cpu = shutil.which("nvidia-smi") is None
+    spec = ServerSpec(
+        model_path=str(model_path),
+        template=make_template(template, system=system, prefill=prefill),
+        name=name,
+        dtype=dtype,
+        seed=seed,
+        reasoning_parser=reasoning_parser,
+        max_model_tokens=max_model_tokens,
+        max_concurrent=max_concurrent,
+        kv_cache_gib=kv_cache_gib,
+        threads=threads or len(os.sched_getaffinity(0)),
+        is_cpu=is_cpu,
+    )
+    port = port or free_port()
+    command = server_command(spec, port=port, folder=log.parent)
+    server = ServerProcess(command, env=server_env(spec), url=f"http://127.0.0.1:{port}", log=log)
+    try:
+        server.start()
+        wait_healthy(server, deadline_s=deadline_s)
+        yield f"{server.url}/v1"
+    finally:
+        server.stop()
+
+
+def wait_healthy(server: ServerProcess, *, deadline_s: float) -> None:
+    """Returns when the server answers. Raises RLVRError when it died or the deadline passed."""
+    end = time.monotonic() + deadline_s
+    while not _is_healthy(server.url):
+        if not server.is_running:
+            raise RLVRError(f"the server ended: {server.last_words()} (all of it: {server.log})")
+        if time.monotonic() > end:
+            raise RLVRError(f"the server was not there within {deadline_s:g} s; see {server.log}")
+        time.sleep(POLL_S)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
