@@ -1,10 +1,12 @@
-"""Rows of a local file (JSONL, JSON, parquet; .gz too) or of a `datasets` name, with their places.
+"""Rows of a local file (JSONL, JSON, CSV, text, parquet; .gz too) or of a `datasets` name, with
+their places.
 
 Everything that can be wrong with a file is a ConfigError of one line with file and row number.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import re
@@ -19,7 +21,9 @@ from rlvr.errors import ConfigError
 
 __all__ = ["Row", "read_rows"]
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+SUFFIXES = (
+    ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".txt", ".txt.gz", ".parquet",
+)  # fmt: skip
 SLICE = re.compile(r"(?P<name>[\w-]*)(?:\[(?P<start>-?\d+)?:(?P<stop>-?\d+)?\])?")
 
 
@@ -27,7 +31,7 @@ SLICE = re.compile(r"(?P<name>[\w-]*)(?:\[(?P<start>-?\d+)?:(?P<stop>-?\d+)?\])?
 class Row:
     """One record: `Row(number=17, where="train.jsonl:17", values={"question": "..."})`."""
 
-    number: int  # from 1: the line in a JSONL file, the place among the rows elsewhere
+    number: int  # from 1: the line in a JSONL or text file, the place among the rows elsewhere
     where: str
     values: Mapping[str, Any]
 
@@ -35,6 +39,7 @@ class Row:
 def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterator[Row]:
     """The rows of a file, or of a folder or name that `datasets` can load.
 
+    A text file has one prompt a line: {"prompt": line}. A CSV file's first line names its columns.
     A name may hold a configuration (`openai/gsm8k:main`). `split` goes to `datasets` as it is
     ("train" where it is None); of a file it may be a slice of rows ("[:7000]"), after a name that
     is part of the file's own ("train[:7000]" of train.jsonl.gz).
@@ -87,13 +92,17 @@ def _file_rows(file: Path) -> Iterator[Row]:
         return _parquet_rows(file)
     if file.name.endswith((".jsonl", ".jsonl.gz")):
         return _jsonl_rows(file)
+    if file.name.endswith((".csv", ".csv.gz")):
+        return _csv_rows(file)
+    if file.name.endswith((".txt", ".txt.gz")):
+        return _text_rows(file)
     return _json_rows(file)
 
 
-def _open_text(file: Path) -> IO[str]:
+def _open_text(file: Path, *, newline: str | None = None) -> IO[str]:
     # utf-8-sig: files saved on Windows may begin with a byte order mark
     opener: Any = gzip.open if file.name.endswith(".gz") else open
-    stream: IO[str] = opener(file, "rt", encoding="utf-8-sig")
+    stream: IO[str] = opener(file, "rt", encoding="utf-8-sig", newline=newline)
     return stream
 
 
@@ -105,6 +114,32 @@ def _jsonl_rows(file: Path) -> Iterator[Row]:
                 if line.strip():
                     yield _row(file, number=number, values=_parse(line, where=f"{file}:{number}"))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}:{number + 1}: cannot be read: {error}") from error
+
+
+def _text_rows(file: Path) -> Iterator[Row]:
+    number = 0
+    try:
+        with _open_text(file) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _row(file, number=number, values={"prompt": line.strip()})
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}:{number + 1}: cannot be read: {error}") from error
+
+
+def _csv_rows(file: Path) -> Iterator[Row]:
+    number = 0
+    csv.field_size_limit(1 << 30)  # its default is shorter than many thoughts
+    try:
+        with _open_text(file, newline="") as stream:
+            for number, values in enumerate(csv.DictReader(stream, strict=True), start=1):
+                if None in values or None in values.values():
+                    raise ConfigError(
+                        f"{file}:{number}: the row has not as many values as the first line names"
+                    )
+                yield _row(file, number=number, values=values)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{file}:{number + 1}: cannot be read: {error}") from error
 
 

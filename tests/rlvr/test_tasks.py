@@ -172,7 +172,7 @@ def test_an_unreadable_file_is_named_with_its_line(tmp_path: Path) -> None:
         "bad.json": (b"[\n{]", "bad.json:2: not JSON"),
         "bad.parquet": (b"PAR1", "not a parquet file"),
         "empty.jsonl": (b"\n", "empty.jsonl holds no row"),
-        "rows.csv": (b"a,b", "rows.csv is not a .jsonl"),
+        "rows.xml": (b"a,b", "rows.xml is not a .jsonl"),
     }
     for name, (content, message) in cases.items():
         (tmp_path / name).write_bytes(content)
