@@ -37,7 +37,7 @@ def read_traces(
 ) -> Iterator[dict[str, Any]]:
     """Trace rows, one at a time: {"prompt", "reasoning_content", "content", ...other columns}.
 
-    path: a JSONL, JSON, parquet or CSV file, or a `datasets` name, whose rows have one of the forms
+    path: a JSONL, JSON, CSV or parquet file, or a `datasets` name, whose rows have one of the forms
 
         prompt, with reasoning_content and content, or with completion    (our own: as they are)
         text                                                              (as they are)
@@ -58,8 +58,9 @@ def read_traces(
     A row with null in it, whose thought never ends, or that its stage did not keep (kept: false) is
     left out; how many is logged at the end. section: the recipe's key, for messages.
 
-    Raises ConfigError, when the first row is asked for or at its row, naming file and row: a form that is not known, a column that is not there, a
-    placeholder that the row has nothing for; and what read_rows raises.
+    Raises ConfigError at the first row or at its own, naming file and row: a form that is not
+    known, a column that is not there, a placeholder that the row has nothing for; and whatever
+    read_rows raises.
     """
     num_rows, left_out = 0, []
     for row in _rows(path, split=split, section=section):
@@ -120,7 +121,8 @@ def _recognised(row: Row, section: str) -> dict[str, Any]:
 def _whole(trace: dict[str, Any]) -> dict[str, Any]:
     if trace.get("kept") is False:
         raise UnreadableRecord(f"not kept: {trace.get('dropped_because')}")
-    if trace["prompt"] is None or trace.get("completion", trace.get("content")) is None:
+    replies = (trace.get("completion"), trace.get("content"))
+    if trace["prompt"] is None or replies == (None, None):
         raise UnreadableRecord("prompt or content is null")
     return trace
 
