@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
+    "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",
     "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
     "sample": "rejection sampling: write, verify, filter, keep",
     "sft": "train on text: the toy base model, a cold start",

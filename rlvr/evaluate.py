@@ -14,7 +14,7 @@ from rewards.extract import Answer, read_answer
 from rewards.transcript import as_turn
 from rlvr.types import FinishReason, Group, Rollout
 
-__all__ = ["Evaluation", "pass_at_k", "reported_ks", "summarize"]
+__all__ = ["Evaluation", "pass_at_k", "reported_ks", "standard_error", "summarize"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +88,14 @@ def summarize(
     return Evaluation(
         step=step,
         pass_at_1=float(by_task.mean()),
-        pass_at_1_stderr=_stderr(by_task),
+        pass_at_1_stderr=standard_error(by_task),
         pass_at={k: _mean_pass_at(right, k) for k in reported_ks(num_samples)},
         pass_at_k=_mean_pass_at(right, num_samples),
         majority_at_k=float(
             np.mean([_majority_is_right(g, correct_by, thought_open) for g in groups])
         ),
         format_frac=None if is_formed is None else float(is_formed.mean()),
-        format_stderr=None if is_formed is None else _stderr(is_formed.mean(axis=1)),
+        format_stderr=None if is_formed is None else standard_error(is_formed.mean(axis=1)),
         truncated_frac=float(
             np.mean([r.completion.finish_reason is FinishReason.LENGTH for r in rollouts])
         ),
@@ -115,8 +115,8 @@ def _mean_pass_at(right: np.ndarray[Any, np.dtype[np.float64]], k: int) -> float
     return float(np.mean([pass_at_k(num_samples, int(c), k) for c in right.sum(axis=1)]))
 
 
-def _stderr(by_task: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Standard error of the mean over tasks."""
+def standard_error(by_task: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Standard error of the mean over tasks; 0 for a single one."""
     return float(by_task.std(ddof=1) / math.sqrt(len(by_task))) if len(by_task) > 1 else 0.0
 
 

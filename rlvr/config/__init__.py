@@ -11,6 +11,7 @@ is answered in well under a second.
 
 from __future__ import annotations
 
+from rlvr.config.evaluation import CompareConfig, EvaluateConfig
 from rlvr.config.grpo import GrpoConfig
 from rlvr.config.loading import load_config
 from rlvr.config.sample import KeepSection, SampleConfig
@@ -36,7 +37,9 @@ from rlvr.config.stage import StageConfig, WriterConfig
 
 __all__ = [
     "CheckpointSection",
+    "CompareConfig",
     "EvalSection",
+    "EvaluateConfig",
     "GatesSection",
     "GrpoConfig",
     "KeepSection",

@@ -1,0 +1,103 @@
+r"""Which worked steps of a text are right: `a op b = c`, evaluated exactly.
+
+"2*3+5 = 6+5 = 12"   two steps, the second is wrong
+"x = 5", "5 km = 5000 m", "10/3 \approx 3.3"   no step: nothing is worked out between plain numbers
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
+
+__all__ = ["Steps", "arithmetic_steps"]
+
+_MAX_SIDE_CHARS = 200
+_MAX_DIGITS = 40
+_SIGNS = {
+    r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "·": "*", "÷": "/", "−": "-",  # noqa: RUF001
+    r"\left": "", r"\right": "", r"\,": "", "\uff08": "(", "\uff09": ")", "＝": "=",  # noqa: RUF001
+}  # fmt: skip
+_FRACTION = re.compile(r"\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
+_CHAIN = re.compile(r"[-+(]*\s*\d[\d\s.,+\-*/()]*(?:=\s*[-+(]*\s*\d[\d\s.,+\-*/()]*)+")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+class Steps(NamedTuple):
+    """What was found in a text."""
+
+    num_right: int
+    num_steps: int
+
+    @property
+    def right_frac(self) -> float | None:
+        """None without a step."""
+        return self.num_right / self.num_steps if self.num_steps else None
+
+
+def arithmetic_steps(text: str) -> Steps:
+    """Each "=" between two values with an operator on its left is a step."""
+    verdicts = [is_right for chain in _chains(text) for is_right in _judged(chain)]
+    return Steps(sum(verdicts), len(verdicts))
+
+
+def _chains(text: str) -> Iterator[list[str]]:
+    for sign, plain in _SIGNS.items():
+        text = text.replace(sign, plain)
+    text = _THOUSANDS.sub("", _FRACTION.sub(r"(\1/\2)", text))
+    for line in text.splitlines():
+        for found in _CHAIN.finditer(line):
+            yield found[0].split("=")
+
+
+def _judged(sides: list[str]) -> Iterator[bool]:
+    for left, right in pairwise(sides):
+        values = _value(left), _value(right)
+        if values[0] is not None and values[1] is not None and _has_operator(left):
+            yield values[0] == values[1]
+
+
+def _has_operator(side: str) -> bool:
+    return len(_NUMBER.findall(side)) > 1
+
+
+def _value(side: str) -> Fraction | None:
+    """None for what is no arithmetic: too long, a bracket without its partner, x/0."""
+    side = side.strip().rstrip(".,")
+    if len(side) > _MAX_SIDE_CHARS or any(len(n) > _MAX_DIGITS for n in _NUMBER.findall(side)):
+        return None
+    numbers = _NUMBER.sub(lambda number: _without_zeros(number[0]), side)
+    try:
+        return _evaluated(ast.parse(numbers, mode="eval").body, side=numbers)
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        return None
+
+
+def _without_zeros(number: str) -> str:
+    """Python refuses 007."""
+    return number.lstrip("0") or "0" if "." not in number else number
+
+
+def _evaluated(node: ast.expr, *, side: str) -> Fraction:
+    match node:
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+            return _OPERATORS[type(sign)](_evaluated(left, side=side), _evaluated(right, side=side))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluated(operand, side=side)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _evaluated(operand, side=side)
+        case ast.Constant():
+            return Fraction(ast.get_source_segment(side, node) or "")
+        case _:
+            raise ValueError("no arithmetic")

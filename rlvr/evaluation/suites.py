@@ -1,0 +1,143 @@
+"""What a recipe asks of a model: its suites as tasks and one mix of rewards, checked.
+
+Each task learns the name of its suite (the column `eval_suite`), and each suite's rewards are for
+its rows alone, so that one set of reward actors grades them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rewards import RewardMix
+from rlvr.config import RewardSection
+from rlvr.config.evaluation import EvaluateConfig, SuiteSection
+from rlvr.errors import ConfigError
+from rlvr.inputs import Inputs, check_is_finite, check_writer
+from rlvr.model_files import check_model
+from rlvr.tasks import TaskList
+from rlvr.types import Task
+
+__all__ = ["SUITE", "EvaluationInputs", "Suite", "check_eval", "with_suffix"]
+
+SUITE = "eval_suite"  # the column that says which suite a task is of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """The tasks of one suite and how they are asked."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    correct_by: str  # a completion is right where this reward is 1
+    num_samples: int  # k, completions of each task
+    max_tokens: int
+    noisy_of: str | None  # the suite without distractors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationInputs:
+    """What an evaluation starts from, checked."""
+
+    suites: tuple[Suite, ...]
+    writer: Inputs  # all tasks, with the rewards of all suites
+
+
+def check_eval(config: EvaluateConfig) -> EvaluationInputs:
+    """Raises ConfigError with one line on the first thing that is wrong."""
+    suites, parts = [], []
+    for name, section in config.suites.items():
+        key = f"suites.{name}.tasks"
+        part = check_writer(config, section.tasks, section.rewards or config.rewards, section=key)
+        check_is_finite(part.tasks, section=key)
+        suites.append(_suite(name, section, part, config))
+        parts.append(part)
+    _check_pairs(suites)
+    specs = _merged({suite.name: config.suites[suite.name].rewards for suite in suites}, config)
+    tasks = tuple(
+        replace(task, id=f"{suite.name}/{task.id}") for suite in suites for task in suite.tasks
+    )
+    files = {key: path for part in parts for key, path in part.files.items()}
+    writer = replace(
+        parts[0],
+        tasks=TaskList(name=config.name, tasks=tasks),
+        mix=RewardMix(specs),
+        rewards=specs,
+        files=files | _scorer_files(config),
+    )
+    return EvaluationInputs(suites=tuple(suites), writer=writer)
+
+
+def _suite(name: str, section: SuiteSection, part: Inputs, config: EvaluateConfig) -> Suite:
+    tasks = tuple(
+        _asked(part.tasks.task(i), suite=name, suffix=section.suffix)
+        for i in range(part.tasks.num_tasks or 0)
+    )
+    return Suite(
+        name=name,
+        tasks=tasks,
+        correct_by=section.correct_by or next(iter(section.rewards or config.rewards)),
+        num_samples=section.samples or config.rollout.group_size,
+        max_tokens=section.max_tokens or config.rollout.max_tokens,
+        noisy_of=section.noisy_of,
+    )
+
+
+def _asked(task: Task, *, suite: str, suffix: str) -> Task:
+    return replace(
+        task, prompt=with_suffix(task, suffix).prompt, columns={**task.columns, SUITE: suite}
+    )
+
+
+def with_suffix(task: Task, suffix: str) -> Task:
+    """The task with text behind its problem; of a conversation, behind the last message."""
+    if not suffix:
+        return task
+    if isinstance(task.prompt, str):
+        return replace(task, prompt=f"{task.prompt.rstrip()}\n{suffix}")
+    *before, last = task.prompt
+    last = {**last, "content": f"{last['content'].rstrip()}\n{suffix}"}
+    return replace(task, prompt=[*before, last])
+
+
+def _merged(
+    by_suite: Mapping[str, Mapping[str, RewardSection]], config: EvaluateConfig
+) -> dict[str, dict[str, Any]]:
+    """One spec for each reward, for the rows of the suites that name it."""
+    specs: dict[str, dict[str, Any]] = {}
+    for suite, own in by_suite.items():
+        for name, section in (own or config.rewards).items():
+            only: dict[str, Any] = {**section.only, SUITE: []}
+            spec = specs.setdefault(
+                name, {"weight": section.weight, "options": section.options, "only": only}
+            )
+            names = spec["only"][SUITE]
+            if spec["options"] != section.options or spec["only"] != {**only, SUITE: names}:
+                raise ConfigError(
+                    f"suites.{suite}.rewards.{name}: has other options than in suite {names[0]}; "
+                    "give both the same, or make two recipes"
+                )
+            names.append(suite)
+    return specs
+
+
+def _check_pairs(suites: list[Suite]) -> None:
+    """A noisy suite has the problems of its clean one."""
+    sizes = {suite.name: len(suite.tasks) for suite in suites}
+    for suite in suites:
+        if suite.noisy_of is not None and sizes[suite.noisy_of] != len(suite.tasks):
+            raise ConfigError(
+                f"suites.{suite.name}.noisy_of: {suite.noisy_of} has {sizes[suite.noisy_of]} tasks "
+                f"and {suite.name} {len(suite.tasks)}; they must be the same problems"
+            )
+
+
+def _scorer_files(config: EvaluateConfig) -> dict[str, str]:
+    files = {}
+    for strategy in config.strategy:
+        if strategy.reward_model is not None:
+            key = f"strategy.{strategy.name}.reward_model"
+            check_model(strategy.reward_model, key=key)
+            files[key] = strategy.reward_model
+    return files

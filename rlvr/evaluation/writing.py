@@ -1,0 +1,186 @@
+"""Completions as rows that survive a kill: what is missing is written, graded, and put on the disk.
+
+tasks x samples - rows that are there --requests--> engines --chunks--> graders --> rows.jsonl
+
+A completion's seed hangs on the recipe's seed, its strategy, suite, task and place alone, so that
+what is written after a kill is what would have been written without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rlvr.evaluation.parts import split_thought
+from rlvr.evaluation.suites import SUITE, Suite, with_suffix
+from rlvr.evaluation.text_metrics import language_of_prompt
+from rlvr.harvest import Graders
+from rlvr.rollout.requests import Finished, Request, SamplingSpec, completion_seed
+from rlvr.row_log import RowLog
+from rlvr.types import RewardResult, Task, Ungraded
+
+__all__ = [
+    "COT_CUES",
+    "Encoder",
+    "Generate",
+    "Pool",
+    "RowKey",
+    "asked_task",
+    "key_of",
+    "write_pool",
+]
+
+COT_CUES = {"en": "Let's think step by step.", "zh": "让我们一步一步地思考。"}
+
+MAX_COLUMN_CHARS = 4000
+
+RowKey = tuple[str, str, str, int]
+
+
+class Generate(Protocol):
+    """What writes completions: `Writers.generate`, and what closes thoughts around it."""
+
+    def __call__(
+        self, requests: Sequence[Request], sampling: SamplingSpec
+    ) -> AsyncIterator[list[Finished]]: ...
+
+
+class Encoder(Protocol):
+    """A template with its tokenizer, see rlvr.encoding."""
+
+    thought_open: bool
+
+    def encode(self, task: Task) -> Any: ...
+
+    def text(self, task: Task) -> str: ...
+
+    def completion_ids(self, text: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Completions that were written in the same way."""
+
+    name: str  # plain, cot or beam
+    cue: str | None = None  # behind each problem; "" leaves it as it is, None: by its language
+    sampling: SamplingSpec
+    seed: int
+
+
+def key_of(row: dict[str, Any]) -> RowKey:
+    """What no two rows share."""
+    return row["strategy"], row["suite"], row["id"], row["sample_index"]
+
+
+def asked_task(task: Task, cue: str | None) -> Task:
+    """The task with the cue behind it; None: "think step by step" in the prompt's language."""
+    if cue is not None:
+        return with_suffix(task, cue)
+    text = task.prompt if isinstance(task.prompt, str) else task.prompt[-1]["content"]
+    return with_suffix(task, COT_CUES[language_of_prompt(text)])
+
+
+async def write_pool(
+    suite: Suite,
+    pool: Pool,
+    log: RowLog,
+    *,
+    generate: Generate,
+    graders: Graders,
+    encoder: Encoder,
+) -> None:
+    """Write and grade what is missing of a suite; returns when all of it is on the disk."""
+    tasks = [asked_task(task, pool.cue) for task in suite.tasks]
+    requests = _missing(suite, pool, tasks, log, encoder)
+    if not requests:
+        return
+    clock = time.monotonic()
+
+    async def grade(chunk: Sequence[Finished], seconds: float) -> None:
+        results = await graders.grade(_ungraded(tasks, chunk, encoder))
+        rows = [
+            _row(suite, pool, tasks[item.task_index], item, result, encoder)
+            for item, result in zip(chunk, results, strict=True)
+        ]
+        rows[0]["seconds"] = round(seconds, 4)
+        log.append(rows)
+
+    try:
+        async with asyncio.TaskGroup() as grading:
+            async for chunk in generate(requests, pool.sampling):
+                now = time.monotonic()
+                grading.create_task(grade(chunk, now - clock))
+                clock = now
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None  # it names what died; the rest follows from it
+
+
+def _missing(
+    suite: Suite, pool: Pool, tasks: Sequence[Task], log: RowLog, encoder: Encoder
+) -> list[Request]:
+    there = {key_of(row) for row in log.rows}
+    requests = []
+    for i, task in enumerate(tasks):
+        wanted = [
+            k for k in range(suite.num_samples) if (pool.name, suite.name, task.id, k) not in there
+        ]
+        if not wanted:
+            continue
+        prompt = encoder.encode(task)
+        requests += [
+            Request(
+                task_index=i,
+                sample_index=k,
+                prompt_token_ids=prompt,
+                seed=completion_seed(pool.seed, "eval", pool.name, suite.name, task.id, k),
+            )
+            for k in wanted
+        ]
+    return requests
+
+
+def _ungraded(tasks: Sequence[Task], chunk: Sequence[Finished], encoder: Encoder) -> Ungraded:
+    return Ungraded(
+        texts=[item.completion.text for item in chunk],
+        columns=[tasks[item.task_index].columns for item in chunk],
+        thought_open=encoder.thought_open,
+        prompts=[encoder.text(tasks[item.task_index]) for item in chunk],
+        completion_ids=[item.completion.token_ids for item in chunk],
+    )
+
+
+def _row(
+    suite: Suite, pool: Pool, task: Task, item: Finished, result: RewardResult, encoder: Encoder
+) -> dict[str, Any]:
+    """One row of rows.jsonl; docs/evaluation.md says what each key is."""
+    completion = item.completion
+    parts = split_thought(completion.text, thought_open=encoder.thought_open)
+    own = {name: value for name, value in task.columns.items() if _is_kept(name, value)}
+    return {
+        **own,
+        "id": task.id,
+        "suite": suite.name,
+        "strategy": pool.name,
+        "sample_index": item.sample_index,
+        "prompt": task.prompt,
+        "reasoning_content": parts.thought,
+        "content": parts.answer,
+        "completion": completion.text,
+        "thought_open": encoder.thought_open,
+        "scores": dict(result.parts),
+        "reasons": {name: reason for name, reason in result.reasons.items() if reason},
+        "is_right": result.parts.get(suite.correct_by) == 1.0,
+        "num_tokens": len(completion.token_ids),
+        "thought_tokens": len(encoder.completion_ids(parts.thought)) if parts.thought else 0,
+        "answer_tokens": len(encoder.completion_ids(parts.answer)) if parts.answer else 0,
+        "finish_reason": str(completion.finish_reason),
+        "seconds": 0.0,  # since the chunk before, in the first row of a chunk
+    }
+
+
+def _is_kept(name: str, value: object) -> bool:
+    """Megabytes of tests are not repeated in each row; the task's id leads to them."""
+    return name != SUITE and (not isinstance(value, str) or len(value) <= MAX_COLUMN_CHARS)
