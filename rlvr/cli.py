@@ -15,9 +15,11 @@ __all__ = ["main"]
 
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
+    "distill": "ask a teacher behind an address, score its replies, keep the good ones",
     "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",
     "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
     "sample": "rejection sampling: write, verify, filter, keep",
+    "serve": "a model behind an OpenAI-compatible address, thought and answer apart",
     "sft": "train on text: the toy base model, a cold start",
 }
 

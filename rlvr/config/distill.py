@@ -61,7 +61,6 @@ class TeacherSection(Section):
     """A model behind one address or several, and how much patience there is with them."""
 
     endpoints: Annotated[list[EndpointSection], Field(min_length=1)]
-    sampling: AskSection = AskSection()
     timeout_s: PositiveFloat = Field(
         1800.0, description="of one call, in seconds: as long as the longest reply takes"
     )
@@ -150,6 +149,7 @@ class DistillConfig(StageConfig):
         None,
         description="rows.jsonl of an earlier run: score and filter these; no teacher is asked",
     )
+    sampling: AskSection = AskSection()
     prompt: TeacherPromptSection = TeacherPromptSection()
     samples_per_task: PositiveInt = Field(1, description="replies of one task (k)")
     labels: list[str] = Field([], description="the closed set of answers; []: any answer")

@@ -1,8 +1,8 @@
 """Another model behind an OpenAI-compatible address: asked many times at once, patiently.
 
     async with Teacher(config.teacher) as teacher:
-        reply = await teacher.ask([{"role": "user", "content": "2+3?"}])
-        reply.reasoning_content, reply.content, reply.problem    "2 and 3 ...", "5", None
+        reply = await teacher.ask([{"role": "user", "content": "2+3?"}], config.sampling)
+        reply.reasoning_content, reply.content, reply.problem    # "2 and 3 ...", "5", None
 
 Several addresses share the calls by weight and take over for each other; a call that fails is made
 again a bounded number of times. Keys come from the environment and go nowhere but into the header.

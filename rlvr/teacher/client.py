@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -52,25 +52,14 @@ class Reply:
 
 
 class Teacher:
-    """A model behind one address or several; an asynchronous context manager.
+    """A model behind one address or several; an asynchronous context manager."""
 
-    `on_reply` is called with each reply, for the account of tokens.
-    """
-
-    def __init__(
-        self,
-        section: TeacherSection,
-        *,
-        key: str = "teacher",
-        seed: int = 0,
-        on_reply: Callable[[Reply], None] | None = None,
-    ) -> None:
+    def __init__(self, section: TeacherSection, *, key: str = "teacher", seed: int = 0) -> None:
         """Raises ConfigError, naming `key`, for an address or a key's name that is not allowed."""
         check_endpoints(section.endpoints, section=key)
         self._section = section
         self._draw = random.Random(seed)
         self._pool = EndpointPool(endpoints_of(section), draw=self._draw)
-        self._on_reply = on_reply
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -104,20 +93,22 @@ class Teacher:
     async def ask(
         self,
         messages: Sequence[Mapping[str, str]],
-        sampling: AskSection | None = None,
+        sampling: AskSection,
         *,
         prefill: str = "",
         seed: int | None = None,
     ) -> Reply:
-        """One reply, whole or with its `problem`. `prefill`: the reply's first words, given to the
-        model and not part of the reply. `seed`: sent where sampling.send_seed is on.
+        """One reply to chat messages, whole or with its `problem`.
+
+        `prefill`: the reply's first words, given to the model and not part of the reply. `seed`:
+        sent where sampling.send_seed is on.
 
         Raises:
             NoReply: num_tries calls failed.
             Refused: no address answers this question.
             NoEndpointLeft: all addresses are given up; the text says why.
         """
-        body = _body(messages, sampling or self._section.sampling, prefill=prefill, seed=seed)
+        body = _body(messages, sampling, prefill=prefill, seed=seed)
         thought_open = prefill.rstrip().endswith("<think>")
         refusing: list[Endpoint] = []
         for attempt in range(self._section.num_tries):
@@ -147,7 +138,7 @@ class Teacher:
         choice = completion["choices"][0]
         finish_reason = choice.get("finish_reason")
         answer = read_message(choice["message"], finish_reason, thought_open=thought_open)
-        reply = Reply(
+        return Reply(
             reasoning_content=answer.reasoning_content,
             content=answer.content,
             problem=answer.problem,
@@ -157,9 +148,6 @@ class Teacher:
             model=endpoint.section.model,
             num_calls=calls,
         )
-        if self._on_reply is not None:
-            self._on_reply(reply)
-        return reply
 
     def _backoff_s(self, attempt: int) -> float:
         """Doubling, with jitter, so that calls that failed together do not come back together."""
