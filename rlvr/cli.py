@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
+    "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
     "distill": "ask a teacher behind an address, score its replies, keep the good ones",
     "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",
     "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",

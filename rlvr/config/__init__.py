@@ -32,6 +32,7 @@ from rlvr.config.sections import (
     TrackersSection,
     WritingSection,
 )
+from rlvr.config.serve import ServeConfig, ServeSection, VariantSection
 from rlvr.config.sft import SftConfig
 from rlvr.config.stage import StageConfig, WriterConfig
 
@@ -53,10 +54,13 @@ __all__ = [
     "SampleConfig",
     "SamplingSection",
     "SandboxSection",
+    "ServeConfig",
+    "ServeSection",
     "SftConfig",
     "StageConfig",
     "TasksSection",
     "TrackersSection",
+    "VariantSection",
     "WriterConfig",
     "WritingSection",
     "load_config",

@@ -46,8 +46,13 @@ class ServerSpec:
     tensor_parallel: int = 1
     threads: int = 1  # on a CPU
     trust_remote_code: bool = False
-    is_cpu: bool = True
+    gpus: tuple[int, ...] = ()  # empty: a CPU
     engine: Mapping[str, Any] = field(default_factory=dict)  # further options of vLLM's server
+
+    @property
+    def is_cpu(self) -> bool:
+        """Without a GPU."""
+        return not self.gpus
 
 
 def server_command(spec: ServerSpec, *, port: int, folder: Path) -> list[str]:
@@ -80,7 +85,9 @@ def server_env(spec: ServerSpec) -> dict[str, str]:
     """The whole environment of the server: ours, with threads that do not fight for cores."""
     env = {**os.environ, **actor_env(num_threads=spec.threads, is_cpu=spec.is_cpu)}
     del env["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the engine beside the server, not within
-    if spec.is_cpu and spec.kv_cache_gib is not None:
+    if spec.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpus))
+    elif spec.kv_cache_gib is not None:
         env["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.kv_cache_gib)))
     return env
 

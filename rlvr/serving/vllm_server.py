@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -125,8 +126,7 @@ def served(
         RLVRError: the server died, or was not healthy by the deadline; names the log.
     """
     check_model(str(model_path))
-    log = Path(model_path).parent / "server.log" if log is None else log
-    is_cpu = shutil.which("nvidia-smi") is None
+    gpus = () if shutil.which("nvidia-smi") is None else (0,)
     spec = ServerSpec(
         model_path=str(model_path),
         template=make_template(template, system=system, prefill=prefill),
@@ -138,9 +138,10 @@ def served(
         max_concurrent=max_concurrent,
         kv_cache_gib=kv_cache_gib,
         threads=threads or len(os.sched_getaffinity(0)),
-        is_cpu=is_cpu,
+        gpus=gpus,
     )
     port = port or free_port()
+    log = _default_log(Path(model_path), port) if log is None else log
     command = server_command(spec, port=port, folder=log.parent)
     server = ServerProcess(command, env=server_env(spec), url=f"http://127.0.0.1:{port}", log=log)
     try:
@@ -167,6 +168,12 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _default_log(model: Path, port: int) -> Path:
+    if model.is_dir():
+        return model.parent / "server.log"
+    return Path(tempfile.gettempdir()) / f"rlvr-served-{port}" / "server.log"
 
 
 def _is_healthy(url: str) -> bool:
