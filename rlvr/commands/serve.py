@@ -57,6 +57,7 @@ def _check(config: ServeConfig, *, is_cpu: bool) -> None:
         paths["variant.path"] = config.variant.path
     for key, path in paths.items():
         check_model(path, key=key)
+    for path in paths.values():
         is_here = Path(path).is_dir()
         if config.prompt.template == "chat" and is_here and own_template(path) is None:
             raise ConfigError(
