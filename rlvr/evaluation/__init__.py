@@ -2,7 +2,7 @@
 
 suites            what a recipe asks: its tasks and rewards, checked before anything starts
 writing           completions as rows, resumable    budget      thoughts that are closed by force
-parts             thought and answer                text_metrics, arithmetic_steps, key_points
+parts             thought and answer                text_metrics, worked_steps, key_points
 voting            equal answers, a majority         scorers, picking   best of n, weighted votes
 beam              a search over steps               summary     rows to numbers
 stage             all of it in order                presets     what is known of model families

@@ -12,31 +12,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlvr.config.evaluation import EvaluateConfig, StrategySection
+from rlvr.evaluation.choosing import chosen
 from rlvr.evaluation.suites import Suite
 from rlvr.evaluation.summary import Row, robustness_drop, summarize_rows
 
-__all__ = ["cost_of", "make_summary"]
+__all__ = ["cost_of", "make_summary", "rows_of"]
 
 
 def make_summary(
-    config: EvaluateConfig, suites: Sequence[Suite], rows: Sequence[Row]
+    config: EvaluateConfig, suites: Sequence[Suite], rows: Sequence[Row], scores: Sequence[Row]
 ) -> dict[str, Any]:
-    """Of all rows of a finished evaluation."""
+    """Of all rows of a finished evaluation, and the scores of best_of_n."""
     metrics: dict[str, dict[str, Any]] = {}
     strategies: dict[str, dict[str, Any]] = {}
     for suite in suites:
-        by_pool = {
-            strategy.pool: summarize_rows(
-                _rows_of(rows, suite.name, strategy.pool),
-                correct_by=suite.correct_by,
-                profile=config.prompt.answer_style,
+        own = {s.pool: rows_of(rows, suite.name, s.pool) for s in config.strategy}
+        numbers = {
+            pool: summarize_rows(
+                some, correct_by=suite.correct_by, profile=config.prompt.answer_style
             )
-            for strategy in config.strategy
+            for pool, some in own.items()
         }
-        metrics[suite.name] = by_pool[config.strategy[0].pool]
+        metrics[suite.name] = numbers[config.strategy[0].pool]
         strategies[suite.name] = {
-            strategy.name: _of_strategy(strategy, by_pool[strategy.pool])
-            for strategy in config.strategy
+            s.name: _of_chosen(s, own[s.pool], scores, numbers[s.pool], suite)
+            if s.name == "best_of_n"
+            else _of_strategy(s, numbers[s.pool])
+            for s in config.strategy
         }
     _add_robustness(suites, metrics)
     return {
@@ -82,8 +84,27 @@ def _of_strategy(strategy: StrategySection, pool: Mapping[str, Any]) -> dict[str
         accuracy=pool["pass_at_1"],
         stderr=pool["pass_at_1_stderr"],
         samples=1,
-        tokens=pool["tokens_mean"],
+        tokens=pool["search_tokens_mean"] or pool["tokens_mean"],
         seconds=seconds / samples,
+    )
+
+
+def _of_chosen(
+    strategy: StrategySection,
+    rows: Sequence[Row],
+    scores: Sequence[Row],
+    pool: Mapping[str, Any],
+    suite: Suite,
+) -> dict[str, Any]:
+    """best_of_n: all completions and the scoring are paid for one answer."""
+    own = rows_of(scores, suite.name, strategy.name)
+    found = chosen(strategy, rows, own, correct_by=suite.correct_by)
+    return cost_of(
+        accuracy=found["accuracy"],
+        stderr=found["stderr"],
+        samples=pool["num_samples"],
+        tokens=pool["num_samples"] * pool["tokens_mean"],
+        seconds=(pool["seconds"] + found["seconds"]) / pool["num_tasks"],
     )
 
 
@@ -106,5 +127,6 @@ def _protocol(config: EvaluateConfig, suites: Iterable[Suite]) -> dict[str, Any]
     }
 
 
-def _rows_of(rows: Iterable[Row], suite: str, pool: str) -> list[Row]:
+def rows_of(rows: Iterable[Row], suite: str, pool: str) -> list[Row]:
+    """Those of one suite that were written in one way, or scored by one strategy."""
     return [row for row in rows if row["suite"] == suite and row["strategy"] == pool]

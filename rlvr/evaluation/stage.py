@@ -1,6 +1,6 @@
 """`rlvr eval`: engines write what is missing, and the rows become numbers and a report.
 
-inputs --run_writers--> rows.jsonl --strategies--> summary.json, report.md
+inputs --run_writers--> rows.jsonl --scorers--> scores.jsonl --> summary.json, report.md
 """
 
 from __future__ import annotations
@@ -10,11 +10,17 @@ from functools import partial
 from typing import Any
 
 import rewards
+import sandbox
 from rlvr.config.evaluation import EvaluateConfig, StrategySection
 from rlvr.disk import written
-from rlvr.evaluation.results import make_summary
+from rlvr.encoding import make_encoder
+from rlvr.evaluation.budget import ThinkingBudget
+from rlvr.evaluation.choosing import score_rows
+from rlvr.evaluation.results import make_summary, rows_of
+from rlvr.evaluation.scorers import make_scorer
+from rlvr.evaluation.searching import search_suite
 from rlvr.evaluation.suites import EvaluationInputs, Suite
-from rlvr.evaluation.writing import Pool, key_of, write_pool
+from rlvr.evaluation.writing import Crew, Pool, key_of, write_pool
 from rlvr.report.document import to_markdown
 from rlvr.report.evaluation import evaluation_report
 from rlvr.rollout.requests import SamplingSpec
@@ -24,13 +30,11 @@ from rlvr.writers import Writers, run_writers
 
 __all__ = ["run_eval"]
 
+Say = Callable[[str], None]
+
 
 def run_eval(
-    config: EvaluateConfig,
-    folder: RunFolder,
-    inputs: EvaluationInputs,
-    *,
-    say: Callable[[str], None] = print,
+    config: EvaluateConfig, folder: RunFolder, inputs: EvaluationInputs, *, say: Say = print
 ) -> dict[str, Any]:
     """Evaluate, from where an interrupted evaluation stopped; returns the summary.
 
@@ -44,37 +48,85 @@ def run_eval(
         if log.rows:
             say(f"going on behind {len(log.rows)} completions")
         work = partial(_write_all, config, inputs, log, say)
-        run_writers(config, folder, inputs.writer, work, say=say)
+        run_writers(_with_step_ends(config), folder, inputs.writer, work, say=say)
     try:
-        summary = make_summary(config, inputs.suites, log.rows)
+        scores = RowLog(folder.path / "scores.jsonl")
+        _score_all(config, inputs, log, scores, say)
+        summary = make_summary(config, inputs.suites, log.rows, scores.rows)
     finally:
         rewards.shutdown()
-    report = to_markdown(evaluation_report(summary, log.rows, config))
-    path = folder.path / "report.md"
-    with written(path):
-        path.write_text(report, encoding="utf-8")
+        sandbox.shutdown()
+    report = folder.path / "report.md"
+    with written(report):
+        blocks = evaluation_report(summary, log.rows, config)
+        report.write_text(to_markdown(blocks), encoding="utf-8")
     write_json(folder.summary, summary)
     return summary
 
 
 async def _write_all(
-    config: EvaluateConfig,
-    inputs: EvaluationInputs,
-    log: RowLog,
-    say: Callable[[str], None],
-    writers: Writers,
+    config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog, say: Say, writers: Writers
 ) -> None:
     for strategy in _pools(config):
         for suite in inputs.suites:
-            say(f"{suite.name}: {len(suite.tasks)} tasks x {suite.num_samples}, {strategy.pool}")
-            await write_pool(
-                suite,
-                _pool(config, strategy, suite, writers.stop_token_ids),
-                log,
-                generate=writers.generate,
-                graders=writers.graders,
-                encoder=writers.encoder,
-            )
+            num_samples = suite.samples_of(strategy.pool)
+            say(f"{suite.name}: {len(suite.tasks)} tasks x {num_samples}, {strategy.pool}")
+            if strategy.name == "beam":
+                await _search(config, strategy, suite, log, writers)
+            else:
+                await _sample(config, strategy, suite, log, writers)
+
+
+async def _sample(
+    config: EvaluateConfig, strategy: StrategySection, suite: Suite, log: RowLog, writers: Writers
+) -> None:
+    pool = _pool(config, strategy, suite, writers.stop_token_ids)
+    encoder = writers.encoder
+    crew = Crew(generate=writers.generate, graders=writers.graders, encoder=encoder)
+    if config.thinking_budget is None:
+        await write_pool(suite, pool, log, crew)
+        return
+    budget = ThinkingBudget(
+        generate=writers.generate,
+        budget=config.thinking_budget,
+        cue_ids=encoder.completion_ids(config.budget_cue),
+        decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
+        thought_open=encoder.thought_open,
+    )
+    crew = Crew(generate=budget, graders=writers.graders, encoder=encoder)
+    await write_pool(suite, pool, log, crew, closed=budget.closed)
+
+
+async def _search(
+    config: EvaluateConfig, strategy: StrategySection, suite: Suite, log: RowLog, writers: Writers
+) -> None:
+    encoder = writers.encoder
+    await search_suite(
+        suite,
+        _pool(config, strategy, suite, writers.stop_token_ids),
+        log,
+        Crew(generate=writers.generate, graders=writers.graders, encoder=encoder),
+        strategy=strategy,
+        scorer=make_scorer(strategy, thought_open=encoder.thought_open),
+        decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
+    )
+
+
+def _score_all(
+    config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog, scores: RowLog, say: Say
+) -> None:
+    """For best_of_n; beam search has scored on its way."""
+    choosing = [strategy for strategy in config.strategy if strategy.name == "best_of_n"]
+    if not choosing:
+        return
+    encoder = make_encoder(config, inputs.writer)
+    for strategy in choosing:
+        scorer = make_scorer(strategy, thought_open=encoder.thought_open)
+        for suite in inputs.suites:
+            say(f"{suite.name}: scores by {strategy.scorer}")
+            rows = rows_of(log.rows, suite.name, strategy.pool)
+            prompts = {task.id: encoder.text(task) for task in suite.tasks}
+            score_rows(strategy, suite, rows, scores, scorer=scorer, prompts=prompts)
 
 
 def _pools(config: EvaluateConfig) -> list[StrategySection]:
@@ -99,6 +151,13 @@ def _pool(
     )
 
 
+def _with_step_ends(config: EvaluateConfig) -> EvaluateConfig:
+    """Engines that know what ends a step: stop strings need vLLM's own detokenizer."""
+    ends = [strategy.step_end for strategy in config.strategy if strategy.name == "beam"]
+    rollout = config.rollout.model_copy(update={"stop": [*config.rollout.stop, *ends]})
+    return config.model_copy(update={"rollout": rollout})
+
+
 def _is_whole(config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog) -> bool:
     there = {key_of(row) for row in log.rows}
     return all(
@@ -106,5 +165,5 @@ def _is_whole(config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog) -> 
         for strategy in _pools(config)
         for suite in inputs.suites
         for task in suite.tasks
-        for k in range(suite.num_samples)
+        for k in range(suite.samples_of(strategy.pool))
     )

@@ -14,6 +14,7 @@ from rewards import RewardMix
 from rlvr.config import RewardSection
 from rlvr.config.evaluation import EvaluateConfig, SuiteSection
 from rlvr.errors import ConfigError
+from rlvr.evaluation.scorers import make_scorer
 from rlvr.inputs import Inputs, check_is_finite, check_writer
 from rlvr.model_files import check_model
 from rlvr.tasks import TaskList
@@ -35,6 +36,10 @@ class Suite:
     max_tokens: int
     noisy_of: str | None  # the suite without distractors
 
+    def samples_of(self, pool: str) -> int:
+        """Completions of a task that a strategy leaves: a beam search finds one."""
+        return 1 if pool == "beam" else self.num_samples
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationInputs:
@@ -54,6 +59,7 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
         suites.append(_suite(name, section, part, config))
         parts.append(part)
     _check_pairs(suites)
+    _check_scorers(config, suites)
     specs = _merged({suite.name: config.suites[suite.name].rewards for suite in suites}, config)
     tasks = tuple(
         replace(task, id=f"{suite.name}/{task.id}") for suite in suites for task in suite.tasks
@@ -131,6 +137,21 @@ def _check_pairs(suites: list[Suite]) -> None:
                 f"suites.{suite.name}.noisy_of: {suite.noisy_of} has {sizes[suite.noisy_of]} tasks "
                 f"and {suite.name} {len(suite.tasks)}; they must be the same problems"
             )
+
+
+def _check_scorers(config: EvaluateConfig, suites: list[Suite]) -> None:
+    for strategy in config.strategy:
+        if strategy.scorer is not None:
+            make_scorer(strategy, thought_open=False)
+        if strategy.rule is None:
+            continue
+        needed = RewardMix({strategy.rule: {}}).required_columns
+        for suite in suites:
+            if missing := set(needed) - set(suite.tasks[0].columns):
+                raise ConfigError(
+                    f"strategy.{strategy.name}.rule: {strategy.rule} needs the column "
+                    f"{min(missing)!r}, which suite {suite.name} lacks"
+                )
 
 
 def _scorer_files(config: EvaluateConfig) -> dict[str, str]:

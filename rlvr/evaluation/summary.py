@@ -13,7 +13,6 @@ import numpy as np
 
 from rewards import grade_format
 from rlvr.evaluate import pass_at_k, reported_ks, standard_error
-from rlvr.evaluation.arithmetic_steps import arithmetic_steps
 from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.parts import Parts
 from rlvr.evaluation.text_metrics import (
@@ -27,6 +26,7 @@ from rlvr.evaluation.text_metrics import (
     repetition_rate,
 )
 from rlvr.evaluation.voting import Cluster, clusters_of, most_voted, stated_answer
+from rlvr.evaluation.worked_steps import arithmetic_steps
 
 __all__ = ["MIXED_FRAC", "Row", "grouped", "robustness_drop", "row_clusters", "summarize_rows"]
 
@@ -110,6 +110,9 @@ def _lengths(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "tokens": num_tokens,
         "tokens_mean": num_tokens / len(rows),
+        "search_tokens_mean": _mean(row["search_tokens"] for row in rows)
+        if "search_tokens" in rows[0]
+        else None,
         "tokens_per_correct": num_tokens / num_right if num_right else None,
         "thought_tokens_mean": _mean(row["thought_tokens"] for row in rows),
         "answer_tokens_mean": _mean(row["answer_tokens"] for row in rows),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,11 +24,13 @@ from rlvr.types import RewardResult, Task, Ungraded
 
 __all__ = [
     "COT_CUES",
+    "Crew",
     "Encoder",
     "Generate",
     "Pool",
     "RowKey",
     "asked_task",
+    "graded_rows",
     "key_of",
     "write_pool",
 ]
@@ -83,39 +85,59 @@ def asked_task(task: Task, cue: str | None) -> Task:
     return with_suffix(task, COT_CUES[language_of_prompt(text)])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """What writes, what grades, and the template between them."""
+
+    generate: Generate
+    graders: Graders
+    encoder: Encoder
+
+
 async def write_pool(
     suite: Suite,
     pool: Pool,
     log: RowLog,
+    crew: Crew,
     *,
-    generate: Generate,
-    graders: Graders,
-    encoder: Encoder,
+    closed: Collection[tuple[int, int]] = (),
 ) -> None:
-    """Write and grade what is missing of a suite; returns when all of it is on the disk."""
+    """Write and grade what is missing of a suite; returns when all of it is on the disk.
+
+    `closed` grows while completions come: (task_index, sample_index) of thoughts that were closed.
+    """
     tasks = [asked_task(task, pool.cue) for task in suite.tasks]
-    requests = _missing(suite, pool, tasks, log, encoder)
+    requests = _missing(suite, pool, tasks, log, crew.encoder)
     if not requests:
         return
     clock = time.monotonic()
 
     async def grade(chunk: Sequence[Finished], seconds: float) -> None:
-        results = await graders.grade(_ungraded(tasks, chunk, encoder))
-        rows = [
-            _row(suite, pool, tasks[item.task_index], item, result, encoder)
-            for item, result in zip(chunk, results, strict=True)
-        ]
+        rows = await graded_rows(suite, pool.name, tasks, chunk, crew)
+        for row, item in zip(rows, chunk, strict=True):
+            row["budget_closed"] = (item.task_index, item.sample_index) in closed
         rows[0]["seconds"] = round(seconds, 4)
         log.append(rows)
 
     try:
         async with asyncio.TaskGroup() as grading:
-            async for chunk in generate(requests, pool.sampling):
+            async for chunk in crew.generate(requests, pool.sampling):
                 now = time.monotonic()
                 grading.create_task(grade(chunk, now - clock))
                 clock = now
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None  # it names what died; the rest follows from it
+
+
+async def graded_rows(
+    suite: Suite, pool: str, tasks: Sequence[Task], chunk: Sequence[Finished], crew: Crew
+) -> list[dict[str, Any]]:
+    """Rows for rows.jsonl, in the order of the chunk; docs/evaluation.md says what each key is."""
+    results = await crew.graders.grade(_ungraded(tasks, chunk, crew.encoder))
+    return [
+        _row(suite, pool, tasks[item.task_index], item, result, crew.encoder)
+        for item, result in zip(chunk, results, strict=True)
+    ]
 
 
 def _missing(
@@ -153,9 +175,8 @@ def _ungraded(tasks: Sequence[Task], chunk: Sequence[Finished], encoder: Encoder
 
 
 def _row(
-    suite: Suite, pool: Pool, task: Task, item: Finished, result: RewardResult, encoder: Encoder
+    suite: Suite, pool: str, task: Task, item: Finished, result: RewardResult, encoder: Encoder
 ) -> dict[str, Any]:
-    """One row of rows.jsonl; docs/evaluation.md says what each key is."""
     completion = item.completion
     parts = split_thought(completion.text, thought_open=encoder.thought_open)
     own = {name: value for name, value in task.columns.items() if _is_kept(name, value)}
@@ -163,7 +184,7 @@ def _row(
         **own,
         "id": task.id,
         "suite": suite.name,
-        "strategy": pool.name,
+        "strategy": pool,
         "sample_index": item.sample_index,
         "prompt": task.prompt,
         "reasoning_content": parts.thought,
