@@ -38,7 +38,9 @@ class EndpointSection(Section):
     key_env: str | None = Field(
         None, description="NAME of the environment variable that holds the key; null: no key"
     )
-    weight: PositiveFloat = Field(1.0, description="its share of the calls, to the others'")
+    weight: PositiveFloat | None = Field(
+        None, description="its share of the calls, to the others'; null: by concurrency"
+    )
     concurrency: PositiveInt = Field(16, description="calls at a time")
     requests_per_minute: PositiveFloat | None = Field(None, description="null: as many as it can")
 
@@ -77,6 +79,12 @@ class TeacherSection(Section):
     max_rests: PositiveInt = Field(
         5, description="rests in a row after which an endpoint is given up"
     )
+
+    @model_validator(mode="after")
+    def _weights_of_all(self) -> TeacherSection:
+        if len({one.weight is None for one in self.endpoints}) > 1:
+            raise ValueError("endpoints: all have a weight, or none")
+        return self
 
 
 class JudgeSection(TeacherSection):

@@ -59,7 +59,7 @@ class Teacher:
         check_endpoints(section.endpoints, section=key)
         self._section = section
         self._draw = random.Random(seed)
-        self._pool = EndpointPool(endpoints_of(section), draw=self._draw)
+        self._pool = EndpointPool(endpoints_of(section))
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,7 +80,7 @@ class Teacher:
     @property
     def concurrency(self) -> int:
         """Calls that may be in flight over all endpoints."""
-        return sum(one.concurrency for one in self._section.endpoints)
+        return self._pool.limit
 
     @property
     def calls(self) -> dict[str, dict[str, int]]:

@@ -62,11 +62,17 @@ class Endpoint:
         self.num_answers = 0
         self.num_failures = 0
         self.in_flight = 0
+        self.num_started = 0
         self._patience = patience
         self._failures_in_a_row = 0
         self._rests_in_a_row = 0
         self._not_before = 0.0  # it rests, or asked to be left alone
         self._next_start = 0.0  # by its rate limit
+
+    @property
+    def weight(self) -> float:
+        """Its share of the calls, to the others'."""
+        return self.section.weight or float(self.section.concurrency)
 
     def ready_at(self) -> float:
         """Not before this time."""
@@ -81,6 +87,7 @@ class Endpoint:
     def start(self, now: float) -> None:
         """A call begins."""
         self.in_flight += 1
+        self.num_started += 1
         if self.section.requests_per_minute is not None:
             gap = 60.0 / self.section.requests_per_minute
             self._next_start = max(self._next_start, now) + gap

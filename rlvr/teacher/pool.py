@@ -1,9 +1,12 @@
-"""Several endpoints: which one is called next, and who waits for one."""
+"""Several endpoints: which one is called next, and who waits for one.
+
+Calls are shared out by weight among those that may be called. So many are in flight at most that
+the shares hold also where all are busy: weights 9 and 1 with 16 at a time each make 17, not 32.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -16,9 +19,11 @@ __all__ = ["EndpointPool"]
 class EndpointPool:
     """Deals out calls by weight among those endpoints that have room."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], *, draw: random.Random) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
-        self._draw = draw
+        weights = sum(one.weight for one in endpoints)
+        shares = [one.section.concurrency * weights / one.weight for one in endpoints]
+        self.limit = max(1, int(min(shares) + 1e-6))
         self._changed = asyncio.Condition()
 
     def left(self, without: Collection[Endpoint] = ()) -> list[Endpoint]:
@@ -52,16 +57,14 @@ class EndpointPool:
                 if not left:
                     raise NoEndpointLeft(self._why())
                 now = time.monotonic()
-                with_room = [one for one in left if one.has_room()]
+                is_full = sum(one.in_flight for one in self.endpoints) >= self.limit
+                with_room = [] if is_full else [one for one in left if one.has_room()]
                 ready = [one for one in with_room if one.ready_at() <= now]
                 if ready:
-                    endpoint = self._chosen(ready)
+                    endpoint = min(ready, key=lambda one: (one.num_started + 1) / one.weight)
                     endpoint.start(now)
                     return endpoint
                 await self._wait(min((one.ready_at() for one in with_room), default=None), now)
-
-    def _chosen(self, ready: Sequence[Endpoint]) -> Endpoint:
-        return self._draw.choices(ready, [one.section.weight for one in ready])[0]
 
     async def _wait(self, until: float | None, now: float) -> None:
         """For a call that ends, and at most until an endpoint may be called again."""
