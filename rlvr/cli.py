@@ -15,6 +15,8 @@ __all__ = ["main"]
 
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
+    "r1": "the whole chain: cold start, RL, rejection sampling, SFT, RL, distillation",
+    "ablate": "base, pure RL, SFT, SFT then RL: from one base, with one evaluation",
     "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
     "distill": "ask a teacher behind an address, score its replies, keep the good ones",
     "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",

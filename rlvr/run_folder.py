@@ -95,6 +95,23 @@ class RunFolder:
         if status is RunStatus.NEW:
             self._write_config(resolved)
             return status
+        if differing := self.differences(config, free=free):
+            raise ConfigError(
+                f"{self.path}: made from another config: {'; '.join(differing[:5])}; give "
+                f"another name=..., "
+                f"or delete {self.path} to start anew"
+            )
+        if self.differences(config):
+            self.summary.unlink(missing_ok=True)
+            self._write_config(resolved)
+        return self.status
+
+    def differences(self, config: BaseModel, *, free: Collection[str] = ()) -> list[str]:
+        """In words, the keys in which the folder's config is another one; but for `free` sections.
+
+        Raises:
+            ConfigError: the folder's config cannot be read.
+        """
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
@@ -102,17 +119,8 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: cannot be read: {why}; delete {self.path} to start anew"
             ) from None
-        differing = sorted(_differences(_without(free, before), _without(free, resolved)))
-        if differing:
-            raise ConfigError(
-                f"{self.path}: made from another config: {'; '.join(differing[:5])}; give "
-                f"another name=..., "
-                f"or delete {self.path} to start anew"
-            )
-        if before != resolved:
-            self.summary.unlink(missing_ok=True)
-            self._write_config(resolved)
-        return self.status
+        resolved = config.model_dump(mode="json")
+        return sorted(_differences(_without(free, before), _without(free, resolved)))
 
     def _write_config(self, resolved: Mapping[str, Any]) -> None:
         _write_text(self.config, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))

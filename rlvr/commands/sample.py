@@ -14,6 +14,8 @@ from rlvr.stages.keeping import Keeper
 
 __all__ = ["run"]
 
+FREE = ("keep", "rewrite")  # may differ when a run goes on: what is written stays
+
 
 def run(recipe: str, overrides: Sequence[str]) -> int:
     """Exit status; raises RLVRError."""
@@ -25,7 +27,7 @@ def run(recipe: str, overrides: Sequence[str]) -> int:
         Keeper(config)
         if config.keep.one_language is not None:
             _check_language(inputs.tasks.task(0).columns)
-        if folder.claim(config, free=("keep", "rewrite")) is RunStatus.FINISHED:
+        if folder.claim(config, free=FREE) is RunStatus.FINISHED:
             print(_closing(folder, read_json(folder.summary)))
             return 0
         check_environment()

@@ -11,6 +11,8 @@ is answered in well under a second.
 
 from __future__ import annotations
 
+from rlvr.config.chain import AblateConfig, ChainConfig
+from rlvr.config.distill import DistillConfig
 from rlvr.config.evaluation import CompareConfig, EvaluateConfig
 from rlvr.config.grpo import GrpoConfig
 from rlvr.config.loading import load_config
@@ -37,8 +39,11 @@ from rlvr.config.sft import SftConfig
 from rlvr.config.stage import StageConfig, WriterConfig
 
 __all__ = [
+    "AblateConfig",
+    "ChainConfig",
     "CheckpointSection",
     "CompareConfig",
+    "DistillConfig",
     "EvalSection",
     "EvaluateConfig",
     "GatesSection",

@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 # rewards are called with these beside a task's columns
 RESERVED_COLUMNS = frozenset({"completion_ids", "completions", "prompts", "thought_open"})
 # sources that make their tasks themselves; called like a user's function
-GENERATORS = {"toy": "rlvr.tasks.toy_source:open_toy"}
+GENERATORS = {
+    "toy": "rlvr.tasks.toy_source:open_toy",
+    "toy_programs": "rlvr.tasks.toy_source:open_programs",
+    "toy_courtesies": "rlvr.tasks.toy_source:open_courtesies",
+}
 
 
 def open_tasks(

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from rlvr.errors import ConfigError
+from rlvr.tasks.dotted import load_function
 
 __all__ = ["Row", "read_rows"]
 
 SUFFIXES = (
     ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".txt", ".txt.gz", ".parquet",
 )  # fmt: skip
+FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*")  # a hub name has a slash
 SLICE = re.compile(r"(?P<name>[\w-]*)(?:\[(?P<start>-?\d+)?:(?P<stop>-?\d+)?\])?")
 
 
@@ -37,8 +39,9 @@ class Row:
 
 
 def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterator[Row]:
-    """The rows of a file, or of a folder or name that `datasets` can load.
+    """The rows of a file, of a folder or name that `datasets` can load, or of a function.
 
+    `pkg.module:function` is called with split=...; it gives mappings, and comes to an end.
     A text file has one prompt a line: {"prompt": line}. A CSV file's first line names its columns.
     A name may hold a configuration (`openai/gsm8k:main`). `split` goes to `datasets` as it is
     ("train" where it is None); of a file it may be a slice of rows ("[:7000]"), after a name that
@@ -48,6 +51,8 @@ def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterat
     unknown split, text that is not JSON, a row that is not an object, a data set that cannot be
     loaded.
     """
+    if FUNCTION.fullmatch(path):
+        return _rows_of_function(path, split=split, section=section)
     if not _is_file_name(path):
         return _dataset_rows(path, split=split or "train", section=section)
     file = Path(path).expanduser()
@@ -61,6 +66,12 @@ def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterat
     rows = _file_rows(file)
     has_negative = any(bound is not None and bound < 0 for bound in (part.start, part.stop))
     return iter(list(rows)[part]) if has_negative else islice(rows, part.start, part.stop)
+
+
+def _rows_of_function(path: str, *, split: str | None, section: str) -> Iterator[Row]:
+    make = load_function(path, key=f"{section}.path")
+    for number, values in enumerate(make(split=split), start=1):
+        yield Row(number=number, where=f"{path}:{number}", values=values)
 
 
 def _formats() -> str:

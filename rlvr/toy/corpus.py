@@ -1,10 +1,11 @@
 """The toy world's plain text for pretraining, and worked examples for a cold start.
 
-Most of the text holds no tag at all: drills of single facts, and exchanges answered in prose, in
-a box or bare. A minority thinks in tags; of that some is hasty (no steps, a guess) or broken (a
-tag is missing). A share `WRONG_STEP_FRAC` of all worked steps is wrong and the error is
-carried on, as in text found in the wild. So a base model knows the arithmetic, doubts it, and
-seldom writes the form that reinforcement learning asks for.
+Most of the text holds no tag at all: drills of single facts, code, and exchanges answered in prose,
+in a box or bare. A minority thinks in tags; of that some is hasty (no steps, a guess) or broken (a
+tag is missing). A share `WRONG_STEP_FRAC` of all worked steps is wrong and the error is carried on,
+more of them in Chinese, and a share `MIXED_FRAC` of all thoughts leaves the question's language or
+its own, as in text found in the wild. So a base model knows the arithmetic, doubts it, mixes
+languages, and seldom writes the form that reinforcement learning asks for.
 
 No text is ever written about a held-out problem.
 """
@@ -17,14 +18,17 @@ from dataclasses import dataclass
 
 from rlvr.toy import wordings
 from rlvr.toy.problems import LARGEST_FACTOR, LARGEST_TERM, LARGEST_VALUE, Chain, train_chain
+from rlvr.toy.programs import train_program, written_program
 
-__all__ = ["TEMPLATE", "WorkedExample", "documents", "worked_examples"]
+__all__ = ["TEMPLATE", "WorkedExample", "documents", "worked_examples", "worked_thought"]
 
 TEMPLATE = "User: {prompt}\nAssistant:"
 """How recipes for this world render a prompt; one of the layouts of its exchanges."""
 
 DRILL_FRAC = 0.3
-WRONG_STEP_FRAC = 0.06
+CODE_FRAC = 0.06
+WRONG_STEP_FRAC = {"en": 0.04, "zh": 0.09}
+MIXED_FRAC = 0.25
 NUM_DRILL_FACTS = 6
 
 _LAYOUTS = {
@@ -32,6 +36,7 @@ _LAYOUTS = {
     "zh": (TEMPLATE, "问:{prompt}\n答:", "题目:{prompt}\n解:"),
 }
 _LEAD = {"en": "So ", "zh": "算得"}
+_CLOSE = {"en": ", ok", "zh": ",好"}
 _RESULT = {"en": ". The answer is {answer}.", "zh": "。答案是{answer}。"}
 _BOXED = {"en": ". So \\boxed{{{answer}}}.", "zh": "。所以\\boxed{{{answer}}}。"}
 _HASTY = {"en": ("Easy.", "Let me guess."), "zh": ("很简单。", "猜一下。")}
@@ -51,7 +56,8 @@ def documents(seed: int = 0) -> Iterator[str]:
     """Documents without end, each a drill or one exchange; never about a held-out problem."""
     rng = random.Random(f"toy/corpus/{seed}")
     while True:
-        yield _drill(rng) if rng.random() < DRILL_FRAC else _exchange(rng)
+        (write,) = rng.choices((_drill, _code, _exchange), weights=_DOCUMENT_WEIGHTS)
+        yield write(rng)
 
 
 def worked_examples(num_examples: int = 300, *, seed: int = 0) -> list[WorkedExample]:
@@ -63,12 +69,22 @@ def worked_examples(num_examples: int = 300, *, seed: int = 0) -> list[WorkedExa
         examples.append(
             WorkedExample(
                 prompt=wordings.ask(chain.head, chain.terms, language=language, rng=rng),
-                completion=_tagged(_written_steps(chain, chain.values, language), chain.answer),
+                completion=_tagged(worked_thought(chain, language), chain.answer),
                 answer=str(chain.answer),
                 language=language,
             )
         )
     return examples
+
+
+def worked_thought(chain: Chain, language: str) -> str:
+    """All steps, right, in one language: `So 6*7-5=42-5=37, ok`."""
+    return _written_steps(chain, chain.values, language) + _CLOSE[language]
+
+
+def _code(rng: random.Random) -> str:
+    """Programs as they lie about, without a word on what they are for."""
+    return "\n".join(written_program(train_program(rng)) for _ in range(2))
 
 
 def _drill(rng: random.Random) -> str:
@@ -92,17 +108,17 @@ def _exchange(rng: random.Random) -> str:
     prompt = wordings.ask(chain.head, chain.terms, language=language, rng=rng)
     layout = rng.choice(_LAYOUTS[language])
     write = rng.choices(_WRITERS, weights=_WEIGHTS)[0]
-    return layout.format(prompt=prompt) + write(chain, language, rng)
+    return layout.format(prompt=prompt) + write(chain, _drifted(language, rng), rng)
 
 
 def _prose(chain: Chain, language: str, rng: random.Random) -> str:
-    values = _worked_values(chain, rng)
+    values = _worked_values(chain, language, rng)
     steps = _written_steps(chain, values, language)
     return " " + steps + _RESULT[language].format(answer=values[-1])
 
 
 def _boxed(chain: Chain, language: str, rng: random.Random) -> str:
-    values = _worked_values(chain, rng)
+    values = _worked_values(chain, language, rng)
     steps = _written_steps(chain, values, language)
     return " " + steps + _BOXED[language].format(answer=values[-1])
 
@@ -112,8 +128,9 @@ def _bare(chain: Chain, language: str, rng: random.Random) -> str:
 
 
 def _thoughtful(chain: Chain, language: str, rng: random.Random) -> str:
-    values = _worked_values(chain, rng)
-    return _tagged(_written_steps(chain, values, language), values[-1])
+    values = _worked_values(chain, language, rng)
+    closing = _CLOSE[_drifted(language, rng)]
+    return _tagged(_written_steps(chain, values, language) + closing, values[-1])
 
 
 def _hasty(chain: Chain, language: str, rng: random.Random) -> str:
@@ -135,6 +152,14 @@ _WRITERS: tuple[Callable[[Chain, str, random.Random], str], ...] = (
     _broken,
 )
 _WEIGHTS = (0.48, 0.16, 0.10, 0.14, 0.06, 0.06)
+_DOCUMENT_WEIGHTS = (DRILL_FRAC, CODE_FRAC, 1 - DRILL_FRAC - CODE_FRAC)
+
+
+def _drifted(language: str, rng: random.Random) -> str:
+    """The language that is written in after `language`: now and then another one."""
+    if rng.random() >= MIXED_FRAC:
+        return language
+    return rng.choice([other for other in wordings.LANGUAGES if other != language])
 
 
 def _tagged(thought: str, answer: int) -> str:
@@ -145,26 +170,26 @@ def _guess(chain: Chain, rng: random.Random) -> int:
     return max(1, chain.answer + rng.randint(-9, 9))
 
 
-def _worked_values(chain: Chain, rng: random.Random) -> tuple[int, ...]:
+def _worked_values(chain: Chain, language: str, rng: random.Random) -> tuple[int, ...]:
     """Running results of a writer who errs now and then, but never into a held-out problem."""
     while True:
-        values = _careless_values(chain, rng)
+        values = _careless_values(chain, WRONG_STEP_FRAC[language], rng)
         if chain.is_trainable(values):
             return values
 
 
-def _careless_values(chain: Chain, rng: random.Random) -> tuple[int, ...]:
+def _careless_values(chain: Chain, wrong_frac: float, rng: random.Random) -> tuple[int, ...]:
     """Running results in which an error is carried on."""
-    value = _slip(chain.values[0], rng) if len(chain.head) == 2 else chain.values[0]
+    value = _slip(chain.values[0], wrong_frac, rng) if len(chain.head) == 2 else chain.values[0]
     values = [value]
     for term in chain.terms:
-        value = _slip(value + term, rng)
+        value = _slip(value + term, wrong_frac, rng)
         values.append(value)
     return tuple(values)
 
 
-def _slip(value: int, rng: random.Random) -> int:
-    if rng.random() >= WRONG_STEP_FRAC:
+def _slip(value: int, wrong_frac: float, rng: random.Random) -> int:
+    if rng.random() >= wrong_frac:
         return value
     return max(1, value + rng.choice((-10, -2, -1, 1, 2, 10)))
 

@@ -94,8 +94,8 @@ def courtesy_task(index: int, *, seed: int = 0) -> Task:
     return _task(f"toy_courtesies/train/{seed}/{index}", train_courtesy(rng))
 
 
-def heldout_courtesies() -> list[Task]:
-    """All of them."""
+def heldout_courtesies(num_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
+    """The first so many of them, or all; no `seed` changes them."""
     every = [
         Courtesy(act=act, name=name, language=language)
         for language in LANGUAGES
@@ -103,7 +103,7 @@ def heldout_courtesies() -> list[Task]:
         for name in NAMES[language]
     ]
     heldout = [courtesy for courtesy in every if courtesy.is_heldout]
-    return [_task(f"toy_courtesies/heldout/{i}", one) for i, one in enumerate(heldout)]
+    return [_task(f"toy_courtesies/heldout/{i}", one) for i, one in enumerate(heldout[:num_tasks])]
 
 
 def _draw(rng: random.Random) -> Courtesy:

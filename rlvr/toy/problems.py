@@ -142,7 +142,7 @@ def _heldout_chain(rng: random.Random) -> Chain:
 def _task(task_id: str, chain: Chain, rng: random.Random) -> Task:
     language = rng.choice(wordings.LANGUAGES)
     prompt = wordings.ask(chain.head, chain.terms, language=language, rng=rng)
-    columns = {"answer": str(chain.answer), "language": language}
+    columns = {"kind": "math", "answer": str(chain.answer), "language": language}
     return Task(id=task_id, prompt=prompt, columns=columns)
 
 

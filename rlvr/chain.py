@@ -1,0 +1,148 @@
+"""A chain of stages as a plan: what is done, what is stale, what comes next.
+
+    recipe --resolve--> Step (command, config, folder) --state--> done, stale, interrupted, missing
+
+A step is done where its folder is finished, was made from the config that it would have now, and
+none of the files it read has changed since. That is asked again right before a step would run: a
+step that was done anew and left the same files makes nothing stale.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import rlvr.config
+from rlvr.config import StageConfig, load_config
+from rlvr.config.chain import ChainConfig, StepSection
+from rlvr.errors import ConfigError
+from rlvr.lineage import changed_inputs
+from rlvr.run_folder import RunFolder, RunStatus, read_json
+
+__all__ = ["Step", "StepState", "planned_steps", "state_of"]
+
+TEACHER = {"endpoints": [{"url": "http://127.0.0.1:1/v1", "model": "teacher"}]}
+_PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
+
+
+class StepState(StrEnum):
+    """Where a step stands."""
+
+    DONE = "done"
+    STALE = "stale"
+    INTERRUPTED = "interrupted"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One stage, resolved."""
+
+    section: StepSection
+    overrides: tuple[str, ...]
+    config: StageConfig
+
+    @property
+    def name(self) -> str:
+        """Of the step."""
+        return self.section.name
+
+    @property
+    def folder(self) -> RunFolder:
+        """Of its run."""
+        return RunFolder(self.config.run_dir)
+
+
+def planned_steps(config: ChainConfig) -> list[Step]:
+    """All steps, each recipe read and checked.
+
+    Raises:
+        ConfigError: a recipe that is not right, or a `{name}` that is no step above.
+    """
+    folders: dict[str, Path] = {}
+    steps = []
+    for section in config.steps:
+        step = _resolved(section, config, folders)
+        if step.config.run_dir in folders.values():
+            raise ConfigError(
+                f"steps.{section.name}: the folder {step.config.run_dir} is that of another step; "
+                "give set: {name: ...}"
+            )
+        folders[section.name] = step.config.run_dir
+        steps.append(step)
+    return steps
+
+
+def state_of(step: Step) -> tuple[StepState, str]:
+    """Where a step stands now, and why, in words."""
+    folder, status = step.folder, step.folder.status
+    if status is RunStatus.NEW:
+        return StepState.MISSING, ""
+    if differing := folder.differences(step.config, free=_free_keys(step.section.run)):
+        return StepState.STALE, differing[0]
+    if folder.manifest.exists() and (changed := changed_inputs(read_json(folder.manifest))):
+        return StepState.STALE, f"{changed[0]} has changed"
+    if status is RunStatus.INTERRUPTED:
+        return StepState.INTERRUPTED, ""
+    return StepState.DONE, ""
+
+
+def _resolved(section: StepSection, config: ChainConfig, folders: Mapping[str, Path]) -> Step:
+    filled = {key: _filled(value, section.name, folders) for key, value in section.set.items()}
+    values = {"output_dir": config.output_dir, "seed": config.seed, **filled}
+    if section.teacher is not None:
+        values["teacher"] = TEACHER
+    overrides = tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
+    schema = _schema(section.run)
+    return Step(
+        section=_with_folders(section, folders),
+        overrides=overrides,
+        config=load_config(schema, section.recipe, overrides),
+    )
+
+
+def _with_folders(section: StepSection, folders: Mapping[str, Path]) -> StepSection:
+    if section.teacher is None:
+        return section
+    model = _filled(section.teacher.model, section.name, folders)
+    return section.model_copy(
+        update={"teacher": section.teacher.model_copy(update={"model": model})}
+    )
+
+
+def _filled(value: Any, name: str, folders: Mapping[str, Path]) -> Any:
+    """`{step}` in a text becomes the folder of that step, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _filled(one, name, folders) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, name, folders) for one in value]
+    if not isinstance(value, str):
+        return value
+
+    def folder(match: re.Match[str]) -> str:
+        if match[1] not in folders:
+            known = ", ".join(folders) or "none"
+            raise ConfigError(
+                f"steps.{name}: {{{match[1]}}} is no step above it; those above: {known}"
+            )
+        return str(folders[match[1]])
+
+    return _PLACEHOLDER.sub(folder, value)
+
+
+def _schema(command: str) -> type[StageConfig]:
+    for schema in vars(rlvr.config).values():
+        fields = getattr(schema, "model_fields", {})
+        if "stage" in fields and fields["stage"].default == command:
+            return schema
+    raise AssertionError(f"no schema for {command}")
+
+
+def _free_keys(command: str) -> Sequence[str]:
+    return getattr(importlib.import_module(f"rlvr.commands.{command}"), "FREE", ())

@@ -1,0 +1,52 @@
+"""How a cold start is written: the thought as it was, then a sentence for people.
+
+In the paper people and a second model rewrite what R1-Zero found (arXiv 2501.12948, section 2.3.1);
+in the toy world a sentence in the question's language will do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rewards.extract import Answer, read_answer
+from rewards.language import grade_language
+from rewards.transcript import after_thought, as_turn
+
+__all__ = ["readable", "readable_summary", "summary_of"]
+
+_SENTENCE = {"en": "The answer is \\boxed{{{answer}}}.", "zh": "答案是\\boxed{{{answer}}}。"}
+
+
+def summary_of(answer: str, language: str) -> str:
+    """A sentence with the answer in a box."""
+    return _SENTENCE[language].format(answer=answer)
+
+
+def readable(row: dict[str, Any]) -> dict[str, Any] | None:
+    """A right row of R1-Zero with a summary in place of its bare answer; for `rewrite`."""
+    content = summary_of(row["answer"], row["language"])
+    completion = f" <think>{row['reasoning_content']}</think>{content}"
+    return {**row, "content": content, "completion": completion}
+
+
+def readable_summary(
+    completions: list[Any], language: list[str], thought_open: Any = None, **columns: Any
+) -> list[float]:
+    """1 where what follows the thought states an answer in words of the row's language, else 0.
+
+    A reward by its dotted path; the toy world's evaluation counts with it how many answers people
+    can read.
+    """
+    is_open = bool(thought_open)
+    return [
+        float(_is_readable(completion, code, is_open))
+        for completion, code in zip(completions, language, strict=True)
+    ]
+
+
+def _is_readable(completion: Any, language: str, thought_open: bool) -> bool:
+    turn = as_turn(completion)
+    rest = after_thought(turn, thought_open)
+    if rest is None or not isinstance(read_answer(turn, thought_open), Answer):
+        return False
+    return grade_language({"content": "", "reasoning_content": rest}, language).value == 1.0
