@@ -26,7 +26,7 @@ from rlvr.evaluation.text_metrics import (
     repetition_rate,
 )
 from rlvr.evaluation.voting import Cluster, clusters_of, most_voted, stated_answer
-from rlvr.evaluation.worked_steps import arithmetic_steps
+from rlvr.evaluation.worked_steps import judged_steps
 
 __all__ = ["MIXED_FRAC", "Row", "grouped", "robustness_drop", "row_clusters", "summarize_rows"]
 
@@ -52,14 +52,11 @@ def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dic
 
 
 def grouped(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows by task, in the order of the samples; tasks in the order of their ids."""
+    """Rows by task, in the order of the samples; tasks as they come."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["id"], []).append(row)
-    return [
-        sorted(groups[name], key=lambda row: row["sample_index"])
-        for name in sorted(groups, key=_natural)
-    ]
+    return [sorted(group, key=lambda row: row["sample_index"]) for group in groups.values()]
 
 
 def row_clusters(group: Sequence[Row], *, correct_by: str) -> list[Cluster]:
@@ -162,7 +159,7 @@ def _mixing(row: Row) -> float | None:
 
 def _substance(rows: Sequence[Row]) -> dict[str, Any]:
     """Right steps over all steps of all completions; mean coverage over those with key points."""
-    steps = [arithmetic_steps(row["completion"]) for row in rows]
+    steps = [judged_steps(row["completion"]) for row in rows]
     num_right = sum(found.num_right for found in steps)
     num_steps = sum(found.num_steps for found in steps)
     covered = [
@@ -187,8 +184,3 @@ def _parts(row: Row) -> Parts:
 
 def _mean(values: Iterable[Any]) -> float:
     return float(np.mean([float(value) for value in values]))
-
-
-def _natural(name: str) -> tuple[Any, ...]:
-    """toy/2 before toy/10."""
-    return tuple((0, int(part)) if part.isdigit() else (1, part) for part in name.split("/"))

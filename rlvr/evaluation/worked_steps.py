@@ -14,16 +14,19 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Steps", "arithmetic_steps"]
+__all__ = ["Steps", "judged_steps"]
 
-_MAX_SIDE_CHARS = 200
-_MAX_DIGITS = 40
 _SIGNS = {
     r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "·": "*", "÷": "/", "−": "-",  # noqa: RUF001
     r"\left": "", r"\right": "", r"\,": "", "\uff08": "(", "\uff09": ")", "＝": "=",  # noqa: RUF001
 }  # fmt: skip
 _FRACTION = re.compile(r"\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
-_CHAIN = re.compile(r"[-+(]*\s*\d[\d\s.,+\-*/()]*(?:=\s*[-+(]*\s*\d[\d\s.,+\-*/()]*)+")
+_SIDE = (
+    r"[-+(\s]{0,8}\d{1,40}(?:\.\d{1,40})?[\s)]{0,8}"
+    r"(?:[-+*/][-+(\s]{0,8}\d{1,40}(?:\.\d{1,40})?[\s)]{0,8}){0,40}"
+)
+_CHAIN = re.compile(rf"(?<![A-Za-z0-9_.)]){_SIDE}(?:={_SIDE})+(?![A-Za-z0-9_*/^%]|\.\d)")
+_VALUE_END = re.compile(r"[A-Za-z0-9)}]$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -46,7 +49,7 @@ class Steps(NamedTuple):
         return self.num_right / self.num_steps if self.num_steps else None
 
 
-def arithmetic_steps(text: str) -> Steps:
+def judged_steps(text: str) -> Steps:
     """Each "=" between two values with an operator on its left is a step."""
     verdicts = [is_right for chain in _chains(text) for is_right in _judged(chain)]
     return Steps(sum(verdicts), len(verdicts))
@@ -58,7 +61,15 @@ def _chains(text: str) -> Iterator[list[str]]:
     text = _THOUSANDS.sub("", _FRACTION.sub(r"(\1/\2)", text))
     for line in text.splitlines():
         for found in _CHAIN.finditer(line):
-            yield found[0].split("=")
+            if not _is_part_of_more(line[: found.start()].rstrip(), found[0].lstrip()):
+                yield found[0].split("=")
+
+
+def _is_part_of_more(before: str, chain: str) -> bool:
+    """`5 + 2 = 9` in "x + 5 + 2 = 9"."""
+    if before.endswith(("+", "-", "*", "/", "^", "=")):
+        return True
+    return chain[0] in "+-" and _VALUE_END.search(before) is not None
 
 
 def _judged(sides: list[str]) -> Iterator[bool]:
@@ -73,11 +84,8 @@ def _has_operator(side: str) -> bool:
 
 
 def _value(side: str) -> Fraction | None:
-    """None for what is no arithmetic: too long, a bracket without its partner, x/0."""
-    side = side.strip().rstrip(".,")
-    if len(side) > _MAX_SIDE_CHARS or any(len(n) > _MAX_DIGITS for n in _NUMBER.findall(side)):
-        return None
-    numbers = _NUMBER.sub(lambda number: _without_zeros(number[0]), side)
+    """None for what is no arithmetic: a bracket without its partner, x/0."""
+    numbers = _NUMBER.sub(lambda number: _without_zeros(number[0]), side.strip())
     try:
         return _evaluated(ast.parse(numbers, mode="eval").body, side=numbers)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):

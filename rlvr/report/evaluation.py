@@ -9,7 +9,13 @@ from rlvr.config.evaluation import EvaluateConfig
 from rlvr.report.document import Block, Heading, Quote, Table, Text
 from rlvr.report.numbers import count, number, percent, share
 
-__all__ = ["evaluation_report", "metric_rows", "shown_completion"]
+__all__ = [
+    "evaluation_report",
+    "metric_rows",
+    "natural_order",
+    "prompt_text",
+    "shown_completion",
+]
 
 Metrics = Mapping[str, Any]
 
@@ -110,20 +116,31 @@ def _strategy_rows(strategies: Mapping[str, Mapping[str, Metrics]]) -> Iterator[
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> Iterator[Block]:
-    """The first completion of the first tasks of each suite."""
+    """The first completion of the first tasks of each suite, under the first strategy."""
+    pool = config.strategy[0].pool
     for suite in config.suites:
-        first = [row for row in rows if row["suite"] == suite and row["sample_index"] == 0]
-        shown = sorted(first, key=lambda row: str(row["id"]))[: config.num_examples]
+        first = [
+            row
+            for row in rows
+            if (row["suite"], row["strategy"], row["sample_index"]) == (suite, pool, 0)
+        ]
+        shown = sorted(first, key=natural_order)[: config.num_examples]
         if shown:
             yield Heading(f"What it wrote: {suite}")
         for row in shown:
             verdict = "right" if row["is_right"] else "not right"
-            label = f"{row['strategy']}, {verdict}"
             text = shown_completion(row, hide_thought=config.hide_thought)
-            yield Quote([(f"{row['id']}", _prompt(row["prompt"])), (label, text)])
+            yield Quote([(f"{row['id']}", prompt_text(row["prompt"])), (verdict, text)])
 
 
-def _prompt(prompt: Any) -> str:
+def prompt_text(prompt: Any) -> str:
+    """A prompt as it is shown: text as it is, a conversation with its roles."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+
+
+def natural_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """For sorting by id: toy/2 before toy/10."""
+    parts = str(row["id"]).split("/")
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
