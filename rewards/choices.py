@@ -23,7 +23,7 @@ from rewards.extract import answer_part, last_boxed
 from rewards.grades import Grade, Outcome
 from rewards.transcript import Turn, as_turn, resolve_thought_open
 
-__all__ = ["grade_choice", "grade_choices", "multiple_choice"]
+__all__ = ["chosen_letters", "grade_choice", "grade_choices", "multiple_choice"]
 
 _MAX_CHARS = 20_000
 _SHORT_CHARS = 600  # what can be one choice with its text
@@ -51,7 +51,7 @@ _REFUSED = re.compile(
     r"\b(?:or|not|nor|never|either|maybe|neither)\b|n't\b|不|或|非", re.IGNORECASE
 )
 _CHANGED = re.compile(
-    rf"\b(?:wait|actually|instead|sorry|correction)\b|\([A-J]\)|等等|应该|{_STATED.pattern}",
+    rf"\b(?:wait|actually|instead|sorry|correction|not|wrong|incorrect|false)\b|\([A-J]\)|等等|应该|{_STATED.pattern}",
     re.IGNORECASE,
 )
 
@@ -94,7 +94,7 @@ def grade_choices(
 
 
 def _grade(turn: Turn, gold: object, thought_open: bool) -> Grade:
-    right = _letters(gold) if isinstance(gold, str) else frozenset()
+    right = chosen_letters(gold) if isinstance(gold, str) else frozenset()
     if not right:
         reason = f"the gold answer is {str(gold)[:60]!r}, not a letter from A to J"
         return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
@@ -103,9 +103,9 @@ def _grade(turn: Turn, gold: object, thought_open: bool) -> Grade:
         return part
     text = part[0]
     boxed = last_boxed(text)
-    chosen = _letters(text if boxed is None else boxed)
+    chosen = chosen_letters(text if boxed is None else boxed)
     if not chosen and boxed is None:
-        chosen = _stated_letters(text)
+        chosen = _statedchosen_letters(text)
     if not chosen:
         outcome = Outcome.WRONG if part[1] or boxed is not None else Outcome.NO_ANSWER
         return Grade(value=0.0, outcome=outcome, reason="it states no one choice")
@@ -115,7 +115,7 @@ def _grade(turn: Turn, gold: object, thought_open: bool) -> Grade:
     return Grade(value=0.0, outcome=Outcome.WRONG, reason=reason)
 
 
-def _letters(text: str) -> frozenset[str]:
+def chosen_letters(text: str) -> frozenset[str]:
     """The letters of an answer that is nothing but a choice, or some; else none."""
     if len(text) > _SHORT_CHARS:
         return frozenset()
@@ -133,7 +133,7 @@ def _letters(text: str) -> frozenset[str]:
     return frozenset(with_text[1])
 
 
-def _stated_letters(text: str) -> frozenset[str]:
+def _statedchosen_letters(text: str) -> frozenset[str]:
     """The letter that a text states, where it states no other and takes none back."""
     if len(text) > _MAX_CHARS:
         return frozenset()

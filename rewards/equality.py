@@ -8,46 +8,41 @@ text is compared as text, a letter as a choice, everything else as mathematics.
 
 from __future__ import annotations
 
-import math
 import re
-from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from rewards.bases import same_in_base
+from rewards.choices import chosen_letters
+from rewards.clock import same_digits, same_time
+from rewards.counting import count_call
 from rewards.extract import Answer
+from rewards.forms import MAX_MATH_CHARS, Form, form_of
 from rewards.grades import Grade, Outcome
+from rewards.math_structure import split_top_level
+from rewards.mixed_units import same_quantity
 from rewards.notation import tidy
-from rewards.number_words import in_digits
+from rewards.phrases import can_stand_for
 from rewards.plain_numbers import plain_number
-from rewards.points import as_tuple
-from rewards.residues import same_residue, without_bmod
-from rewards.statements import choice_letter, is_prose, stated_value, strip_lead_in, text_key
+from rewards.points import chain_as_tuple
+from rewards.residues import same_residue
+from rewards.statements import is_prose, stated_value, strip_lead_in, text_key
 from rewards.units import (
     PERCENT,
     are_different_units,
     is_known_unit,
     split_letter_unit,
-    split_unit,
     unit_size,
 )
 
 __all__ = ["Question", "correct", "decide", "wrong"]
 
-MAX_MATH_CHARS = 2000
 MAX_NESTING = 50
 _SHOWN_CHARS = 60
 
-_APPROXIMATE = re.compile(r"\\approx")
-_SYMBOL_VALUE = re.compile(
-    r"(?P<symbol>\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([a-z]\))?)=(?P<value>[^=]+)"
-)
-_IN_BASE = re.compile(r"(\d[0-9A-Fa-f]{0,99})_\{?(\d{1,2})\}?", re.ASCII)
-_CLOCK = re.compile(r"\d{1,2}:[0-5]\d", re.ASCII)
-_TEXT_LIST = re.compile(
-    r"\\(?:text|mathrm|mbox)\{([\s,;]*(?:and|or|,|;)[\s]*)\}|,? ?\b(?:and|or)\b ?|[或和与]"
-)
-_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}")
 _DIGIT_RUN = re.compile(r"\d{1001}", re.ASCII)
+_LETTER_SET = re.compile(r"\\mathbb\{[A-Z]\}(?:[\^_]\{?[-+*]?\}?)?")
+_WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 
 
 class Question(NamedTuple):
@@ -55,15 +50,6 @@ class Question(NamedTuple):
 
     gold: str
     answer: str
-
-
-class _Form(NamedTuple):
-    """An answer taken apart."""
-
-    core: str  # in one notation, without its unit
-    unit: str | None
-    number: int | Fraction | None  # of the core, where it is a plain number
-    symbol: str | None = None  # it was written as "symbol = number"
 
 
 def decide(gold: str, answer: Answer, worked_out: bool = False) -> Grade | Question:
@@ -93,138 +79,150 @@ def wrong(answer: str, gold: str, why: str = "") -> Grade:
 
 @lru_cache(maxsize=65536)
 def _decide_forms(gold: str, text: str, is_plain: bool, worked_out: bool) -> Grade | Question:
-    gold_form = _form(gold)
+    gold_form = form_of(gold)
     if not gold_form.core:
         return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason="the gold answer is empty")
     if len(text) > MAX_MATH_CHARS:
         return wrong(text, gold, f"longer than {MAX_MATH_CHARS} characters")
-    if is_plain:
-        text = strip_lead_in(text)
-    grade = _decide_text(gold, gold_form, text)
+    text = strip_lead_in(text)
+    grade = _decide_whole(gold, text) or _decide_text(gold, gold_form, text)
     if grade is not None:
         return grade
-    form = _form(text)
+    form = form_of(text)
     if form.number is None and is_prose(form.core):
         stated = stated_value(text) if is_plain else None
         if stated is None:
             return wrong(text, gold, "it does not state exactly one value" if is_plain else "text")
-        form = _form(stated)
+        form = form_of(stated)
     decision = _decide_values(gold_form, form, gold, text)
     has_to_be_number = (
         worked_out and isinstance(decision, Question) and gold_form.number is not None
     )
-    if has_to_be_number and _form(form.core.rpartition("=")[2]).number is None:
+    if has_to_be_number and form_of(form.core.rpartition("=")[2]).number is None:
         return wrong(text, gold, "it is not worked out to a number")
     return decision
 
 
-def _decide_text(gold: str, gold_form: _Form, text: str) -> Grade | None:
+def _decide_whole(gold: str, text: str) -> Grade | None:
+    """Times of the day and quantities in several units, which are not one value and one unit."""
+    for rule in (same_time, same_quantity):
+        is_right = rule(tidy(gold), tidy(text))
+        if is_right is not None:
+            return correct(text, gold) if is_right else wrong(text, gold)
+    return None
+
+
+def _decide_text(gold: str, gold_form: Form, text: str) -> Grade | None:
     """Text answers and multiple choice, where the gold is one of these."""
-    letter = choice_letter(gold)
-    if letter is not None and text_key(gold).upper() == letter:
-        is_right = choice_letter(tidy(strip_lead_in(text))) == letter
+    letters = chosen_letters(gold)
+    if len(letters) == 1 and text_key(gold).upper() in letters and gold != gold.lower():
+        is_letter = text != text.lower() or ")" in text  # b) is a choice, b a variable
+        is_right = is_letter and chosen_letters(text) == letters
         return correct(text, gold) if is_right else wrong(text, gold)
+    if can_stand_for(gold_form.core, form_of(text).core):
+        return correct(text, gold)
     if gold_form.number is None and is_prose(gold_form.core):
+        if form_of(text).core == gold_form.core:
+            return correct(text, gold)
         keys = {text_key(tidy(text)), text_key(tidy(text).removesuffix("."))}
         return correct(text, gold) if text_key(gold_form.core) in keys else wrong(text, gold)
     return None
 
 
-def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Grade | Question:
+def _decide_values(gold: Form, answer: Form, gold_text: str, text: str) -> Grade | Question:
     if answer.number is None and answer.unit is None and is_known_unit(gold.unit or ""):
         answer = _with_letter_unit(answer)
-    converted = _equal_converted(gold, answer)
-    if converted is not None:
-        return correct(text, gold_text) if converted else wrong(text, gold_text)
-    if are_different_units(gold.unit, answer.unit):
-        return wrong(text, gold_text, f"{answer.unit} is not {gold.unit}")
-    if gold.symbol is not None and answer.symbol is not None and gold.symbol != answer.symbol:
-        return wrong(text, gold_text, f"{answer.symbol} is not {gold.symbol}")
-    if answer.core == gold.core:
-        return correct(text, gold_text)
-    if gold.number is not None and answer.number is not None:
-        is_hundredth = gold.unit == PERCENT and answer.unit is None
-        is_equal = answer.number == gold.number or (
-            is_hundredth and answer.number * 100 == gold.number
-        )
-        return correct(text, gold_text) if is_equal else wrong(text, gold_text)
-    for rule in (_decide_in_base, _decide_clock, same_residue):
-        is_right = rule(gold.core, answer.core)
-        if is_right is not None:
-            return correct(text, gold_text) if is_right else wrong(text, gold_text)
+    elif gold.number is None and gold.unit is None and is_known_unit(answer.unit or ""):
+        gold = _with_letter_unit(gold)
+    gold, answer = _beside(gold, answer)
+    decision = _decide_units(gold, answer)
+    if isinstance(decision, Question):
+        return decision
+    if decision is None:
+        decision = _decide_cores(gold, answer)
+    if decision is not None:
+        return correct(text, gold_text) if decision else wrong(text, gold_text)
     why = _unparsable(answer.core)
     return wrong(text, gold_text, why) if why else Question(gold.core, answer.core)
 
 
-def _equal_converted(gold: _Form, answer: _Form) -> bool | None:
+def _decide_units(gold: Form, answer: Form) -> bool | Question | None:
+    """None where the values decide."""
+    converted = _converted(gold, answer)
+    if converted is None:
+        converted = _as_radians(gold, answer)
+    if converted is not None:
+        return False if _unparsable(answer.core) else converted
+    return False if are_different_units(gold.unit, answer.unit) else None
+
+
+def _decide_cores(gold: Form, answer: Form) -> bool | None:
+    """None where the parser has to decide."""
+    if gold.symbol is not None and answer.symbol is not None and gold.symbol != answer.symbol:
+        return False
+    if answer.core == gold.core or can_stand_for(gold.core, answer.core):
+        return True
+    if _LETTER_SET.fullmatch(gold.core) or _LETTER_SET.fullmatch(answer.core):
+        return False
+    if _is_ratio_beside_whole(gold.core, answer.core):
+        return False
+    if gold.number is not None and answer.number is not None:
+        is_hundredth = gold.unit == PERCENT and answer.unit is None
+        return answer.number == gold.number or (is_hundredth and answer.number * 100 == gold.number)
+    rulings = (rule(gold.core, answer.core) for rule in (same_in_base, same_digits, same_residue))
+    return next((ruling for ruling in rulings if ruling is not None), None)
+
+
+def _converted(gold: Form, answer: Form) -> bool | Question | None:
     """5000 m beside 5 km; None where these are not two units of one kind."""
     gold_size, size = unit_size(gold.unit), unit_size(answer.unit)
     if gold_size is None or size is None or gold_size == size or gold_size[0] != size[0]:
         return None
     if gold.number is None or answer.number is None:
-        return False
+        factor = gold_size[1] / size[1]
+        scaled = rf"({gold.core})\cdot\frac{{{factor.numerator}}}{{{factor.denominator}}}"
+        return Question(scaled, answer.core)
     return gold.number * gold_size[1] == answer.number * size[1]
 
 
-def _with_letter_unit(answer: _Form) -> _Form:
+def _as_radians(gold: Form, answer: Form) -> Question | None:
+    r"""30^\circ beside \frac{\pi}{6}, either way round; a bare 30 is no angle there."""
+    in_radians = (None, "radian")
+    if gold.unit == "degree" and answer.unit in in_radians and r"\pi" in answer.core:
+        return Question(_radians(gold.core), answer.core)
+    if answer.unit == "degree" and gold.unit in in_radians and r"\pi" in gold.core:
+        return Question(gold.core, _radians(answer.core))
+    return None
+
+
+def _radians(degrees: str) -> str:
+    parts = split_top_level(degrees, ",")
+    return ",".join(rf"({part})\cdot\frac{{\pi}}{{180}}" for part in parts)
+
+
+def _with_letter_unit(answer: Form) -> Form:
     value, unit = split_letter_unit(answer.core)
-    return answer if unit is None else _Form(value, unit, plain_number(value), answer.symbol)
+    return answer if unit is None else Form(value, unit, plain_number(value), answer.symbol)
 
 
-def _decide_in_base(gold: str, answer: str) -> bool | None:
-    """`204_6`: digits and base, which may be left out; None where the gold has no base."""
-    gold_digits, digits = _IN_BASE.fullmatch(gold), _IN_BASE.fullmatch(answer)
-    if gold_digits is None:
-        return False if digits is not None and digits[2] != "10" else None
-    if digits is None:
-        return answer.upper() == gold_digits[1].upper()
-    is_same = digits[1].lstrip("0").upper() == gold_digits[1].lstrip("0").upper()
-    return is_same and digits[2] == gold_digits[2]
+def _beside(gold: Form, answer: Form) -> tuple[Form, Form]:
+    """What a text means beside the other: C(10,3) a number or a point, x=y=1 a tuple."""
+    is_point = gold.core.startswith("(") or answer.core.startswith("(")
+    sides = []
+    for form in (gold, answer):
+        count = count_call(form.core)
+        if count is not None:
+            form = form._replace(core=form.core[1:] if is_point else count)
+        sides.append(form)
+    if gold.core.startswith("(") and "=" in answer.core:
+        sides[1] = answer._replace(core=chain_as_tuple(answer.core))
+    return sides[0], sides[1]
 
 
-def _decide_clock(gold: str, answer: str) -> bool | None:
-    """10:30 in another spelling of the same ratio is another time; 2:10 may be either."""
-    if not _CLOCK.fullmatch(gold) or ":" not in answer:
-        return None
-    hour, minute = (int(part) for part in gold.split(":"))
-    if hour > 24 or math.gcd(hour, minute) == 1:
-        return None
-    return answer.lstrip("0") == gold.lstrip("0")
-
-
-@lru_cache(maxsize=65536)
-def _form(text: str) -> _Form:
-    text = tidy(text).removeprefix("=")
-    in_words = _TEXT.fullmatch(text)
-    spelled = in_digits(in_words[1] if in_words else text)
-    text = text if in_words and spelled == in_words[1] else spelled
-    text = as_tuple(without_bmod(text))
-    if len(text) > MAX_MATH_CHARS:
-        return _Form(text, None, None)
-    if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
-        text = tidy(_TEXT_LIST.sub(",", text).replace(",,", ","))
-    text = _APPROXIMATE.sub("", text, count=1).strip() if text.startswith("\\approx") else text
-    assigned = _SYMBOL_VALUE.fullmatch(text)
-    number = plain_number(text)
-    if number is not None:
-        return _Form(_number_core(number), None, number)
-    value, unit = split_unit(assigned["value"] if assigned is not None else text)
-    number = plain_number(value)
-    if number is not None:
-        return _Form(
-            _number_core(number), unit, number, assigned["symbol"] if assigned is not None else None
-        )
-    if assigned is not None:
-        value, unit = split_unit(text)
-    return _Form(value, unit, None)
-
-
-def _number_core(number: int | Fraction) -> str:
-    """A plain number as every parser reads it: no thousands commas, no exponent."""
-    if number.denominator == 1:
-        return str(number.numerator)
-    sign = "-" if number < 0 else ""
-    return rf"{sign}\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"
+def _is_ratio_beside_whole(gold: str, answer: str) -> bool:
+    """12 is not 12:1, though one divides."""
+    pairs = ((gold, answer), (answer, gold))
+    return any(":" in ratio and _WHOLE.fullmatch(whole) for ratio, whole in pairs)
 
 
 def _unparsable(core: str) -> str | None:

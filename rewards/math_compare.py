@@ -12,26 +12,28 @@ symmetric.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
 import sympy
 from math_verify import verify
-from sympy.core.function import AppliedUndef
 
+from rewards.families import same_antiderivative, with_one_parameter
 from rewards.math_parsing import Unparsable, parsed
 from rewards.math_structure import equal_shapes, split_top_level, take_apart
+from rewards.math_values import TOLERANCE, equal_at_points, point, symbols_of, value_of
+from rewards.names import is_name, is_result_name
 from rewards.plain_numbers import plain_number
+from rewards.real_sets import equal_sets, is_real_set
 
 __all__ = ["Verdict", "compare", "compare_job"]
 
-_DIGITS = 60
-_TOLERANCE = sympy.Float(10) ** -40
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt|ne)(?![A-Za-z])")
-_SYMBOL = re.compile(
-    r"(?!\\(?:sin|cos|tan|cot|sec|csc|ln|log|exp|pi|infty|emptyset)(?![a-z])|[ei]$)(?:\\(?:angle|triangle)\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\([A-Za-z](?:,[A-Za-z])*\))?"
-)
+_ONE_INEQUALITY = re.compile(r"([^<>]+?)(<=|>=|<|>|\\(?:le|ge|lt|gt)(?![A-Za-z]))([^<>]+)")
+_MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
+_SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">"}
+_FUNCTION_OF_X = re.compile(r"f\(x\)")
+_ROOT_NUMBER = re.compile(r"_\{?\d\}?$")
 
 
 class Verdict(StrEnum):
@@ -51,13 +53,20 @@ def compare_job(payload: Any) -> str:
 def compare(gold: str, answer: str) -> Verdict:
     """Are two answers, in one notation and without units, the same value?"""
     try:
-        if equal_shapes(gold, answer, _equal_scalars):
-            return Verdict.EQUAL
-        if _is_interval_beside_relation(gold, answer) and _verify(gold, answer):
+        if _equal(gold, with_one_parameter(gold, answer)):
             return Verdict.EQUAL
     except Unparsable:
         pass
     return Verdict.DIFFERENT if _is_gold_readable(gold) else Verdict.BAD_GOLD
+
+
+def _equal(gold: str, answer: str) -> bool:
+    as_sets = equal_sets(gold, answer)
+    if as_sets is not None:
+        return as_sets
+    if equal_shapes(gold, answer, _equal_scalars):
+        return True
+    return _is_interval_beside_relation(gold, answer) and _verify(gold, answer)
 
 
 def _equal_scalars(gold: str, answer: str) -> bool:
@@ -67,28 +76,46 @@ def _equal_scalars(gold: str, answer: str) -> bool:
     if None not in numbers:
         return numbers[0] == numbers[1]
     if _RELATION.search(gold) or _RELATION.search(answer):
-        return bool(_RELATION.search(gold)) == bool(_RELATION.search(answer)) and _verify(
-            gold, answer
-        )
-    gold_sides, sides = _sides(gold), _sides(answer)
+        return _equal_relations(gold, answer)
+    gold_sides, sides = _sides(gold, of_gold=True), _sides(answer)
     if "=" in gold and "=" in answer:
-        names, gold_names = set(_names(answer)), set(_names(gold))
-        if len(gold_sides) > 1 or names != gold_names:
+        gold_names = _names(gold)
+        if len(gold_sides) > 1 or _names(answer, gold_names) != gold_names:
             return _equal_equations(gold, answer)
     elif len(gold_sides) > 1:
         return False
     return all(_equal_values(gold_sides[0], side) for side in sides)
 
 
-def _sides(text: str) -> tuple[str, ...]:
+def _sides(text: str, of_gold: bool = False) -> tuple[str, ...]:
     """The values that a formula states: 3 + 4 and 7 in `x = 3 + 4 = 7`; none in `2x + y = 5`."""
     sides = split_top_level(text, "=")
-    values = tuple(side for side in sides if not _SYMBOL.fullmatch(side) or len(sides) == 1)
-    return values or sides
+    while len(sides) > 1 and is_result_name(sides[0], of_gold=of_gold):
+        sides = sides[1:]
+    while len(sides) > 1 and is_name(sides[-1]) and not is_name(sides[0]):
+        sides = sides[:-1]
+    return sides
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(side for side in split_top_level(text, "=") if _SYMBOL.fullmatch(side))
+def _names(text: str, gold_names: frozenset[str] = frozenset()) -> frozenset[str]:
+    """What is named in an equation: f(x) is y there, and beside a gold's x are x_1 and x_2 x."""
+    names = {side for side in split_top_level(text, "=")[:-1] if is_result_name(side)}
+    names |= {side for side in split_top_level(text, "=")[-1:] if is_name(side) and not names}
+    plain = {_FUNCTION_OF_X.sub("y", name) for name in names}
+    return frozenset(
+        bare if (bare := _ROOT_NUMBER.sub("", name)) in gold_names else name for name in plain
+    )
+
+
+def _equal_relations(gold: str, answer: str) -> bool:
+    if not (_RELATION.search(gold) and _RELATION.search(answer)):
+        return False
+    first, second = _ONE_INEQUALITY.fullmatch(gold), _ONE_INEQUALITY.fullmatch(answer)
+    if first is None or second is None or "=" in gold + answer:
+        return _verify(gold, answer)
+    ratio = _ratio(first[1] + "=" + first[3], second[1] + "=" + second[3])
+    signs = [_SIGNS.get(match[2], match[2]) for match in (first, second)]
+    return ratio is not None and signs[0] == (signs[1] if ratio > 0 else _MIRRORED[signs[1]])
 
 
 def _equal_equations(gold: str, answer: str) -> bool:
@@ -96,17 +123,25 @@ def _equal_equations(gold: str, answer: str) -> bool:
     if gold.count("=") != 1 or answer.count("=") != 1:
         return False
     left, right = (_difference(equation) for equation in (gold, answer))
-    symbols = _symbols(left, right)
+    symbols = symbols_of(left, right)
     if not symbols:  # 0.56 = 56/100 states no relation; each side has to be the same
         sides = zip(gold.split("="), answer.split("="), strict=True)
         return all(_equal_values(gold_side, side) for gold_side, side in sides)
+    return _ratio(gold, answer) is not None
+
+
+def _ratio(gold: str, answer: str) -> Any:
+    """What one difference of sides is of the other, everywhere; None where that changes."""
+    left, right = (_difference(equation) for equation in (gold, answer))
+    symbols = symbols_of(left, right)
     ratios = []
     for index in range(3):
-        values = [_value(side.subs(_point(symbols, index))) for side in (left, right)]
+        values = [value_of(side.subs(point(symbols, index))) for side in (left, right)]
         if None in values or not all(values):
-            return False
+            return None
         ratios.append(values[0] / values[1])
-    return all(bool(abs(ratio / ratios[0] - 1) <= _TOLERANCE) for ratio in ratios)
+    is_constant = all(bool(abs(ratio / ratios[0] - 1) <= TOLERANCE) for ratio in ratios)
+    return ratios[0] if is_constant and ratios[0].is_real else None
 
 
 def _difference(equation: str) -> sympy.Expr:
@@ -116,82 +151,16 @@ def _difference(equation: str) -> sympy.Expr:
     return left - right
 
 
-def _symbols(left: sympy.Expr, right: sympy.Expr) -> list[sympy.Symbol]:
-    return sorted(left.free_symbols | right.free_symbols, key=lambda symbol: str(symbol.name))
-
-
 def _equal_values(gold: str, answer: str) -> bool:
+    as_families = same_antiderivative(gold, answer)
+    if as_families is not None:
+        return as_families
     left, right = parsed(gold), parsed(answer)
     if isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr):
-        at_points = _equal_at_points(left, right)
+        at_points = equal_at_points(left, right)
         if at_points is not None:
             return at_points
     return bool(verify(left, right, timeout_seconds=None))
-
-
-def _equal_at_points(left: sympy.Expr, right: sympy.Expr) -> bool | None:
-    """Compare values at fixed points in general position; None where there is no value."""
-    if left.atoms(AppliedUndef) or right.atoms(AppliedUndef):
-        return None
-    left, right = (side.doit() if side.has(sympy.Sum) else side for side in (left, right))
-    symbols = _symbols(left, right)
-    num_points = 3 if symbols else 1
-    verdicts = [_equal_at(left, right, _point(symbols, index)) for index in range(num_points)]
-    if symbols and not (left.has(sympy.I) or right.has(sympy.I)):
-        # |x| is not x; but sqrt(x) has no real value there, and says nothing.
-        points = (_point(symbols, 3, sign=-1), *_wide_points(symbols))
-        verdicts += [_equal_at(left, right, point, is_real=True) for point in points]
-    decided = [verdict for verdict in verdicts if verdict is not None]
-    return all(decided) if decided else None
-
-
-def _equal_at(
-    left: sympy.Expr, right: sympy.Expr, point: dict[Any, Any], is_real: bool = False
-) -> bool | None:
-    values = [_value(side.subs(point) if point else side) for side in (left, right)]
-    if None in values or (is_real and not all(value.is_real for value in values)):
-        return None
-    size = max(abs(values[0]), abs(values[1]))
-    if size == 0:
-        return True
-    return bool(abs(values[0] - values[1]) <= _TOLERANCE * size)
-
-
-def _value(expression: sympy.Expr) -> Any:
-    """A finite complex number of `_DIGITS` digits; None where the expression has none."""
-    try:
-        exact = expression.doit()
-        if exact.is_zero:
-            return sympy.Integer(0)
-        value = sympy.N(exact, _DIGITS, maxn=4 * _DIGITS)
-    except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError):
-        return None  # what sympy raises on expressions that have no value
-    if not value.is_number or not value.is_finite or value.has(sympy.nan, sympy.zoo, sympy.oo):
-        return None
-    real, imaginary = value.as_real_imag()
-    return value if real.is_Number and imaginary.is_Number else None
-
-
-def _point(symbols: Iterable[sympy.Symbol], index: int, sign: int = 1) -> dict[Any, Any]:
-    """Roots of primes over small numbers: no polynomial with small coefficients is zero there.
-
-    With `sign` -1 every second symbol is negative, so that sqrt(xy) keeps one branch.
-    """
-    return {
-        symbol: (sign if position % 2 == 0 else 1)
-        * (sympy.sqrt(sympy.prime(4 + 5 * position + index)) / (3 + index)).n(_DIGITS + 20)
-        for position, symbol in enumerate(symbols)
-    }
-
-
-def _wide_points(symbols: Iterable[sympy.Symbol]) -> list[dict[Any, Any]]:
-    """Far from zero, in either order and of either sign: |x - y| is not y - x."""
-    up, down = _point(symbols, 4), _point(symbols, 5, sign=-1)
-    return [
-        {symbol: value * 7 / (1 + 3 * place) for place, (symbol, value) in enumerate(up.items())},
-        {symbol: -value * 5 for symbol, value in down.items()},
-        {symbol: value * 9 for symbol, value in down.items()},
-    ]
 
 
 def _verify(gold: str, answer: str) -> bool:
@@ -212,6 +181,8 @@ def _is_interval_beside_relation(gold: str, answer: str) -> bool:
 
 def _is_gold_readable(gold: str) -> bool:
     readable = True
+    if is_real_set(gold):
+        return True
 
     def note(part: str, _: str) -> bool:
         nonlocal readable

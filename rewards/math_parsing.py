@@ -42,6 +42,9 @@ _MONSTER = re.compile(
 )
 
 
+_DOTS = re.compile(r"\\[lcv]?dots(?![A-Za-z])|\.\.")  # dropped by the parser: 17\ldots is not 17
+
+
 class Unparsable(ValueError):
     """A formula that the parser makes nothing of."""
 
@@ -49,7 +52,7 @@ class Unparsable(ValueError):
 @lru_cache(maxsize=4096)
 def parsed(text: str) -> Any:
     """The sympy object of a formula; raises Unparsable where the parser makes nothing of it."""
-    if not text or _MONSTER.search(text) or _SPLIT_NUMBER.search(text):
+    if not text or _MONSTER.search(text) or _SPLIT_NUMBER.search(text) or _DOTS.search(text):
         raise Unparsable(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

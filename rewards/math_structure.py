@@ -45,19 +45,21 @@ def take_apart(text: str) -> Shape:
         return Shape("union", union)
     items = split_top_level(text, ",")
     if len(items) > 1:
-        return Shape("set", items)
+        return Shape("set", _both_signs(items))
     ratio = split_top_level(text, ":")
     if len(ratio) > 2:  # each part beside the next one: 1:2:3 is 1:2 and 2:3
         pairs = tuple(f"{left}:{right}" for left, right in itertools.pairwise(ratio))
         return Shape(f"ratio of {len(ratio)}", pairs)
     if text.startswith(r"\{") and text.endswith(r"\}"):
-        return Shape("set", split_top_level(text[2:-2], ","))
+        return Shape("set", _both_signs(split_top_level(text[2:-2], ",")))
     if text[:1] in _BRACKETS and text[-1:] in ")]" and _closes_at_end(text):
         inner = split_top_level(text[1:-1], ",")
+        if len(inner) > 1 and text[0] == "(" and text.count(r"\pm") == 1:
+            return Shape("set", _both_signs((text,)))
         if len(inner) > 1:
             return Shape(f"{text[0]},{text[-1]}", inner)
     if text.count(r"\pm") == 1:
-        return Shape("set", (text.replace(r"\pm", "+"), text.replace(r"\pm", "-")))
+        return Shape("set", _both_signs((text,)))
     return Shape("scalar", (text,))
 
 
@@ -90,6 +92,15 @@ def split_top_level(text: str, separator: str) -> tuple[str, ...]:
             parts.append(text[start:position].strip())
             start = position + len(separator)
     return (*parts, text[start:].strip())
+
+
+def _both_signs(items: tuple[str, ...]) -> tuple[str, ...]:
+    r"""`\pm 1, 3` as 1, -1, 3."""
+    return tuple(
+        item.replace(r"\pm", sign)
+        for item in items
+        for sign in ("+", "-")[: 2 if item.count(r"\pm") == 1 else 1]
+    )
 
 
 def _equal_unordered(

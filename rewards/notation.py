@@ -17,7 +17,15 @@ _SUPERSCRIPTS = {
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+")
 _SUBSCRIPTS = {ord(mark): plain for mark, plain in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
 _SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
-_ROOT = re.compile(r"√\s*(?:\(([^()]*)\)|\{([^{}]*)\}|(\d+|[A-Za-z]))")
+_ROOT = re.compile(
+    r"([√∛∜])\s*(?:\(((?:[^()]|\([^()]*\))*)\)|\{([^{}]*)\}|(\d+(?:\.\d+)?|[A-Za-zπ]))"
+)
+_ROOT_DEGREES = {"√": "", "∛": "[3]", "∜": "[4]"}
+_SPECIAL = str.maketrans(
+    {"ℝ": r"\mathbb{R}", "ℚ": r"\mathbb{Q}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
+     "ℂ": r"\mathbb{C}", "㎡": "m^2", "㎝": "cm", "㎞": "km", "㎏": "kg", "㎜": "mm", "㎥": "m^3",
+     "㎠": "cm^2", "¢": " cents", "∶": ":"}
+)  # fmt: skip
 _VULGAR = re.compile("[¼-¾⅐-⅞]")
 _SYMBOLS = str.maketrans(
     {
@@ -50,7 +58,16 @@ _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?: |~|\\,)\d{3})+(?:\.\d+)?")
 _ALL_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*\d[^{}]*)\}", re.ASCII)
 _CONSTANT_LETTER = re.compile(r"\\mathrm\{ ?([ei]) ?\}")  # the numbers e and i, upright
 _TEXT_LETTER = re.compile(r"(?<=[-+=(])\\(?:text|mathrm)\{ ?([A-Za-z]) ?\}")
-_FUNCTION_NAME = re.compile(r"(?<![\\A-Za-z{])(sin|cos|tan|cot|sec|csc|ln|log|pi)(?![A-Za-z])")
+_FUNCTION_NAME = re.compile(
+    r"(?<![\\A-Za-z{])(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|exp|pi)(?![A-Za-z])"
+)
+_PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt ?(?:\(([^()]*)\)|(\d+))")
+_NATURAL_LOG = re.compile(r"\\log ?_ ?(?:e|\{ ?(?:e|\\(?:mathrm|text)\{ ?e ?\}) ?\})(?![A-Za-z])")
+_DOTS = re.compile(r"(?<=\d)(?:\.{3,}|\\(?:[lc]?dots))$")
+_INDEXED_ROOT = re.compile(r"(\\sqrt\[[^\[\]{}]{1,4}\]) ?(\d|[A-Za-z](?![A-Za-z]))")
+_COLOR = re.compile(r"\\(?:(?:text)?color\{\w+\}|underline|boldsymbol|bm|mathbf)\{([^{}]*)\}")
+_AT_LEAST = {r"<=": r"\le ", ">=": r"\ge "}
+_BY_TWO_SIGNS = re.compile("<=(?!>)|(?<!<)>=")
 _PARENTHESIZED_MATRIX = re.compile(
     r"[(\[]\\begin\{(matrix|array)\}(?:\{[lcr]*\})?((?:(?!\\begin).)*)\\end\{\1\}[)\]]", re.DOTALL
 )
@@ -59,14 +76,24 @@ _OTHER_NAMES = {
     r"\varnothing": r"\emptyset", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge",
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\colon": ":", r"\lg": r"\log_{10}",
     r"\langle": "(", r"\rangle": ")", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
-    r"\gt": ">", r"\lt": "<",
+    r"\gt": ">", r"\lt": "<", r"\geqslant": r"\ge", r"\leqslant": r"\le", r"\vee": r"\lor",
+    r"\wedge": r"\land", r"\R": r"\mathbb{R}", r"\Reals": r"\mathbb{R}", r"\lvert": "|",
+    r"\rvert": "|", r"\vert": "|",
 }  # fmt: skip
 _OTHER_NAME = re.compile(
     "(?:" + "|".join(re.escape(name) for name in _OTHER_NAMES) + ")(?![A-Za-z])"
 )
+_WHOLE_PARAMETER = re.compile(
+    r"[ ,;(]*(?:\\text\{[^{}\d]{0,20}\} ?)?\(?[knm] ?\\in ?(?:\\mathbb ?\{? ?Z ?\}?|Z)\)*$"
+)
+_BARE_BINOMIAL = re.compile(r"\\binom ?(?:\{([^{}]*)\}|(\d)) ?(?:\{([^{}]*)\}|(\d))")
+_BARE_LETTER_SET = re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])")
+_LEADING_SPACE = re.compile(r"^(?:\\[,;:! ]|~|\s)+")
+_PHANTOM = re.compile(r"\\[hv]?phantom ?(?:\{[^{}]{0,40}\}|\S)")
 _MEMBER = re.compile(r"[A-Za-z] ?\\in ?([(\[\\].*)", re.DOTALL)
 _SOLUTIONS = re.compile(
-    r"\\\{ ?([a-z]) ?(?:\\mid|\|) ?((?:(?!\\in)[^|:])*[<>=](?:(?!\\in)[^|:])*)\\\}"
+    r"\\\{ ?([a-z]) ?(?:\\mid(?![A-Za-z])|[|:]) ?"
+    r"((?:(?!\\in(?![A-Za-z]))[^|:])*(?:[<>=]|\\(?:le|ge|ne)(?![A-Za-z]))(?:(?!\\in(?![A-Za-z]))[^|:])*)\\\}"
 )
 _ALL_REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)")
 _FORMULA_END = ".,;:。"  # not "!": 4! is 24
@@ -76,27 +103,34 @@ def tidy(text: str) -> str:
     """The same answer in one notation; the empty string where nothing is left."""
     if not text.isascii():
         text = _plain_characters(text)
-    text = unwrap_math(text)
+    text = unwrap_math(_PHANTOM.sub("", text))
+    text = _DOTS.sub(r"\\ldots", _LEADING_SPACE.sub("", text))
     if text.startswith("\\"):
+        colored = _COLOR.fullmatch(text)
+        text = unwrap_math(colored[1]) if colored is not None else text
         text = unwrap_math(_ALL_TEXT.sub(r"\1", text)) if _ALL_TEXT.fullmatch(text) else text
     if _SPACED_THOUSANDS.fullmatch(text):
         return re.sub(r" |~|\\,", "", text)
     text = _DELIMITER_SIZE.sub("", text)
     text = _SPACING.sub(" ", text.replace("{,}", ",").replace(r"\!", ""))
     text = _FRACTION_NAME.sub(r"\\frac", text)
+    text = _BARE_BINOMIAL.sub(r"\\binom{\1\2}{\3\4}", text)
     text = _BARE_FRACTION.sub(_braced_fraction, text)
-    text = _BARE_ROOT.sub(r"\\sqrt{\1}", text)
+    text = _INDEXED_ROOT.sub(r"\1{\2}", _BARE_ROOT.sub(r"\\sqrt{\1}", text))
+    text = _BY_TWO_SIGNS.sub(lambda sign: _AT_LEAST[sign.group()], text)
     text = _OTHER_NAME.sub(lambda name: _OTHER_NAMES[name.group()], text)
     text = _TIGHT.sub(r"\1", _SPACES.sub(" ", _plain_letters(text)))
     text = _GROUPED_THOUSANDS.sub(lambda group: "{" + group[1].replace(",", "") + "}", text)
-    text = text.strip().rstrip(_FORMULA_END).rstrip()
+    text = _BARE_LETTER_SET.sub(r"\\mathbb{\1}", text.strip().rstrip(_FORMULA_END).rstrip())
+    text = _WHOLE_PARAMETER.sub("", text) or text
     return _named_shapes(text.removesuffix("\\\\").rstrip())
 
 
 def _plain_letters(text: str) -> str:
     r"""`\mathrm{e}` is e, `+\text{C}` is +C, and "2 pi" is `2 \pi`."""
     text = _CONSTANT_LETTER.sub(r"\1", text)
-    text = _TEXT_LETTER.sub(r"\1", text)
+    text = _NATURAL_LOG.sub(r"\\ln ", _TEXT_LETTER.sub(r"\1", text))
+    text = _PLAIN_ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", text)
     return _FUNCTION_NAME.sub(r"\\\1 ", text) if "\\text" not in text else text
 
 
@@ -138,7 +172,9 @@ def _plain_characters(text: str) -> str:
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUBSCRIPT_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
     text = _VULGAR.sub(_latex_fraction, text)
-    text = _ROOT.sub(lambda root: r"\sqrt{" + (root[1] or root[2] or root[3]) + "}", text)
+    for _ in range(3):  # roots in roots
+        text = _ROOT.sub(_latex_root, text)
+    text = text.translate(_SPECIAL)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)
     return "".join(
         _ascii_digit(mark)
@@ -154,6 +190,11 @@ def _ascii_digit(mark: str) -> str:
 def _latex_fraction(match: re.Match[str]) -> str:
     top, _, bottom = unicodedata.normalize("NFKC", match.group()).partition("⁄")
     return rf"\frac{{{top}}}{{{bottom}}}"
+
+
+def _latex_root(match: re.Match[str]) -> str:
+    inside = match[2] or match[3] or match[4] or ""
+    return rf"\sqrt{_ROOT_DEGREES[match[1]]}{{{inside}}}"
 
 
 def _braced_fraction(match: re.Match[str]) -> str:

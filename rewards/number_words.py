@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from rewards.plain_numbers import plain_number
 
-__all__ = ["in_digits"]
+__all__ = ["in_digits", "in_digits_before_unit"]
 
 MAX_CHARS = 200
 
@@ -37,17 +37,41 @@ _CHINESE_DIGITS = {mark: value for value, mark in enumerate("零一二三四五�
 _CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
 _CHINESE_SCALES = {"万": 10**4, "亿": 10**8}
 _CHINESE_SCALE_VALUES = {"千": 10**3, "万": 10**4, "亿": 10**8, "万亿": 10**12}
+_SIGNED_DIGITS = re.compile(r"(?:minus|negative) |负|零下", re.IGNORECASE)
+_CHINESE_START = re.compile("负?[零一二两三四五六七八九十百千万亿点分之]{1,30}")
 _CHINESE = re.compile("(?P<sign>负?)(?P<number>[零一二两三四五六七八九十百千万亿点分之]{1,30})")
 
 
 def in_digits(text: str) -> str:
     """The number that a text spells out, as digits or "1/3"; every other text as it is."""
     stripped = text.strip().rstrip(".。")
+    if stripped.startswith("百分之"):
+        percent = _chinese(stripped.removeprefix("百分之"))
+        return text if percent is None else rf"{percent}\%"
     if not stripped or len(stripped) > MAX_CHARS:
         return text
     readings = (read(stripped) for read in (_scaled, _english, _chinese))
     value = next((value for value in readings if value is not None), None)
     return text if value is None else str(value)
+
+
+def in_digits_before_unit(text: str) -> str:
+    """十二元 as 12元, "twelve dollars" as "12 dollars", 零下5度 as -5度; others as they are."""
+    if len(text) > MAX_CHARS:
+        return text
+    sign = _SIGNED_DIGITS.match(text)
+    if sign is not None and text[sign.end() : sign.end() + 1].isdigit():
+        return "-" + text[sign.end() :]
+    start = _CHINESE_START.match(text)
+    if start is not None and len(start.group()) < len(text):
+        number = _chinese(start.group())
+        return text if number is None else f"{number}{text[start.end() :]}"
+    words = text.split(" ")
+    for num_words in range(min(3, len(words) - 1), 0, -1):  # of the unit
+        number = _english(" ".join(words[:-num_words]))
+        if number is not None:
+            return f"{number} {' '.join(words[-num_words:])}"
+    return text
 
 
 def _scaled(text: str) -> Fraction | None:

@@ -19,9 +19,13 @@ _DECIMAL = re.compile(
     re.ASCII,
 )
 _REPEATING = re.compile(
-    r"(?P<sign>[+-]?)(?P<whole>\d*)\.(?P<part>\d*)\\(?:overline|bar|dot)\{(?P<period>\d+)\}",
+    r"(?P<sign>[+-]?)(?P<whole>\d*)\.(?P<part>\d*?)"
+    r"(?:\\(?:overline|bar) ?(?:\{(?P<under>\d+)\}|(?P<one>\d))|\((?P<bracket>\d+)\)"
+    r"|\\dot ?(?:\{(?P<first>\d)\}|(?P<bare>\d))(?:(?P<middle>\d*)\\dot ?\{?(?P<last>\d)\}?)?"
+    r"|(?P<shown>\d+?)(?P=shown)+(?:\.{3}|\\[lc]?dots))",
     re.ASCII,
 )
+_MIN_SHOWN_DIGITS = 3  # of a period that dots continue: 0.333... is 1/3, 0.33... says too little
 _FRACTION = re.compile(
     r"(?P<sign>[+-]?) ?(?P<whole>\d+)?\s*\\frac\{(?P<top>[+-]?\d+)\}\{(?P<bottom>[+-]?\d+)\}",
     re.ASCII,
@@ -64,8 +68,16 @@ def _decimal_value(match: re.Match[str]) -> int | Fraction | None:
     return -value if sign == "-" else value
 
 
-def _repeating_value(match: re.Match[str]) -> Fraction:
-    sign, whole, part, period = match.group("sign", "whole", "part", "period")
+def _repeating_value(match: re.Match[str]) -> Fraction | None:
+    r"""0.1\overline{6}, 0.1(6), 0.1\dot{6} and 0.1666... are 1/6."""
+    sign, whole, part = match.group("sign", "whole", "part")
+    period = match["under"] or match["one"] or match["bracket"] or match["shown"]
+    if period is None:
+        period = (match["first"] or match["bare"]) + (match["middle"] or "") + (match["last"] or "")
+    elif match["shown"]:
+        digits = match.group().rstrip("\\.lcdots")
+        if len(digits) - match.start("shown") < max(_MIN_SHOWN_DIGITS, 2 * len(period)):
+            return None
     nines = Fraction(int(period), int("9" * len(period)))
     value = (int((whole or "0") + part) + nines) / Fraction(10 ** len(part))
     return -value if sign == "-" else value

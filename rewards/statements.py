@@ -12,11 +12,13 @@ import re
 from rewards.notation import tidy
 from rewards.plain_numbers import plain_number
 
-__all__ = ["choice_letter", "is_prose", "stated_value", "strip_lead_in", "text_key"]
+__all__ = ["is_prose", "stated_value", "strip_lead_in", "text_key"]
 
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore)[, ]\s*)?(?:(?:the|my|our)\s+)?(?:(?:final|correct|right)\s+)?"
     r"(?:answer|result|solution|option|choice)(?:\s+is)?(?:\s+(?:option|choice))?\s*[:=]?\s*"
+    r"|\\text\{ ?(?:the )?(?:total|answer|sum|result) ?[:=] ?\}\s*|总?一?共(?:有|是)?(?=\d)"
+    r"|答案?\s*[:\uff1a]\s*"
     r"|(?:所以|因此|故)?[,:]?\s*(?:最终|正确)?的?(?:答案|结果|选项?)\s*(?:是|为|选)?\s*[::=]?\s*",
     re.IGNORECASE,
 )
@@ -42,10 +44,8 @@ _FUNCTION_WORDS = (
 )
 _FUNCTIONS = frozenset(_FUNCTION_WORDS.split())
 _SHORT_WORDS = frozenset("it is so no we he to in of at on by if be or an as".split())  # noqa: SIM905
-_CHOICE = re.compile(r"[(\[]?\s*([A-J])\s*(?:[)\].:]|$)\s*", re.ASCII)
 _ARTICLE = re.compile(r"^(?:the|a|an) ")
 _TEXT_NOISE = re.compile(r"[\s{}$\"'`*.!~]+")
-_SAME_TEXT = {"no solutions": "no solution", "无解": "no solution", "does not exist": "dne"}
 _MAX_PROSE_CHARS = 600
 
 
@@ -87,12 +87,4 @@ def stated_value(prose: str) -> str | None:
 def text_key(text: str) -> str:
     """What text is compared by: case, spaces, quotes and a leading article do not count."""
     bare = _TEXT_NOISE.sub(" ", _COMMAND.sub(" ", text)).strip().casefold()
-    bare = re.sub(r"\s*,\s*", ",", _ARTICLE.sub("", bare)).strip("()[] ,;:")
-    return _SAME_TEXT.get(bare, bare)
-
-
-def choice_letter(text: str) -> str | None:
-    """The letter of a choice: "B", "(B)", "B. 42", "\\text{(B)}"; None if it is none."""
-    bare = _COMMAND.sub("", text).replace("{", "").replace("}", "").strip()
-    choice = _CHOICE.match(bare)
-    return choice[1] if choice is not None else None
+    return re.sub(r"\s*,\s*", ",", _ARTICLE.sub("", bare)).strip("()[] ,;:")

@@ -44,7 +44,7 @@ def test_grading_plain_numbers_loads_nothing_heavy_and_starts_no_child() -> None
 def test_importing_is_quick() -> None:
     """Best of three, since others may be busy; without the interpreter's own start."""
     code = "from time import process_time as now; t = now(); import rewards; print(now() - t)"
-    assert min(float(in_fresh_python(code)) for _ in range(3)) < 0.2
+    assert min(float(in_fresh_python(code)) for _ in range(3)) < 0.4
 
 
 def test_grading_leaves_no_process_behind() -> None:
