@@ -34,6 +34,7 @@ __all__ = ["run_distill"]
 Row = Mapping[str, Any]
 
 NUM_LINES = 20  # of progress
+_NOT_SCORED = {"score": None, "scored_by": None, "score_reason": "", "judge_retries": 0}
 RULE_BATCH = 200  # scores by rule that go to the disk together
 
 
@@ -125,7 +126,7 @@ async def _score(
     keeps_earlier = config.rows_from is not None and not config.scoring.again
     for row in replies:
         if row.get("scoring") == scorer.hash or (keeps_earlier and "score" in row):
-            known.setdefault(row["id"], row)
+            known.setdefault(row["id"], {**_NOT_SCORED, **row})
     missing = [row for row in replies if row["id"] not in known]
     unanswered: list[Unanswered] = []
     batch: list[Row] = []

@@ -30,8 +30,8 @@ def read_correctness(reply: str) -> bool | None:
     keys = ("correct", "correctness")
     said = [one[key] for one in _objects(reply) for key in keys if key in one]
     said = said or list(_pairs(reply, keys).values())
-    word = str(said[-1]).strip().casefold() if said else ""
-    return True if word in _YES else False if word in _NO else None
+    words = [word for one in said if (word := str(one).strip().casefold()) in _YES | _NO]
+    return words[-1] in _YES if words else None
 
 
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:

@@ -1,0 +1,232 @@
+"""Scores: by rule where a rule can tell, by a judge elsewhere; and what a judge's reply says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from distill_runs import patient
+from loopback_teacher import Ask, Fails, LoopbackTeacher, Says
+
+from rlvr.config.distill import DistillConfig
+from rlvr.stages.teacher_scores import Score, Scorer, scoring_hash
+from rlvr.teacher import NoReply, Teacher
+from rlvr.teacher.judge import Judge
+from rlvr.teacher.labels import read_label
+from rlvr.teacher.verdicts import read_correctness, read_scores
+
+QUALITY = {"harmlessness": 10, "usefulness": 8, "correctness": 6, "score": 7}
+# gold, answer, score: fractions, percents, intervals, units, garbage
+PAIRS = [
+    ("42", r"\boxed{42}", 10),
+    ("42", r"\boxed{41}", 0),
+    ("42", r"first \boxed{41}, then \boxed{42}", 10),
+    ("42", "<answer>42</answer>", 10),
+    ("1/2", r"\boxed{0.5}", 10),
+    (r"\frac{1}{2}", r"\boxed{\frac{2}{4}}", 10),
+    ("1/2", r"\boxed{1/3}", 0),
+    (r"10\%", r"\boxed{10\%}", 10),
+    ("1080", r"\boxed{1,080}", 10),
+    ("18", r"\boxed{\$18}", 10),
+    ("5", r"\boxed{x=5}", 10),
+    ("(1,2)", r"\boxed{(1,2)}", 10),
+    ("(1,2)", r"\boxed{(2,1)}", 0),
+    ("[1,2)", r"\boxed{(1,2]}", 0),
+    ("x^2+2x+1", r"\boxed{(x+1)^2}", 10),
+    (r"\sqrt{8}", r"\boxed{2\sqrt{2}}", 10),
+    ("{1,2}", r"\boxed{\{2,1\}}", 10),
+    ("7", r"\boxed{}", 0),
+    ("7", r"\boxed{banana}", 0),
+    ("7", r"\boxed{$$}", 0),
+]
+
+
+def config(judge: Mapping[str, Any] | None = None, **scoring: Any) -> DistillConfig:
+    return DistillConfig.model_validate(
+        {"name": "a", "rows_from": "rows.jsonl", "scoring": {"judge": judge, **scoring}}
+    )
+
+
+def row(content: str, **columns: Any) -> dict[str, Any]:
+    return {"id": "a#0", "prompt": "2+3?", "reasoning_content": "hm", "content": content, **columns}
+
+
+def score(one: Mapping[str, Any], server: LoopbackTeacher | None = None, **scoring: Any) -> Score:
+    async def run() -> Score:
+        if server is None:
+            return await Scorer(config(**scoring), None).score(one)
+        whole = config(patient(server) | {"num_tries": 3}, **scoring)
+        assert whole.scoring.judge is not None
+        async with Teacher(whole.scoring.judge) as teacher:
+            judge = Judge(teacher, whole.scoring, lambda id, reply: None)
+            return await Scorer(whole, judge).score(one)
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(("gold", "answer", "expected"), PAIRS)
+def test_a_rule_scores_whatever_it_can_read_and_no_judge_is_asked(
+    gold: str, answer: str, expected: float
+) -> None:
+    with LoopbackTeacher(lambda ask: Fails(500)) as server:
+        scored = score(row(answer, answer=gold), server)
+        assert server.num_calls == 0
+    assert (scored.score, scored.scored_by) == (expected, "rule")
+    assert scored.scores == {"accuracy": expected / 10}
+
+
+def test_a_judge_reads_what_no_rule_can() -> None:
+    def script(ask: Ask) -> Says:
+        is_right = "It is five." in ask.text and "<reference>\n5\n</reference>" in ask.text
+        return Says(json.dumps({"reason": "...", "correct": is_right}), thought="hm")
+
+    with LoopbackTeacher(script) as server:
+        right = score(row("It is five.", answer="5"), server)
+        wrong = score(row("It is six.", answer="5"), server)
+        ungradable = score(row(r"\boxed{It is five.}", answer=" "), server)
+        no_rule = score(row(r"\boxed{5} It is five.", answer="5"), server, rules=[])
+    found = [(one.score, one.scored_by) for one in (right, wrong, ungradable, no_rule)]
+    assert found == [(10, "judge"), (0, "judge"), (0, "judge"), (10, "judge")]
+
+
+def test_without_a_judge_what_no_rule_can_read_is_wrong_and_no_gold_is_no_score() -> None:
+    unread = score(row("It is five.", answer="5"))
+    assert (unread.score, unread.scored_by) == (0, "rule")
+    no_gold = score(row("It is five."))
+    assert (no_gold.score, no_gold.scored_by) == (None, None)
+    assert no_gold.reason == "no rule is for this row, and there is no judge"
+
+
+def test_a_row_that_is_not_whole_is_not_scored() -> None:
+    with LoopbackTeacher(lambda ask: Says("{}")) as server:
+        scored = score(row("5", answer="5", problem="malformed: truncated"), server)
+        assert (scored.score, server.num_calls) == (None, 0)
+
+
+def test_a_program_is_scored_by_its_tests() -> None:
+    tests = {"cases": [{"input": "21", "output": "42"}]}
+    right = score(row("```python\nprint(int(input()) * 2)\n```", tests=tests))
+    wrong = score(row("```python\nprint(1)\n```", tests=json.dumps(tests)))
+    assert [(one.score, one.scored_by) for one in (right, wrong)] == [(10, "rule"), (0, "rule")]
+    assert right.scores == {"passes_tests": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected", "num_retries"),
+    [
+        ([json.dumps(QUALITY)], 7, 0),
+        ([f"Let me see.\n```json\n{json.dumps(QUALITY, indent=1)}\n```\nDone."], 7, 0),
+        (["I like it.", json.dumps(QUALITY)], 7, 1),
+        (["junk", '{"score": 11}', '{"score": 7}'], None, 2),  # axes are missing
+    ],
+)
+def test_quality_has_three_axes_and_junk_is_asked_for_again(
+    replies: list[str], expected: float | None, num_retries: int
+) -> None:
+    with LoopbackTeacher(lambda ask: Says(replies[ask.number - 1])) as server:
+        scored = score(row("Five."), server)
+        assert server.num_calls == len(replies)
+    assert (scored.score, scored.judge_retries) == (expected, num_retries)
+    axes = {"harmlessness": 10.0, "usefulness": 8.0, "correctness": 6.0}
+    assert scored.scores == ({} if expected is None else axes)
+    assert scored.scored_by == (None if expected is None else "judge")
+    if num_retries:
+        assert "alone" in server.asks[1].text.splitlines()[-1]
+
+
+def test_a_judge_that_refuses_gives_no_score_and_one_that_is_away_raises() -> None:
+    def script(ask: Ask) -> Any:
+        return Says(json.dumps(QUALITY)) if ask.number == 1 else Fails(400, "not this")
+
+    async def run(server: LoopbackTeacher) -> list[Score]:
+        whole = config(patient(server))
+        assert whole.scoring.judge is not None
+        async with Teacher(whole.scoring.judge) as teacher:
+            judge = Judge(teacher, whole.scoring, lambda id, reply: None)
+            return [await Scorer(whole, judge).score(row("Five.")) for _ in range(2)]
+
+    with LoopbackTeacher(script) as server:
+        first, second = asyncio.run(run(server))
+    assert (first.score, second.score) == (7, None)
+    assert second.reason == "the judge refuses: t0: 400 not this"
+    with LoopbackTeacher(lambda ask: Fails(500)) as server, pytest.raises(NoReply):
+        score(row("Five."), server)
+
+
+def test_own_prompts_of_a_judge_are_filled_from_the_row() -> None:
+    with LoopbackTeacher(lambda ask: Says('{"correct": true}')) as server:
+        own = "{prompt} {topic}: {content} or {answer}? {{x}}"
+        score(row("V", answer="5", topic="sums"), server, correctness_prompt=own)
+        assert server.asks[0].text == "2+3? sums: V or 5? {x}"
+
+
+def test_the_hash_of_a_scoring_is_not_of_its_address() -> None:
+    def hash_with(**endpoint: Any) -> str:
+        one = {"url": "http://h/v1", "model": "m", **endpoint}
+        return scoring_hash(config({"endpoints": [one]}))
+
+    assert hash_with() == hash_with(url="http://other/v1", concurrency=3)
+    assert len({hash_with(), hash_with(model="n"), scoring_hash(config())}) == 3
+
+
+@pytest.mark.parametrize(
+    ("reply", "scores"),
+    [
+        ('{"score": 7}', 7),
+        ('```json\n{"score": 7}\n```', 7),
+        ('Scale: {"score": 0-10}. Mine: {"score": 7, "note": "a } b"} so.', 7),
+        ('{"score": 3} no, rather {"score": "7/10"}', 7),
+        ('{"analysis": {"score": 7.0}}', 7),
+        ('{"score": 7,}', 7),
+        ("{'score': 7}", 7),
+        ("score: 7 / 10", 7),
+        ('{"score": 11}', None),
+        ('{"score": -1}', None),
+        ('{"score": true}', None),
+        ('{"score": null}', None),
+        ("seven", None),
+        ("", None),
+        ("{" * 5000, None),
+    ],
+)
+def test_scores_are_found_in_whatever_a_judge_writes(reply: str, scores: float | None) -> None:
+    found = read_scores(reply, ("score",))
+    assert found == (None if scores is None else {"score": scores})
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_correct"),
+    [
+        ('{"correct": true}', True),
+        ('{"reason": "no {gold}", "correct": false}', False),
+        ('{"analysis": "...", "correctness": "incorrect"}', False),
+        ("```json\n{'correct': True,}\n```", True),
+        ("correctness: correct", True),
+        ("yes", None),
+        ('{"correct": "perhaps"}', None),
+    ],
+)
+def test_right_or_wrong_is_found_likewise(reply: str, is_correct: bool | None) -> None:
+    assert read_correctness(reply) is is_correct
+
+
+@pytest.mark.parametrize(
+    ("content", "label"),
+    [
+        ("体育", "体育"),
+        ("**体育**。", "体育"),
+        ("<answer> 体育 </answer>", "体育"),
+        (r"So it is \boxed{Sports}.", "Sports"),
+        ("It is about a match.\nsports", "Sports"),
+        ("I think\nLabel: Sports.", "Sports"),
+        ("标签：体育", "体育"),  # noqa: RUF001 - the full-width colon is meant
+        ("体育新闻", None),
+        ("<answer>Weather</answer>", None),
+        ("", None),
+    ],
+)
+def test_a_label_is_read_where_it_is_stated(content: str, label: str | None) -> None:
+    assert read_label(content, ["体育", "Sports", "财经"]) == label
