@@ -1,4 +1,4 @@
-"""`rlvr sft`: train on text."""
+"""`rlvr sft`: train on text, or a reward model on preferences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def run(recipe: str, overrides: Sequence[str]) -> int:
         check_data(config)
         check_environment()
         if folder.claim(config) is RunStatus.FINISHED:
-            print(f"{folder.model} is there; to make it anew, delete {folder.path}")
+            made = folder.path / "adapter" if config.lora else folder.model
+            print(f"{made} is there; to make it anew, delete {folder.path}")
             return 0
         run_sft(config, folder)
     return 0

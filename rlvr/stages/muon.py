@@ -18,11 +18,20 @@ __all__ = ["MuonWithAdamW"]
 class MuonWithAdamW(torch.optim.Optimizer):
     """Steps two optimizers with this one's parameter groups, so that one schedule moves both."""
 
-    def __init__(self, model: torch.nn.Module, *, matrix_lr: float, other_lr: float) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        matrix_lr: float,
+        other_lr: float,
+        weight_decay: float = 0.0,
+    ) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
         others = [p for name, p in named if p.ndim != 2 or "embed" in name]
-        self._muon = torch.optim.Muon(matrices, lr=matrix_lr, weight_decay=0.0, momentum=0.95)
+        self._muon = torch.optim.Muon(
+            matrices, lr=matrix_lr, weight_decay=weight_decay, momentum=0.95
+        )
         self._adamw = torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0)
         super().__init__([{"params": matrices}, {"params": others}], {"lr": other_lr})
         self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
@@ -33,5 +42,6 @@ class MuonWithAdamW(torch.optim.Optimizer):
         # Each time anew: accelerate reloads the state of what it wraps, which makes new groups.
         self._muon.param_groups = self.param_groups[:1]
         self._adamw.param_groups = self.param_groups[1:]
+        self._muon.state = self._adamw.state = self.state  # so that a checkpoint holds the moments
         self._muon.step()
         self._adamw.step()
