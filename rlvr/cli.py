@@ -18,6 +18,7 @@ COMMANDS = {
     "r1": "the whole chain: cold start, RL, rejection sampling, SFT, RL, distillation",
     "ablate": "base, pure RL, SFT, SFT then RL: from one base, with one evaluation",
     "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
+    "clean": "rows of thoughts and answers: drop, tag, lay out, each with its reason",
     "distill": "ask a teacher behind an address, score its replies, keep the good ones",
     "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",
     "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",

@@ -15,7 +15,7 @@ from rlvr.environment import check_environment
 from rlvr.errors import ConfigError
 from rlvr.model_files import check_model
 from rlvr.run_folder import RunFolder
-from rlvr.serving.chat_template import own_template
+from rlvr.serving.jinja_template import own_template
 from rlvr.serving.model_recipe import is_model, model_recipe
 from rlvr.serving.replica_specs import dry_run, replica_specs
 

@@ -12,6 +12,7 @@ is answered in well under a second.
 from __future__ import annotations
 
 from rlvr.config.chain import AblateConfig, ChainConfig
+from rlvr.config.clean import CleanConfig
 from rlvr.config.distill import DistillConfig
 from rlvr.config.evaluation import CompareConfig, EvaluateConfig
 from rlvr.config.grpo import GrpoConfig
@@ -42,6 +43,7 @@ __all__ = [
     "AblateConfig",
     "ChainConfig",
     "CheckpointSection",
+    "CleanConfig",
     "CompareConfig",
     "DistillConfig",
     "EvalSection",

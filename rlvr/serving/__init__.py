@@ -1,7 +1,7 @@
 """A model of a run behind an OpenAI-compatible address, by vLLM's own server.
 
 rlvr serve --> supervisor --> vLLM's api_server, one process a replica
-                  |              chat_template   the recipe's prompt template in Jinja
+                  |              jinja_template  the recipe's prompt template in Jinja
                   |              think_parser    thought | answer, where vLLM's parsers cannot
                router: round robin, A/B split, cache at temperature 0, /metrics
 rlvr chat  --> any such address

@@ -16,7 +16,7 @@ from typing import Any
 from rlvr.model_files import resolve_model
 from rlvr.processes import actor_env
 from rlvr.prompts import PromptTemplate
-from rlvr.serving.chat_template import chat_template, own_template
+from rlvr.serving.jinja_template import chat_template, own_template
 from rlvr.types import Task
 
 __all__ = ["PARSERS", "ServerSpec", "server_command", "server_env"]

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, processors
 
 from rlvr.errors import ConfigError
 from rlvr.prompts import PRESETS, make_template
-from rlvr.serving.chat_template import chat_template, writes_bos
+from rlvr.serving.jinja_template import chat_template, writes_bos
 from rlvr.serving.thoughts import Piece, ThoughtSplitter, split_thought
 from rlvr.types import Task
 
