@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.extract import last_boxed
+from rlvr.tasks.program_sets import read_humaneval, read_livecodebench
+from rlvr.tasks.question_sets import read_aime, read_cmath, read_gpqa, read_svamp
+from rlvr.tasks.values import UnreadableRow, Values
 
 __all__ = ["ADAPTERS", "Adapter", "UnreadableRow"]
-
-Values = Mapping[str, Any]
-
-
-class UnreadableRow(ValueError):
-    """The row has its columns, but no task can be made of what they hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +98,34 @@ def read_mbpp(values: Values) -> Values:
     return {"prompt": prompt, "tests": json.dumps(tests), "solution": values.get("solution")}
 
 
+def _aime(path: str) -> Adapter:
+    """One name for each year; the files do not agree on the names of their columns."""
+    return Adapter(
+        read=read_aime,
+        columns=(
+            {"prompt": "problem", "answer": "answer"},
+            {"prompt": "Problem", "answer": "Answer"},
+            {"prompt": "question", "answer": "answer"},
+        ),
+        path=path,
+    )
+
+
 def _mbpp_columns(prompt: str, setup: str) -> Mapping[str, str]:
     return {"prompt": prompt, "setup": setup, "asserts": "test_list", "solution": "code"}
 
 
 ADAPTERS: dict[str, Adapter] = {
+    "aime24": _aime("HuggingFaceH4/aime_2024"),
+    "aime25": _aime("MathArena/aime_2025"),
+    "cmath": Adapter(
+        read=read_cmath,
+        columns=(
+            {"prompt": "input", "answer": "golden"},
+            {"prompt": "question", "answer": "golden"},
+        ),
+        path="weitianwen/cmath",
+    ),
     "code": Adapter(
         read=read_code,
         columns=(
@@ -127,10 +147,46 @@ ADAPTERS: dict[str, Adapter] = {
         columns=({"prompt": "question", "answer": "answer"},),
         path="openai/gsm8k:main",
     ),
+    "gpqa": Adapter(
+        read=read_gpqa,
+        columns=(
+            {
+                "prompt": "Question",
+                "right": "Correct Answer",
+                **{f"wrong_{i}": f"Incorrect Answer {i}" for i in (1, 2, 3)},
+            },
+        ),
+        path="Idavidrein/gpqa:gpqa_diamond",
+    ),
+    "humaneval": Adapter(
+        read=read_humaneval,
+        columns=(
+            {
+                "prompt": "prompt",
+                "test": "test",
+                "entry_point": "entry_point",
+                "solution": "canonical_solution",
+            },
+        ),
+        droppable=frozenset({"solution"}),
+        path="openai/openai_humaneval",
+    ),
     "jsonl": Adapter(
         read=read_generic,
         columns=({"prompt": "prompt", "answer": "answer"},),
         droppable=frozenset({"answer"}),
+    ),
+    "livecodebench": Adapter(
+        read=read_livecodebench,
+        columns=(
+            {
+                "prompt": "question_content",
+                "public": "public_test_cases",
+                "private": "private_test_cases",
+                "starter": "starter_code",
+            },
+        ),
+        path="livecodebench/code_generation_lite",
     ),
     "mbpp": Adapter(
         read=read_mbpp,
@@ -147,6 +203,11 @@ ADAPTERS: dict[str, Adapter] = {
             {"prompt": "problem", "solution": "solution"},
         ),
         path="DigitalLearningGmbH/MATH-lighteval",
+    ),
+    "svamp": Adapter(
+        read=read_svamp,
+        columns=({"body": "Body", "prompt": "Question", "answer": "Answer"},),
+        path="ChilleD/SVAMP",
     ),
 }
 
