@@ -18,7 +18,7 @@ from rlvr.environment import check_environment
 from rlvr.errors import ConfigError
 from rlvr.serving import served
 from rlvr.serving.conversation import Conversation, first_model
-from rlvr.serving.model_recipe import model_recipe
+from rlvr.serving.folder_recipe import model_recipe
 from rlvr.serving.terminal import chat
 
 __all__ = ["run"]

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, models
 from rlvr.cli import main
 from rlvr.errors import RLVRError
 from rlvr.prompts import make_template
-from rlvr.serving.model_recipe import model_recipe
+from rlvr.serving.folder_recipe import model_recipe
 from rlvr.serving.round_robin import Replica
 from rlvr.serving.server_command import ServerSpec, server_command, server_env
 from rlvr.serving.supervisor import KeptServer, keep_alive
