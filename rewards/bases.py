@@ -40,9 +40,10 @@ def same_in_base(gold: str, answer: str) -> bool | None:
 def base_in_figures(text: str) -> str:
     r"""101_{\text{two}} as 101_{2}; every other text as it is."""
     match = _IN_BASE.fullmatch(text) or _IN_WORDS.fullmatch(text)
-    if match is None or match["base"].isdigit() or not match["digits"][0].isdigit():
+    if match is None or not match["digits"][0].isdigit():
         return text
-    return f"{match['sign']}{match['digits']}_{{{_NAMES[match['base'].lower()]}}}"
+    base = match["base"].lower()
+    return f"{match['sign']}{match['digits']}_{{{_NAMES.get(base, base)}}}"
 
 
 def _read(text: str) -> tuple[str, str] | None:

@@ -117,7 +117,7 @@ def _decide_text(gold: str, gold_form: Form, text: str) -> Grade | None:
     letters = chosen_letters(gold)
     if len(letters) == 1 and text_key(gold).upper() in letters and gold != gold.lower():
         is_letter = text != text.lower() or ")" in text  # b) is a choice, b a variable
-        is_right = is_letter and chosen_letters(text) == letters
+        is_right = is_letter and chosen_letters(tidy(text)) == letters
         return correct(text, gold) if is_right else wrong(text, gold)
     if can_stand_for(gold_form.core, form_of(text).core):
         return correct(text, gold)

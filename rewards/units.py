@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _CURRENCIES = {r"\$": "dollar", "$": "dollar", "€": "euro", "£": "gbp", "¥": "yuan", "￥": "yuan"}
-_RATE_TOPS = frozenset("km m cm mm mi ft kg g mg".split())  # noqa: SIM905
+_RATE_TOPS = frozenset("km m cm mm mi ft kg g mg rad rev".split())  # noqa: SIM905
 _RATE_BOTTOMS = frozenset("s sec h hr min l ml cm m".split())  # noqa: SIM905
 _SPEEDS = {"mph": "mi/h", "kmh": "km/h", "kmph": "km/h", "kph": "km/h"}
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
@@ -79,7 +79,7 @@ _WORD_TAIL = re.compile(
     r"(?:(?<=[\d}])|(?<=\\pi))( ?)([^\W\d_]{2,}\.?(?: [^\W\d_]+\.?){0,3}|[一-鿿])(?:\^\{?(\d)\}?)?$"
 )
 _RATE_TAIL = re.compile(
-    r"(?<=[\d}]) ?(([A-Za-z]{1,2})/([A-Za-z]{1,3})"
+    r"(?<=[\d}]) ?(([A-Za-z]{1,3})/([A-Za-z]{1,3})"
     r"|(?:千米|公里|[分厘]?米|千?克|公斤|元|吨|升)/(?:小?时|分钟?|秒|天|千克|公斤|米|[升个人本]))"
     r"(?:\^\{?(\d)\}?)?$"
 )
