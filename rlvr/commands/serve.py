@@ -17,7 +17,7 @@ from rlvr.model_files import check_model
 from rlvr.run_folder import RunFolder
 from rlvr.serving.folder_recipe import is_model, model_recipe
 from rlvr.serving.jinja_template import own_template
-from rlvr.serving.replica_specs import dry_run, replica_specs
+from rlvr.serving.replicas import dry_run, replica_specs
 
 __all__ = ["run"]
 

@@ -19,11 +19,11 @@ from aiohttp import web
 
 from rlvr.config import ServeConfig
 from rlvr.errors import ConfigError, RLVRError
-from rlvr.serving.replica_specs import replica_specs, shares
+from rlvr.serving.replicas import replica_specs, shares
 from rlvr.serving.reply_cache import ReplyCache
 from rlvr.serving.round_robin import Replica, RoundRobin
 from rlvr.serving.router import Router
-from rlvr.serving.server_command import server_command, server_env
+from rlvr.serving.server_spec import server_command, server_env
 from rlvr.serving.split import TrafficSplit
 from rlvr.serving.vllm_server import ServerProcess, free_port
 from rlvr.stopping import in_daemon_thread, stop_on_signals

@@ -25,7 +25,7 @@ from rlvr import orphans
 from rlvr.errors import RLVRError
 from rlvr.model_files import check_model
 from rlvr.prompts import make_template
-from rlvr.serving.server_command import ServerSpec, server_command, server_env
+from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
 __all__ = ["ServerProcess", "free_port", "served", "wait_healthy"]
 

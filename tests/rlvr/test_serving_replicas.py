@@ -21,7 +21,7 @@ from rlvr.errors import RLVRError
 from rlvr.prompts import make_template
 from rlvr.serving.folder_recipe import model_recipe
 from rlvr.serving.round_robin import Replica
-from rlvr.serving.server_command import ServerSpec, server_command, server_env
+from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 from rlvr.serving.supervisor import KeptServer, keep_alive
 from rlvr.serving.vllm_server import ServerProcess, free_port, wait_healthy
 

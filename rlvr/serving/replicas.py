@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rlvr.config import ServeConfig
 from rlvr.prompts import make_template
-from rlvr.serving.server_command import ServerSpec, server_command, server_env
+from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
 __all__ = ["dry_run", "replica_specs", "shares"]
 
