@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
+    "compare": "several evaluations in one table, the same prompts side by side; Markdown and HTML",
     "r1": "the whole chain: cold start, RL, rejection sampling, SFT, RL, distillation",
     "ablate": "base, pure RL, SFT, SFT then RL: from one base, with one evaluation",
     "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
@@ -25,6 +26,7 @@ COMMANDS = {
     "sample": "rejection sampling: write, verify, filter, keep",
     "serve": "a model behind an OpenAI-compatible address, thought and answer apart",
     "sft": "train on text: the toy base model, a cold start",
+    "export": "merge adapters, save, write the model card, push to the hub",
 }
 
 

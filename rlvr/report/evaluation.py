@@ -10,11 +10,13 @@ from rlvr.report.document import Block, Heading, Quote, Table, Text
 from rlvr.report.numbers import count, number, percent, share
 
 __all__ = [
+    "COSTS",
     "evaluation_report",
     "metric_rows",
     "natural_order",
     "prompt_text",
     "shown_completion",
+    "strategy_cells",
 ]
 
 Metrics = Mapping[str, Any]
@@ -105,14 +107,18 @@ def _protocol(protocol: Mapping[str, Any]) -> str:
 def _strategy_rows(strategies: Mapping[str, Mapping[str, Metrics]]) -> Iterator[tuple[str, ...]]:
     for suite, by_name in strategies.items():
         for name, found in by_name.items():
-            yield (
-                f"{suite}, {name}" if len(strategies) > 1 else name,
-                share(found["accuracy"], found["accuracy_stderr"]),
-                str(found["samples"]),
-                number(found["tokens_per_task"]),
-                number(found["tokens_per_correct"]),
-                number(found["seconds_per_task"], 3),
-            )
+            yield f"{suite}, {name}" if len(strategies) > 1 else name, *strategy_cells(found)
+
+
+def strategy_cells(found: Metrics) -> tuple[str, ...]:
+    """The cells below COSTS."""
+    return (
+        share(found["accuracy"], found["accuracy_stderr"]),
+        str(found["samples"]),
+        number(found["tokens_per_task"]),
+        number(found["tokens_per_correct"]),
+        number(found["seconds_per_task"], 3),
+    )
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> Iterator[Block]:
