@@ -9,9 +9,10 @@ vLLM calls a thought `reasoning`; DeepSeek's clients read `reasoning_content`: r
 
 from __future__ import annotations
 
+import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -33,23 +34,31 @@ USER_HEADER = "X-User"
 CLIENT_WENT = 499  # as nginx calls it
 
 Body = dict[str, Any]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Router:
     """The web application; it starts and ends nothing but its own connections."""
 
     def __init__(
-        self, arms: Mapping[str, RoundRobin], *, split: TrafficSplit, cache: ReplyCache
+        self,
+        arms: Mapping[str, RoundRobin],
+        *,
+        split: TrafficSplit,
+        cache: ReplyCache,
+        api_key: str | None = None,
     ) -> None:
+        """`api_key`: what /v1 asks for as a bearer's token, and the replicas too; None: nothing."""
         self._arms = dict(arms)
         self._split = split
         self._cache = cache
         self._traffic = Traffic(tuple(arms))
+        self._bearer = None if api_key is None else f"Bearer {api_key}"
         self._session: aiohttp.ClientSession | None = None
 
     def app(self) -> web.Application:
         """To be run by aiohttp."""
-        app = web.Application(client_max_size=MAX_BODY_BYTES)
+        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._admit])
         app.cleanup_ctx.append(self._connections)
         for path in PATHS:
             app.router.add_post(path, self._complete)
@@ -62,10 +71,22 @@ class Router:
         timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=SILENCE_S, total=None)
         connector = aiohttp.TCPConnector(limit=0)  # replicas queue themselves
         async with aiohttp.ClientSession(
-            timeout=timeout, connector=connector, read_bufsize=MAX_LINE_BYTES
+            timeout=timeout,
+            connector=connector,
+            read_bufsize=MAX_LINE_BYTES,
+            headers={"Authorization": self._bearer} if self._bearer else None,
         ) as session:
             self._session = session
             yield
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The cache must not answer who would be refused by the replicas."""
+        given = request.headers.get("Authorization", "")
+        is_guarded = self._bearer is not None and request.path.startswith("/v1/")
+        if is_guarded and not hmac.compare_digest(given.encode(), str(self._bearer).encode()):
+            return _refusal(401, "a key is needed: Authorization: Bearer KEY")
+        return await handler(request)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         began_at = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ __all__ = ["KeptServer", "keep_alive", "serve_forever"]
 
 logger = logging.getLogger(__name__)
 
+KEY_ENV = "VLLM_API_KEY"
 HEALTH_S = 5.0  # for an answer of /health
 FIRST_LOOK_S = 0.5  # between two looks while the servers start
 
@@ -147,8 +149,14 @@ async def _route(
         turns,
         split=TrafficSplit(shares(config), seed=config.seed),
         cache=ReplyCache(config.serve.cache_replies),
+        api_key=os.environ.get(KEY_ENV),  # vLLM itself reads it there
     )
-    runner = web.AppRunner(router.app(), access_log=None, handle_signals=False)
+    runner = web.AppRunner(
+        router.app(),
+        access_log=None,
+        handle_signals=False,
+        handler_cancellation=True,  # nobody waits: the replica need not write on
+    )
     await runner.setup()
     try:
         await _listen(runner, host=config.serve.host, port=config.serve.port)

@@ -29,10 +29,12 @@ class Backend:
     def __init__(self, name: str) -> None:
         self.name = name
         self.num_asked = 0
+        self.bearers: list[str | None] = []
         self.fault = ""
 
     async def reply(self, request: web.Request) -> web.StreamResponse:
         self.num_asked += 1
+        self.bearers.append(request.headers.get("Authorization"))
         body = await request.json()
         if self.fault == "500":
             return web.json_response({"error": "broken"}, status=500)
@@ -225,6 +227,28 @@ def test_a_thought_goes_by_both_of_its_names() -> None:
         assert deltas[2] == {"content": "5"}
 
     run(test)
+
+
+def test_who_has_no_key_is_refused_even_by_the_cache() -> None:
+    async def test() -> None:
+        backend = Backend("a")
+        async with AsyncExitStack() as stack:
+            pool = RoundRobin([Replica(url=await stack.enter_async_context(of_backend(backend)))])
+            split, cache = TrafficSplit({"a": 1.0}, seed=0), ReplyCache(10)
+            router = Router({"a": pool}, split=split, cache=cache, api_key="secret")
+            url = await stack.enter_async_context(listening(router.app()))
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            path = f"{url}/v1/chat/completions"
+            for given, status in (("secret", 200), ("secret", 200), ("guess", 401), ("", 401)):
+                headers = {"Authorization": f"Bearer {given}"}
+                body = ASK | {"temperature": 0}
+                async with session.post(path, json=body, headers=headers) as reply:
+                    assert reply.status == status
+            async with session.get(f"{url}/health") as reply:
+                assert reply.status == 200
+        assert backend.bearers == ["Bearer secret"]
+
+    asyncio.run(test())
 
 
 def test_a_user_stays_with_one_arm() -> None:
