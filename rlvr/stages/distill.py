@@ -13,10 +13,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from rlvr.config.distill import DistillConfig
-from rlvr.errors import ConfigError, RLVRError
+from rlvr.errors import ConfigError, RLVRError, Stopped
 from rlvr.formats import write_exports
 from rlvr.lineage import changed_inputs
 from rlvr.manifest import make_manifest
@@ -26,6 +27,7 @@ from rlvr.stages.asking import Asker, Unanswered
 from rlvr.stages.distill_inputs import DistillInputs, questions_of
 from rlvr.stages.teacher_logs import TeacherLogs
 from rlvr.stages.teacher_scores import RULE, Scorer
+from rlvr.stopping import stop_on_signals, unless_stopped
 from rlvr.teacher import NoReply, Teacher, in_parallel
 from rlvr.teacher.judge import Judge
 
@@ -44,11 +46,11 @@ def run_distill(config: DistillConfig, folder: RunFolder, inputs: DistillInputs)
     The caller holds the folder's lock and has claimed it.
 
     Raises:
-        RLVRError: no endpoint is left, rows stayed without a reply, or the disk is full.
+        RLVRError: stopped, no endpoint is left, rows stayed without a reply, or the disk is full.
     """
     manifest = _manifest(config, folder, inputs)
     logs = TeacherLogs(folder.path)
-    rows = asyncio.run(_rows(config, inputs, logs))
+    rows = asyncio.run(_until_stopped(config, inputs, logs))
     judged = [{**row, **_kept(config, row)} for row in rows]
     kept = [row for row in judged if row["kept"]]
     write_rows(folder.path / "rows.jsonl", judged)
@@ -76,6 +78,16 @@ def _manifest(config: DistillConfig, folder: RunFolder, inputs: DistillInputs) -
     write_json(folder.manifest, manifest)
     write_json(folder.path / "prompt.json", inputs.prompt.record)
     return manifest
+
+
+async def _until_stopped(
+    config: DistillConfig, inputs: DistillInputs, logs: TeacherLogs
+) -> list[Row]:
+    stop = stop_on_signals(partial(print, flush=True))
+    try:
+        return await unless_stopped(_rows(config, inputs, logs), stop, step=0)
+    except Stopped:
+        raise RLVRError("stopped; the same command goes on with what is missing") from None
 
 
 async def _rows(config: DistillConfig, inputs: DistillInputs, logs: TeacherLogs) -> list[Row]:
