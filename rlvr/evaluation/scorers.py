@@ -7,6 +7,7 @@ tests that the problem shows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,6 @@ from rewards import RewardMix
 from rewards.model_judge import Endpoint, grade_rubrics
 from rlvr.config.evaluation import JudgeSection, StrategySection
 from rlvr.errors import ConfigError
-from rlvr.tasks.dotted import load_function
 from rlvr.types import Task
 
 __all__ = ["Scored", "Scorer", "make_scorer"]
@@ -71,11 +71,15 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class _RewardModel:
+    """The logistic function of the logit: in (0, 1), so that scores may be added and multiplied."""
+
     folder: str
 
     def __call__(self, items: Sequence[Scored]) -> list[float | None]:
-        score = load_function("rlvr.preference:score", key="strategy.reward_model")
-        return list(score(self.folder, [item.prompt + item.text for item in items]))
+        from rlvr.preference import score
+
+        logits = score(self.folder, [item.prompt + item.text for item in items])
+        return [(1.0 + math.tanh(logit / 2)) / 2 for logit in logits]
 
 
 @dataclass(frozen=True, slots=True)
