@@ -47,6 +47,8 @@ def check_distill(config: DistillConfig) -> DistillInputs:
     if config.scoring.judge is not None:
         check_endpoints(config.scoring.judge.endpoints, section="scoring.judge")
     rows = tuple(_earlier_rows(config.rows_from)) if config.rows_from is not None else ()
+    if config.rows_from is not None and not rows:
+        raise ConfigError(f"rows_from: {config.rows_from} holds no row")
     tasks = _check_tasks(config, prompt) if config.rows_from is None else None
     columns: list[Mapping[str, Any]] = list(rows)
     if tasks is not None:

@@ -21,6 +21,7 @@ __all__ = ["CallFailed", "Endpoint", "Fault", "NoEndpointLeft", "endpoints_of"]
 logger = logging.getLogger(__name__)
 
 MAX_RETRY_AFTER_S = 3600.0
+LONG_PAUSE_S = 60.0  # the user should know why nothing happens
 
 
 class NoEndpointLeft(RLVRError):
@@ -118,6 +119,8 @@ class Endpoint:
         if failure.retry_after_s is not None:
             pause = min(failure.retry_after_s, MAX_RETRY_AFTER_S)
             self._not_before = max(self._not_before, now + pause)
+            if pause >= LONG_PAUSE_S and not is_resting:
+                logger.warning("%s asks for a pause of %.0f s: %s", self.name, pause, failure)
         if self._failures_in_a_row < self._patience.put_aside_after or is_resting:
             return
         if is_refusal:

@@ -131,7 +131,10 @@ def test_rows_of_an_earlier_run_are_scored_and_filtered(tmp_path: Path) -> None:
     rows = run.rows()
     assert [(row["id"], row["score"]) for row in rows] == [("row/1", 10), ("x", 7), ("row/3", 10)]
     assert [row["dropped_because"] for row in rows] == [None, None, "thought: there is none"]
-    path.write_text('{"prompt": "2+3?"}\n')
+    path.write_text("\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"rows_from: .*earlier.jsonl holds no row"):
+        run.run(f"rows_from={path}", "name=b")
+    path.write_text('{"prompt": "2+3?"}\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"earlier.jsonl:1: no column 'content'; rows_from is"):
         run.run(f"rows_from={path}", "name=b")
 

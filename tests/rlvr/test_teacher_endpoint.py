@@ -89,10 +89,12 @@ def test_it_is_not_given_up_while_a_long_reply_may_still_come() -> None:
     assert endpoint.given_up is None
 
 
-def test_it_is_left_alone_for_as_long_as_it_asks() -> None:
+def test_it_is_left_alone_for_as_long_as_it_asks(caplog: pytest.LogCaptureFixture) -> None:
     endpoint = make()
     fail(endpoint, 5.0, CallFailed(fault=Fault.BUSY, reason="429", retry_after_s=7.0))
-    assert endpoint.ready_at() == 12.0
+    assert (endpoint.ready_at(), caplog.text) == (12.0, "")
+    fail(make(), 5.0, CallFailed(fault=Fault.BUSY, reason="429", retry_after_s=90.0))
+    assert "one asks for a pause of 90 s: 429" in caplog.text
 
 
 def test_a_wrong_key_is_the_end_at_once() -> None:
