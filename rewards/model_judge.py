@@ -221,9 +221,13 @@ def grade_preferences(
         answer = _judged_text(completion, is_open, part)
         if isinstance(answer, Grade):
             return answer
+        rival = _judged_text(reference, False, part)  # a thought before one answer is no merit
+        if isinstance(rival, Grade):
+            reason = f"the reference: {rival.reason}"
+            return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
         texts = [
             _PREFERENCE.format(rubric=rubric, prompt=_text_of(prompt), first=first, second=second)
-            for first, second in ((answer, reference), (reference, answer))
+            for first, second in ((answer, rival), (rival, answer))
         ]
         return _asked(endpoint, texts, _read_preference)
 

@@ -91,6 +91,53 @@ def test_the_answer_alone_or_everything_is_judged(model: Model) -> None:
     assert all("What is 2+3?" in question for question in questions)
 
 
+@pytest.mark.parametrize(
+    ("completion", "thought_open", "part", "shown"),
+    [
+        ("<think>let me see</think>\n5 it is.", False, "answer", "5 it is."),
+        (
+            "<think>let me see</think>\n5 it is.",
+            False,
+            "whole",
+            "<think>let me see</think>\n5 it is.",
+        ),
+        ("let me see</think>\n5 it is.", True, "answer", "5 it is."),
+        ("let me see</think>\n5 it is.", True, "whole", "<think>let me see</think>\n5 it is."),
+        ("<think>let me see", False, "whole", "<think>let me see"),
+        ("5 it is.", False, "answer", "5 it is."),
+        ([{"role": "assistant", "content": "5", "reasoning_content": "hm"}], False, "answer", "5"),
+        (
+            [{"role": "assistant", "content": "5", "reasoning_content": "hm"}],
+            False,
+            "whole",
+            "<think>hm</think>5",
+        ),
+    ],
+)
+def test_what_a_judge_is_shown_to_the_letter(
+    model: Model, completion: object, thought_open: bool, part: str, shown: str
+) -> None:
+    model.reply = lambda question: '{"score": 7, "better": "tie"}'
+    options: dict[str, Any] = {"prompts": ["2+3?"], "url": model.url, "model": "judge"}
+    options |= {"thought_open": thought_open, "part": part}
+    judge_rubric([completion], **options)
+    judge_preference([completion], ["<think>five?</think>Five."], **options)
+    scored, first, second = (body["messages"][0]["content"] for body in model.asked)
+    rival = "Five." if part == "answer" else "<think>five?</think>Five."
+    asked = "<question>\n2+3?\n</question>\n"
+    assert f"{asked}<answer>\n{shown}\n</answer>\n" in scored
+    pairs = [(first, shown, rival), (second, rival, shown)]
+    for question, a, b in pairs:
+        both = f'<answer name="A">\n{a}\n</answer>\n<answer name="B">\n{b}\n</answer>\n'
+        assert asked + both in question
+
+
+def test_a_reference_without_an_answer_is_the_rows_fault(model: Model) -> None:
+    options: dict[str, Any] = {"prompts": ["?"], "url": model.url, "model": "judge"}
+    assert judge_preference(["5"], ["<think>on and on"], **options) == [None]
+    assert model.asked == []
+
+
 def test_nothing_to_judge_costs_no_call(model: Model) -> None:
     assert rubric(model, "<think>on and on", "<think>a</think>  ") == [0.0, 0.0]
     assert model.asked == []
