@@ -23,6 +23,8 @@ LIGHT = [
     "sandbox",
     "rewards",
     "rlvr.errors",
+    "rlvr.formats",
+    "rlvr.teacher",
     "rlvr.types",
     "rlvr.config",
     "rlvr.tasks",
