@@ -25,6 +25,8 @@ NUM_BANDS = 32
 BAND_HASHES = 4  # two rows at Jaccard 0.8 share a band with 1 - (1 - 0.8**4)**32 > 0.9999999
 DEFAULTS = (("context", "steps"), ("prompt", "reasoning_content", "content"))
 
+Hashes = NDArray[np.uint64]  # [n-grams that differ], rising
+
 _SPACE = re.compile(r"\s+")
 _SPACE_BESIDE_HAN = re.compile(r"(?<=[\u3000-\u9fff]) | (?=[\u3000-\u9fff])")
 
@@ -40,7 +42,7 @@ class Duplicates:
         self._chosen = columns
         self._near = near
         self._first: dict[str, str] = {}
-        self._grams: dict[str, frozenset[str]] = {}
+        self._grams: dict[str, Hashes] = {}  # 8 bytes for each n-gram of each row
         self._bands: dict[tuple[int, bytes], list[str]] = {}
         draw = np.random.default_rng(0)  # any hash functions will do, but always the same
         size = NUM_BANDS * BAND_HASHES
@@ -62,26 +64,22 @@ class Duplicates:
 
     def _found_near(self, text: str, id: str) -> str | None:
         assert self._near is not None, "asked for"
-        grams = frozenset(ngrams(text, NGRAM))
-        if not grams:
+        grams = np.unique(np.array([_hash(gram) for gram in ngrams(text, NGRAM)], dtype=np.uint64))
+        if not len(grams):
             return None
         bands = list(enumerate(self._min_hashes(grams)))
         for band in bands:
             for other in self._bands.get(band, ()):
-                both = len(grams & self._grams[other])
-                if both >= self._near * (len(grams) + len(self._grams[other]) - both):
+                if _jaccard(grams, self._grams[other]) >= self._near:
                     return other
         self._grams[id] = grams
         for band in bands:
             self._bands.setdefault(band, []).append(id)
         return None
 
-    def _min_hashes(self, grams: frozenset[str]) -> list[bytes]:
+    def _min_hashes(self, grams: Hashes) -> list[bytes]:
         """The least of each hash function, band by band."""
-        hashes = np.array([_hash(gram) for gram in grams], dtype=np.uint64)
-        least: NDArray[np.uint64] = np.array(
-            [(hashes * factor >> np.uint64(32)).min() for factor in self._factors]
-        )
+        least = np.array([(grams * factor >> np.uint64(32)).min() for factor in self._factors])
         return [band.tobytes() for band in least.reshape(NUM_BANDS, BAND_HASHES)]
 
 
@@ -102,6 +100,11 @@ def _said(value: Any) -> str:
     if isinstance(value, Mapping):
         return "\x1e".join(f"{key}:{_said(value[key])}" for key in sorted(value))
     return "" if value is None else normalized(str(value))
+
+
+def _jaccard(a: Hashes, b: Hashes) -> float:
+    num_both = len(np.intersect1d(a, b, assume_unique=True))
+    return num_both / (len(a) + len(b) - num_both)
 
 
 def _hash(gram: str) -> int:
