@@ -23,6 +23,7 @@ from rlvr.row_log import RowLog
 __all__ = ["chosen", "score_rows"]
 
 ROWS_AT_A_TIME = 64  # what a kill can cost
+RIGHT_STEP = 0.5
 
 
 def score_rows(
@@ -66,7 +67,10 @@ def score_rows(
 def chosen(
     strategy: StrategySection, rows: Sequence[Row], scores: Sequence[Row], *, correct_by: str
 ) -> dict[str, Any]:
-    """How often what was chosen is right, over tasks; and the seconds that scoring took."""
+    """How often what was chosen is right, over tasks; and the seconds that scoring took.
+
+    step_correctness: with by_step, the share of all steps whose score is over one half.
+    """
     by_key: dict[RowKey, Row] = {key_of(dict(score)): score for score in scores}
     is_right = []
     seconds = 0.0
@@ -83,7 +87,13 @@ def chosen(
         "accuracy": float(shares.mean()),
         "stderr": standard_error(shares),
         "seconds": seconds,
+        "step_correctness": _right_steps(scores) if strategy.by_step else None,
     }
+
+
+def _right_steps(scores: Sequence[Row]) -> float | None:
+    steps = [step for score in scores for step in score["step_scores"] if step is not None]
+    return sum(step > RIGHT_STEP for step in steps) / len(steps) if steps else None
 
 
 def _texts(strategy: StrategySection, row: Row) -> Iterator[str]:

@@ -4,6 +4,7 @@
  "suites":     {suite: {metric: value}},               of the first strategy's completions
  "strategies": {suite: {strategy: {"accuracy", "accuracy_stderr", "samples", "tokens_per_task",
                                    "tokens_per_correct", "seconds_per_task"}}}}
+                                   with by_step also "step_correctness"
 """
 
 from __future__ import annotations
@@ -99,13 +100,15 @@ def _of_chosen(
     """best_of_n: all completions and the scoring are paid for one answer."""
     own = rows_of(scores, suite.name, strategy.name)
     found = chosen(strategy, rows, own, correct_by=suite.correct_by)
-    return cost_of(
+    cost = cost_of(
         accuracy=found["accuracy"],
         stderr=found["stderr"],
         samples=pool["num_samples"],
         tokens=pool["num_samples"] * pool["tokens_mean"],
         seconds=(pool["seconds"] + found["seconds"]) / pool["num_tasks"],
     )
+    by_step = found["step_correctness"]
+    return cost if by_step is None else {**cost, "step_correctness": by_step}
 
 
 def _add_robustness(suites: Iterable[Suite], metrics: dict[str, dict[str, Any]]) -> None:

@@ -5,6 +5,7 @@ inputs --run_writers--> rows.jsonl --scorers--> scores.jsonl --> summary.json, r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -31,6 +32,8 @@ from rlvr.writers import Writers, run_writers
 __all__ = ["run_eval"]
 
 Say = Callable[[str], None]
+
+PROGRESS_S = 15.0  # between two lines
 
 
 def run_eval(
@@ -74,17 +77,37 @@ async def _write_all(
             if strategy.name == "beam":
                 await _search(config, strategy, suite, log, writers)
             else:
-                await _sample(config, strategy, suite, log, writers)
+                await _sample(config, strategy, suite, log, writers, _Progress(say))
+
+
+class _Progress:
+    """A line now and then."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, num_done: int, num_asked: int) -> None:
+        now = time.monotonic()
+        if now - self._said > PROGRESS_S:
+            left_s = (now - self._started) / num_done * (num_asked - num_done)
+            self._say(f"  {num_done} of {num_asked} completions, {left_s / 60:.1f} minutes left")
+            self._said = now
 
 
 async def _sample(
-    config: EvaluateConfig, strategy: StrategySection, suite: Suite, log: RowLog, writers: Writers
+    config: EvaluateConfig,
+    strategy: StrategySection,
+    suite: Suite,
+    log: RowLog,
+    writers: Writers,
+    progress: _Progress,
 ) -> None:
     pool = _pool(config, strategy, suite, writers.stop_token_ids)
     encoder = writers.encoder
     crew = Crew(generate=writers.generate, graders=writers.graders, encoder=encoder)
-    if config.thinking_budget is None:
-        await write_pool(suite, pool, log, crew)
+    if config.thinking_budget is None or config.thinking_budget >= suite.max_tokens:
+        await write_pool(suite, pool, log, crew, on_rows=progress)
         return
     budget = ThinkingBudget(
         generate=writers.generate,
@@ -94,7 +117,7 @@ async def _sample(
         thought_open=encoder.thought_open,
     )
     crew = Crew(generate=budget, graders=writers.graders, encoder=encoder)
-    await write_pool(suite, pool, log, crew, closed=budget.closed)
+    await write_pool(suite, pool, log, crew, closed=budget.closed, on_rows=progress)
 
 
 async def _search(

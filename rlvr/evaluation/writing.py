@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,16 +101,18 @@ async def write_pool(
     crew: Crew,
     *,
     closed: Collection[tuple[int, int]] = (),
+    on_rows: Callable[[int, int], None] = lambda num_done, num_asked: None,
 ) -> None:
     """Write and grade what is missing of a suite; returns when all of it is on the disk.
 
     `closed` grows while completions come: (task_index, sample_index) of thoughts that were closed.
+    `on_rows` hears how many completions are on the disk, and how many were asked for.
     """
     tasks = [asked_task(task, pool.cue) for task in suite.tasks]
     requests = _missing(suite, pool, tasks, log, crew.encoder)
     if not requests:
         return
-    clock = time.monotonic()
+    clock, num_done = time.monotonic(), 0
 
     async def grade(chunk: Sequence[Finished], seconds: float) -> None:
         rows = await graded_rows(suite, pool.name, tasks, chunk, crew)
@@ -118,6 +120,9 @@ async def write_pool(
             row["budget_closed"] = (item.task_index, item.sample_index) in closed
         rows[0]["seconds"] = round(seconds, 4)
         log.append(rows)
+        nonlocal num_done
+        num_done += len(rows)
+        on_rows(num_done, len(requests))
 
     try:
         async with asyncio.TaskGroup() as grading:

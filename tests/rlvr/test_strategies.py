@@ -207,6 +207,21 @@ def test_a_judge_scores_whole_completions() -> None:
     assert second - first == pytest.approx(0.2)
 
 
+def test_a_judge_of_steps_tells_how_many_are_right(tmp_path: Path) -> None:
+    rows = [row(0, "xxxxxx\n\na", right=True), row(1, "b", right=False)]
+    with judge_on_loopback() as url:
+        judge = {"url": url, "model": "any", "rubric": "crosses"}
+        strategy = section(scorer="judge", judge=judge, by_step=True, aggregate="min")
+        scorer = make_scorer(strategy, thought_open=False)
+        log = RowLog(tmp_path / "scores.jsonl")
+        score_rows(strategy, suite_of(TASK), rows, log, scorer=scorer, prompts={"n/0": ""})
+    base = log.rows[1]["step_scores"][0]  # the x of the question itself
+    assert [len(score["step_scores"]) for score in log.rows] == [2, 1]
+    assert log.rows[0]["step_scores"] == [pytest.approx(base + 0.6)] * 2
+    found = chosen(strategy, rows, log.rows, correct_by="accuracy")
+    assert (found["accuracy"], found["step_correctness"]) == (1.0, pytest.approx(2 / 3))
+
+
 # the cue
 
 
