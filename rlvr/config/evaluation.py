@@ -195,9 +195,13 @@ class CompareConfig(StageConfig):
     """A comparison of finished evaluations."""
 
     stage: Literal["compare"] = Field("compare", description="which command the recipe is for")
-    folders: Annotated[dict[str, PathText], Field(min_length=1)] = Field(
-        description="label: folder of a finished `rlvr eval`, in the order of the columns"
+    folders: dict[str, PathText] = Field(
+        {}, description="label: folder of a finished `rlvr eval`, in the order of the columns"
     )
+    models: dict[str, PathText] = Field(
+        {}, description="label: model that is evaluated first, as `evaluation` says"
+    )
+    evaluation: PathText | None = Field(None, description="recipe of `rlvr eval` for `models`")
     title: str = Field("Comparison", description="heading of the report")
     suites: list[str] = Field([], description="only these; empty: all that some folder has")
     num_prompts: Annotated[int, Field(ge=0)] = Field(
@@ -209,3 +213,13 @@ class CompareConfig(StageConfig):
     paper: list[Literal["r1_stages", "distilled"]] = Field(
         [], description="reference rows: DeepSeek-R1's stages, its distilled models"
     )
+
+    @model_validator(mode="after")
+    def _something_is_compared(self) -> CompareConfig:
+        if not self.folders and not self.models:
+            raise ValueError("folders or models: there is nothing to compare")
+        if self.models and self.evaluation is None:
+            raise ValueError("models: how to evaluate them is missing; add evaluation: RECIPE")
+        if both := set(self.folders) & set(self.models):
+            raise ValueError(f"models: the label {min(both)!r} stands in folders already")
+        return self

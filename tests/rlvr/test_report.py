@@ -228,6 +228,21 @@ def test_two_evaluations_stand_side_by_side(
     assert set(manifest["inputs"]) == {"folders.base", "folders.tuned"}
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["folders={}"], "folders or models: there is nothing to compare"),
+        (["models={base: m}", "evaluation=e.yaml"], "the label 'base' stands in folders already"),
+        (["models={new: m}"], "models: how to evaluate them is missing; add evaluation: RECIPE"),
+        (["models={new: m}", "evaluation=/no/e.yaml"], "/no/e.yaml: no such recipe"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(recipe: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compare.run(str(recipe), overrides)
+    assert said in str(refused.value)
+
+
 def test_a_folder_that_is_no_finished_evaluation_is_refused(recipe: Path) -> None:
     def refusal(path: Path) -> str:
         with pytest.raises(ConfigError) as refused:
