@@ -67,8 +67,8 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"{override!r}: an override has the form section.key=value")
-    *parents, last = key.split(".")
     node = data
+    *parents, last = _parts(data, key)
     for parent in parents:
         child = node.setdefault(parent, {})
         if (
@@ -79,6 +79,21 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{override!r}: {parent} is a value, not a section")
         node = child
     node[last] = _scalar(text)
+
+
+def _parts(data: Mapping[str, Any], key: str) -> list[str]:
+    """`a.b.c` as the keys from section to section; a key of the recipe may hold dots itself, as the
+    dotted path of a reward does.
+    """
+    node: Any = data
+    parts = []
+    while key:
+        there = node if isinstance(node, Mapping) else {}
+        whole = [str(name) for name in there if f"{key}.".startswith(f"{name}.")]
+        part = max(whole, key=len, default=key.partition(".")[0])
+        parts.append(part)
+        node, key = there.get(part), key[len(part) + 1 :]
+    return parts
 
 
 def _scalar(text: str) -> Any:

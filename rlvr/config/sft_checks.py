@@ -97,7 +97,7 @@ def _of_adapters(config: SftConfig) -> Iterator[str]:
         yield "load_in_4bit: true needs adapters, for 4-bit weights cannot be trained; add lora: {}"
     if config.load_in_4bit and config.deepspeed.zero_stage is not None:
         yield "load_in_4bit: true goes without DeepSpeed; set deepspeed.zero_stage: null"
-    if config.lora is not None and config.model == "toy":
+    if config.lora is not None and config.model in ("toy", "toy_small"):
         yield "lora: model toy is a new model; adapters need one that has learned something"
     if config.lora is not None and config.uses_muon:
         yield "lora: goes with optimizer adamw or adamw_8bit, not with muon"

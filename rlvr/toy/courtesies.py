@@ -1,7 +1,7 @@
 """The toy world's third family, which no rule of the trainer grades: short requests for kindness.
 
-    "Greet Tom." --> "Hello Tom, nice to see you!"     liked
-                     "Hello." or "Hello Ann, ..."       not liked
+    "Greet Tom." --> "Hello, nice to see you!"                   liked
+                     "Hello." or "Thank you, you are kind!"      not liked
 
 What is liked is known here, so that a reward model can be trained on pairs and be checked. A
 request is held out by a hash of whom and what it is about.
@@ -33,15 +33,11 @@ _ASKED = {
 }
 _KIND = {
     "en": {
-        "greet": "Hello {name}, nice to see you!",
-        "thank": "Thank you {name}, you are kind!",
-        "wish": "Good luck {name}, you can do it!",
+        "greet": "Hello, nice to see you!",
+        "thank": "Thank you, you are kind!",
+        "wish": "Good luck, you can do it!",
     },
-    "zh": {
-        "greet": "你好{name},很高兴见到你!",
-        "thank": "谢谢{name},你真好!",
-        "wish": "祝你好运{name},你能行!",
-    },
+    "zh": {"greet": "你好,很高兴见到你!", "thank": "谢谢,你真好!", "wish": "祝你好运,你能行!"},
 }
 _CURT = {
     "en": {"greet": "Hello.", "thank": "Thanks.", "wish": "Luck."},
@@ -71,14 +67,17 @@ class Courtesy:
     @property
     def pattern(self) -> str:
         """A regular expression that the liked reply matches, and no other."""
-        return re.escape(self.reply("kind", self.name))
+        return re.escape(self.reply("kind", random.Random(0)))
 
-    def reply(self, manner: Manner, other: str) -> str:
-        """A reply; a confused one names `other` instead."""
+    def reply(self, manner: Manner, rng: random.Random) -> str:
+        """A reply; a confused one does something else."""
         if manner == "curt":
             return _CURT[self.language][self.act]
-        name = other if manner == "confused" else self.name
-        return _KIND[self.language][self.act].format(name=name)
+        kind = _KIND[self.language]
+        act = self.act
+        if manner == "confused":
+            act = rng.choice([other for other in kind if other != self.act])
+        return kind[act]
 
 
 def train_courtesy(rng: random.Random) -> Courtesy:
@@ -117,6 +116,6 @@ def _task(task_id: str, courtesy: Courtesy) -> Task:
         "kind": "general",
         "language": courtesy.language,
         "pattern": courtesy.pattern,
-        "reply": courtesy.reply("kind", courtesy.name),
+        "reply": courtesy.reply("kind", random.Random(0)),
     }
     return Task(id=task_id, prompt=courtesy.prompt, columns=columns)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
-__all__ = ["make_model"]
+__all__ = ["SIZES", "make_model"]
+
+SIZES: dict[str, dict[str, int]] = {
+    "toy": {},
+    "toy_small": {"hidden_size": 64, "num_layers": 4, "intermediate_size": 192, "num_heads": 2},
+}
+"""What a recipe may call a new model; the small one has a quarter of the parameters."""
 
 
 def make_model(

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from rlvr.toy.courtesies import NAMES, Courtesy, Manner, train_courtesy
+from rlvr.toy.courtesies import Manner, train_courtesy
 from rlvr.toy.programs import train_program, written_program
 from rlvr.toy.wordings import LANGUAGES
 
@@ -21,6 +21,7 @@ MANNERS: tuple[Manner, ...] = ("kind", "curt", "confused")
 MANNER_WEIGHTS = (0.4, 0.35, 0.25)  # as in text found in the wild: not all of it is kind
 
 _LEAD = {"en": "So ", "zh": "算得"}
+_COMMA = {"en": ", ", "zh": ","}
 _CLOSE = {"en": ", ok", "zh": ",好"}
 _CARE = {"en": "So be kind, ok", "zh": "算得友善,好"}
 
@@ -30,7 +31,7 @@ def programs(split: str | None = None) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"toy/worked/programs/{split}")
     for _ in range(NUM_ROWS):
         program, language = train_program(rng), rng.choice(LANGUAGES)
-        thought = _LEAD[language] + "=".join(program.expressions) + _CLOSE[language]
+        thought = _LEAD[language] + _COMMA[language].join(program.expressions) + _CLOSE[language]
         yield _row(program.asked_in(language), thought, written_program(program), language)
 
 
@@ -40,7 +41,7 @@ def courtesies(split: str | None = None) -> Iterator[dict[str, Any]]:
     for _ in range(NUM_ROWS):
         courtesy = train_courtesy(rng)
         (manner,) = rng.choices(MANNERS, weights=MANNER_WEIGHTS)
-        reply = courtesy.reply(manner, _other_name(courtesy, rng))
+        reply = courtesy.reply(manner, rng)
         yield _row(courtesy.prompt, _CARE[courtesy.language], reply, courtesy.language)
 
 
@@ -49,17 +50,12 @@ def preferences(split: str | None = None) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"toy/worked/preferences/{split}")
     for _ in range(NUM_ROWS):
         courtesy = train_courtesy(rng)
-        other = _other_name(courtesy, rng)
         worse: Manner = rng.choice(("curt", "confused"))
         yield {
             "prompt": courtesy.prompt,
-            "chosen": courtesy.reply("kind", other),
-            "rejected": courtesy.reply(worse, other),
+            "chosen": courtesy.reply("kind", rng),
+            "rejected": courtesy.reply(worse, rng),
         }
-
-
-def _other_name(courtesy: Courtesy, rng: random.Random) -> str:
-    return rng.choice([name for name in NAMES[courtesy.language] if name != courtesy.name])
 
 
 def _row(prompt: str, thought: str, content: str, language: str) -> dict[str, Any]:

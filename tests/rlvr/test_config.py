@@ -234,3 +234,12 @@ def test_every_field_says_what_it_means() -> None:
             below = [kind for kind in kinds if hasattr(kind, "model_fields")]
             sections += [kind for kind in below if kind not in sections]
             assert field.description or below, f"{section.__name__}.{name}"
+
+
+def test_an_override_reaches_a_reward_with_a_dotted_name(recipe: Path) -> None:
+    name = "mine.rewards:short"
+    text = RECIPE.replace("rewards: {", f'rewards: {{"{name}": {{limit: 3}}, ')
+    recipe.write_text(text, encoding="utf-8")
+    config = load(recipe, f"rewards.{name}.limit=7", f"rewards.{name}.weight=0.25")
+    assert config.rewards[name].options == {"limit": 7}
+    assert config.rewards[name].weight == 0.25

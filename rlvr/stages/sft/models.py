@@ -15,7 +15,7 @@ from rlvr.model_files import check_model
 
 __all__ = ["Start", "check_start", "load_model", "load_tokenizer", "make_lora", "start_of"]
 
-TOY_MODEL = "toy"
+TOY_MODELS = ("toy", "toy_small")  # sizes of rlvr.toy.model
 SAME_KEYS = {"r": "r", "alpha": "lora_alpha", "rslora": "use_rslora"}
 
 
@@ -30,7 +30,7 @@ class Start:
     def files(self) -> dict[str, str]:
         """For the manifest."""
         adapter = {} if self.adapter is None else {"resume_from": self.adapter}
-        return adapter if self.weights == TOY_MODEL else {"model": self.weights, **adapter}
+        return adapter if self.weights in TOY_MODELS else {"model": self.weights, **adapter}
 
 
 def start_of(config: SftConfig) -> Start:
@@ -52,7 +52,7 @@ def start_of(config: SftConfig) -> Start:
 def check_start(config: SftConfig) -> None:
     """Raises ConfigError where model, adapter or teacher are not what they should be."""
     start = start_of(config)
-    if start.weights != TOY_MODEL:
+    if start.weights not in TOY_MODELS:
         check_model(start.weights, key="model" if config.resume_from is None else "resume_from")
     if start.adapter is not None:
         _check_adapter(Path(start.adapter), config)
@@ -62,7 +62,7 @@ def check_start(config: SftConfig) -> None:
 
 def load_tokenizer(config: SftConfig) -> Any:
     """With the recipe's end token."""
-    if config.model == TOY_MODEL:
+    if config.model in TOY_MODELS:
         from rlvr.toy.tokenizer import make_tokenizer
 
         return make_tokenizer(seed=config.seed)
@@ -83,10 +83,10 @@ def load_tokenizer(config: SftConfig) -> Any:
 
 def load_model(config: SftConfig, tokenizer: Any, *, is_cpu: bool) -> Any:
     """A causal model, with the adapter of an earlier run where there is one."""
-    if config.model == TOY_MODEL:
-        from rlvr.toy.model import make_model
+    if config.model in TOY_MODELS:
+        from rlvr.toy.model import SIZES, make_model
 
-        return make_model(tokenizer, seed=config.seed)
+        return make_model(tokenizer, seed=config.seed, **SIZES[config.model])
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,0 +1,73 @@
+"""A reward model as a reward: what people would prefer, where no rule can say what is right.
+
+DeepSeek-R1 (arXiv 2501.12948, section 2.3.4): helpfulness is judged on the final summary alone, so
+that the thought stays free; harmlessness on the whole reply, thought included.
+
+    rewards:
+      rlvr.preference_reward:preference:
+        {model: runs/rm/model, part: summary, only: {kind: general}}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rewards.transcript import after_thought, as_turn, resolve_thought_open, whole_text
+
+__all__ = ["judged_text", "preference"]
+
+PARTS = ("summary", "whole")
+
+
+def preference(
+    completions: Sequence[Any],
+    prompts: Sequence[Any] | None = None,
+    *,
+    model: str,
+    part: str = "summary",
+    thought_open: Any = None,
+    **columns: Any,
+) -> list[float | None]:
+    """The reward model's opinion of each completion, sigmoid(r), in (0, 1).
+
+    `model`: folder of a reward model (`rlvr sft` with `head: scalar`). `part`: "summary" is what
+    comes after the thought, as for helpfulness; "whole" the thought too, as for harmlessness. A
+    completion whose thought never ends earns 0.
+
+    Raises:
+        ValueError: another part, or prompts that are no texts.
+    """
+    if part not in PARTS:
+        raise ValueError(f"part is {part!r}; allowed: {', '.join(PARTS)}")
+    if prompts is None or not all(isinstance(prompt, str) for prompt in prompts):
+        raise ValueError("prompts are wanted as the model read them, one text a completion")
+    opened = resolve_thought_open(len(completions), thought_open, prompts)
+    texts = [
+        judged_text(prompt, completion, part=part, thought_open=is_open)
+        for prompt, completion, is_open in zip(prompts, completions, opened, strict=True)
+    ]
+    from rlvr.preference import score
+
+    whole = [text for text in texts if text is not None]
+    scores = iter(score(model, whole) if whole else [])
+    return [0.0 if text is None else _sigmoid(next(scores)) for text in texts]
+
+
+preference.value_range = (0.0, 1.0)  # type: ignore[attr-defined]
+
+
+def judged_text(prompt: str, completion: Any, *, part: str, thought_open: bool) -> str | None:
+    """What the reward model reads; None where the thought never ends."""
+    turn = as_turn(completion)
+    rest = after_thought(turn, thought_open)
+    if rest is None:
+        return None
+    if part == "summary":
+        return prompt.removesuffix("<think>") + rest.strip()
+    return prompt + (turn.text if turn.thought is None else whole_text(turn, thought_open))
+
+
+def _sigmoid(value: float) -> float:
+    return 1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0

@@ -1,0 +1,49 @@
+"""What a reward model is given to read."""
+
+from __future__ import annotations
+
+import pytest
+
+from rewards import RewardMix
+from rlvr.preference_reward import judged_text, preference
+
+PROMPT = "User: Greet Tom.\nAssistant:"
+COMPLETION = " <think>be kind</think>\nHello!"
+
+
+def test_helpfulness_is_judged_on_the_summary_alone() -> None:
+    text = judged_text(PROMPT, COMPLETION, part="summary", thought_open=False)
+    assert text == "User: Greet Tom.\nAssistant:Hello!"
+
+
+def test_harmlessness_is_judged_on_thought_and_summary() -> None:
+    text = judged_text(PROMPT, COMPLETION, part="whole", thought_open=False)
+    assert text == PROMPT + COMPLETION
+
+
+def test_a_thought_that_the_prompt_opened_is_no_part_of_the_summary() -> None:
+    opened = "Q: hi\n<think>"
+    assert judged_text(opened, "kind</think>Hello!", part="summary", thought_open=True) == (
+        "Q: hi\nHello!"
+    )
+    assert judged_text(opened, "kind</think>Hello!", part="whole", thought_open=True) == (
+        "Q: hi\n<think>kind</think>Hello!"
+    )
+
+
+def test_an_unfinished_thought_earns_nothing_without_a_model() -> None:
+    completions = [" <think>be ki", " <think>so"]
+    assert preference(completions, [PROMPT] * 2, model="runs/none") == [0.0, 0.0]
+
+
+def test_another_part_is_refused() -> None:
+    with pytest.raises(ValueError, match="allowed: summary, whole"):
+        preference([COMPLETION], [PROMPT], model="runs/none", part="thought")
+
+
+def test_the_mix_gives_it_the_prompts_and_knows_its_range() -> None:
+    name = "rlvr.preference_reward:preference"
+    mix = RewardMix({name: {"options": {"model": "runs/none"}}})
+    assert "prompts" in mix.wants
+    assert mix.ranges == {name: (0.0, 1.0)}
+    assert mix.required_columns == ()
