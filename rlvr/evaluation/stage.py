@@ -24,6 +24,7 @@ from rlvr.evaluation.suites import EvaluationInputs, Suite
 from rlvr.evaluation.writing import Crew, Pool, key_of, write_pool
 from rlvr.report.document import to_markdown
 from rlvr.report.evaluation import evaluation_report
+from rlvr.report.page import to_html
 from rlvr.rollout.requests import SamplingSpec
 from rlvr.row_log import RowLog
 from rlvr.run_folder import RunFolder, write_json
@@ -59,10 +60,11 @@ def run_eval(
     finally:
         rewards.shutdown()
         sandbox.shutdown()
-    report = folder.path / "report.md"
-    with written(report):
-        blocks = evaluation_report(summary, log.rows, config)
-        report.write_text(to_markdown(blocks), encoding="utf-8")
+    blocks = evaluation_report(summary, log.rows, config)
+    reports = {"report.md": to_markdown(blocks), "report.html": to_html(blocks, title=config.name)}
+    for name, text in reports.items():
+        with written(folder.path / name):
+            (folder.path / name).write_text(text, encoding="utf-8")
     write_json(folder.summary, summary)
     return summary
 
