@@ -18,7 +18,7 @@ from typing import Literal
 from rlvr.toy.wordings import LANGUAGES
 from rlvr.types import Task
 
-__all__ = ["Courtesy", "courtesy_task", "heldout_courtesies", "train_courtesy"]
+__all__ = ["Courtesy", "Manner", "courtesy_task", "heldout_courtesies", "train_courtesy"]
 
 Manner = Literal["kind", "curt", "confused"]
 
