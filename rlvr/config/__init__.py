@@ -15,6 +15,7 @@ from rlvr.config.chain import AblateConfig, ChainConfig
 from rlvr.config.clean import CleanConfig
 from rlvr.config.distill import DistillConfig
 from rlvr.config.evaluation import CompareConfig, EvaluateConfig
+from rlvr.config.export import ExportConfig
 from rlvr.config.grpo import GrpoConfig
 from rlvr.config.loading import load_config
 from rlvr.config.sample import KeepSection, SampleConfig
@@ -48,6 +49,7 @@ __all__ = [
     "DistillConfig",
     "EvalSection",
     "EvaluateConfig",
+    "ExportConfig",
     "GatesSection",
     "GrpoConfig",
     "KeepSection",
