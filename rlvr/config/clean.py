@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rewards.language import LANGUAGES
 from rlvr.config.distill import AskSection, TeacherSection
@@ -117,15 +117,6 @@ class CaptionPass(Section):
     column: str = Field("caption", description="a row without it stays as it is")
 
 
-def _spelled_out(value: Any) -> Any:
-    """`no_code` is short for `{no_code: {}}`."""
-    if isinstance(value, str):
-        return {value: {}}
-    if isinstance(value, dict):
-        return {name: {} if options is None else options for name, options in value.items()}
-    return value
-
-
 class PassSection(Section):
     """One pass: its name and its options."""
 
@@ -144,6 +135,16 @@ class PassSection(Section):
     system: SystemPass | None = None
     distractors: DistractorsPass | None = None
     caption: CaptionPass | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spelled_out(cls, value: Any) -> Any:
+        """`no_code` is short for `{no_code: {}}`."""
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, dict):
+            return {name: {} if options is None else options for name, options in value.items()}
+        return value
 
     @model_validator(mode="after")
     def _one(self) -> PassSection:
@@ -178,7 +179,7 @@ class CleanConfig(StageConfig):
     stage: Literal["clean"] = Field("clean", description="which command the recipe is for")
     data: PathText = Field(description="file, or name of a data set, with the rows")
     split: str | None = Field(None, description="of a data set, or a slice such as [:1000]")
-    passes: list[Annotated[PassSection, BeforeValidator(_spelled_out)]] = Field(
+    passes: list[PassSection] = Field(
         description="in this order; each keeps, changes or drops a row"
     )
     back_translation: BackTranslationSection | None = Field(None, description="null: none")

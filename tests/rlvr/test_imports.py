@@ -41,6 +41,9 @@ LIGHT = [
     "rlvr.run_log",
     "rlvr.summary",
     "rlvr.cli",
+    "rlvr.commands.chat",
+    "rlvr.commands.serve",
+    "rlvr.stages.clean",
 ]
 
 
