@@ -26,14 +26,13 @@ from rlvr.serving.round_robin import Replica, RoundRobin
 from rlvr.serving.router import Router
 from rlvr.serving.server_spec import server_command, server_env
 from rlvr.serving.split import TrafficSplit
-from rlvr.serving.vllm_server import ServerProcess, free_port
+from rlvr.serving.vllm_server import KEY_ENV, ServerProcess, free_port
 from rlvr.stopping import in_daemon_thread, stop_on_signals
 
 __all__ = ["KeptServer", "keep_alive", "serve_forever"]
 
 logger = logging.getLogger(__name__)
 
-KEY_ENV = "VLLM_API_KEY"
 HEALTH_S = 5.0  # for an answer of /health
 FIRST_LOOK_S = 0.5  # between two looks while the servers start
 
@@ -149,7 +148,7 @@ async def _route(
         turns,
         split=TrafficSplit(shares(config), seed=config.seed),
         cache=ReplyCache(config.serve.cache_replies),
-        api_key=os.environ.get(KEY_ENV),  # vLLM itself reads it there
+        api_key=os.environ.get(KEY_ENV),
     )
     runner = web.AppRunner(
         router.app(),

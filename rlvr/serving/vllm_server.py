@@ -27,12 +27,14 @@ from rlvr.model_files import check_model
 from rlvr.prompts import make_template
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
-__all__ = ["ServerProcess", "free_port", "served", "wait_healthy"]
+__all__ = ["KEY_ENV", "ServerProcess", "free_port", "served", "wait_healthy"]
 
+KEY_ENV = "VLLM_API_KEY"  # vLLM's server asks for it where it is set
 DEADLINE_S = 600.0
 POLL_S = 0.5
 STOP_S = 15.0  # vLLM ends its engine within a few
 TAIL_BYTES = 4000
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is not loopback
 
 
 class ServerProcess:
@@ -119,7 +121,7 @@ def served(
 
     `template`, `system` and `prefill` are a recipe's `prompt`; a model without a chat template
     needs a text one. Replies have the thought under `reasoning`, the answer under `content`.
-    `log` defaults to server.log beside the model. port 0: a free one.
+    `log` defaults to server.log beside the model. port 0: a free one. No key is asked for.
 
     Raises:
         ConfigError: no such model, or a template that it cannot have.
@@ -143,7 +145,8 @@ def served(
     port = port or free_port()
     log = _default_log(Path(model_path), port) if log is None else log
     command = server_command(spec, port=port, folder=log.parent)
-    server = ServerProcess(command, env=server_env(spec), url=f"http://127.0.0.1:{port}", log=log)
+    env = {name: value for name, value in server_env(spec).items() if name != KEY_ENV}
+    server = ServerProcess(command, env=env, url=f"http://127.0.0.1:{port}", log=log)
     try:
         server.start()
         wait_healthy(server, deadline_s=deadline_s)
@@ -178,7 +181,7 @@ def _default_log(model: Path, port: int) -> Path:
 
 def _is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+        with _DIRECT.open(f"{url}/health", timeout=5) as reply:
             return bool(reply.status == 200)
     except (urllib.error.URLError, OSError):
         return False
