@@ -15,13 +15,23 @@ from rlvr.config import RewardSection
 from rlvr.config.evaluation import EvaluateConfig, SuiteSection
 from rlvr.errors import ConfigError
 from rlvr.evaluation.scorers import make_scorer
+from rlvr.evaluation.text_metrics import language_of_prompt
 from rlvr.inputs import Inputs, check_is_finite, check_writer
 from rlvr.model_files import check_model
 from rlvr.tasks import TaskList
 from rlvr.types import Task
 
-__all__ = ["SUITE", "EvaluationInputs", "Suite", "check_eval", "with_suffix"]
+__all__ = [
+    "COT_CUES",
+    "SUITE",
+    "EvaluationInputs",
+    "Suite",
+    "asked_task",
+    "check_eval",
+    "with_suffix",
+]
 
+COT_CUES = {"en": "Let's think step by step.", "zh": "让我们一步一步地思考。"}
 SUITE = "eval_suite"  # the column that says which suite a task is of
 
 
@@ -62,7 +72,9 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
     _check_scorers(config, suites)
     specs = _merged({suite.name: config.suites[suite.name].rewards for suite in suites}, config)
     tasks = tuple(
-        replace(task, id=f"{suite.name}/{task.id}") for suite in suites for task in suite.tasks
+        replace(_longest(task, config), id=f"{suite.name}/{task.id}")
+        for suite in suites
+        for task in suite.tasks
     )
     files = {key: path for part in parts for key, path in part.files.items()}
     writer = replace(
@@ -90,6 +102,12 @@ def _suite(name: str, section: SuiteSection, part: Inputs, config: EvaluateConfi
     )
 
 
+def _longest(task: Task, config: EvaluateConfig) -> Task:
+    """With the cue, where one is put behind it: whether a prompt fits is seen before the start."""
+    cues = [strategy.cue for strategy in config.strategy if strategy.name == "cot"]
+    return asked_task(task, cues[0]) if cues else task
+
+
 def _asked(task: Task, *, suite: str, suffix: str) -> Task:
     return replace(
         task, prompt=with_suffix(task, suffix).prompt, columns={**task.columns, SUITE: suite}
@@ -105,6 +123,14 @@ def with_suffix(task: Task, suffix: str) -> Task:
     *before, last = task.prompt
     last = {**last, "content": f"{last['content'].rstrip()}\n{suffix}"}
     return replace(task, prompt=[*before, last])
+
+
+def asked_task(task: Task, cue: str | None) -> Task:
+    """The task with the cue behind it; None: "think step by step" in the prompt's language."""
+    if cue is not None:
+        return with_suffix(task, cue)
+    text = task.prompt if isinstance(task.prompt, str) else task.prompt[-1]["content"]
+    return with_suffix(task, COT_CUES[language_of_prompt(text)])
 
 
 def _merged(

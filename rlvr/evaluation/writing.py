@@ -15,27 +15,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlvr.evaluation.parts import split_thought
-from rlvr.evaluation.suites import SUITE, Suite, with_suffix
-from rlvr.evaluation.text_metrics import language_of_prompt
+from rlvr.evaluation.suites import SUITE, Suite, asked_task
 from rlvr.harvest import Graders
 from rlvr.rollout.requests import Finished, Request, SamplingSpec, completion_seed
 from rlvr.row_log import RowLog
 from rlvr.types import RewardResult, Task, Ungraded
 
 __all__ = [
-    "COT_CUES",
     "Crew",
     "Encoder",
     "Generate",
     "Pool",
     "RowKey",
-    "asked_task",
     "graded_rows",
     "key_of",
     "write_pool",
 ]
-
-COT_CUES = {"en": "Let's think step by step.", "zh": "让我们一步一步地思考。"}
 
 MAX_COLUMN_CHARS = 4000
 
@@ -75,14 +70,6 @@ class Pool:
 def key_of(row: dict[str, Any]) -> RowKey:
     """What no two rows share."""
     return row["strategy"], row["suite"], row["id"], row["sample_index"]
-
-
-def asked_task(task: Task, cue: str | None) -> Task:
-    """The task with the cue behind it; None: "think step by step" in the prompt's language."""
-    if cue is not None:
-        return with_suffix(task, cue)
-    text = task.prompt if isinstance(task.prompt, str) else task.prompt[-1]["content"]
-    return with_suffix(task, COT_CUES[language_of_prompt(text)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

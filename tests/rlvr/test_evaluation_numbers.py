@@ -210,6 +210,12 @@ def test_each_suite_has_its_tasks_and_all_share_one_mix(recipe: Path) -> None:
     assert inputs.writer.rewards["accuracy"]["only"] == {SUITE: ["math", "two"]}
 
 
+def test_a_prompt_is_measured_with_its_cue_before_the_start(recipe: Path) -> None:
+    inputs = check_eval(config_of(recipe, "strategy=[plain, cot]"))
+    assert inputs.writer.tasks.task(0).prompt != inputs.suites[0].tasks[0].prompt
+    assert len(inputs.writer.tasks.task(0).prompt) > len(inputs.suites[0].tasks[0].prompt)
+
+
 def test_a_suffix_goes_behind_the_last_message() -> None:
     messages = [{"role": "user", "content": "2+3?"}]
     task = with_suffix(Task(id="a", prompt=messages), "Box it.")

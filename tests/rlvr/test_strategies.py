@@ -22,9 +22,9 @@ from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.choosing import chosen, score_rows
 from rlvr.evaluation.picking import aggregated, best_of, prefixes, weighted_vote
 from rlvr.evaluation.scorers import Scored, make_scorer
-from rlvr.evaluation.suites import Suite
+from rlvr.evaluation.suites import Suite, asked_task
 from rlvr.evaluation.voting import clusters_of
-from rlvr.evaluation.writing import Crew, Pool, asked_task, write_pool
+from rlvr.evaluation.writing import Crew, Pool, write_pool
 from rlvr.rollout.requests import Finished, Request, SamplingSpec
 from rlvr.row_log import RowLog
 from rlvr.types import Completion, FinishReason, Task
