@@ -7,14 +7,22 @@ graded".
 
     grades, transcript   what goes out, what comes in
     extract              where a completion states its answer
-    notation, units,     one way of writing; what may be left out; prose
-      statements
-    number_words,        numbers in words, points and remainders in one shape
-      points, residues
+    notation, statements one way of writing; prose
+    number_words,        numbers in words; whole answers in words
+      phrases
+    units, unit_names,   what may be left out and what may not
+      mixed_units, clock
+    names, points,       what a result is called; points, remainders, numbers of choices, other
+      residues,          bases and joined conditions in one shape
+      counting, bases,
+      relations
+    forms                an answer taken apart by all of these
     equality             the verdict wherever no parser is needed
     math_compare         the verdict with Math-Verify, in a child
     math_parsing         Math-Verify's parser without its surprises
-    math_structure       lists, tuples, sets, intervals, matrices
+    math_structure,      lists, tuples, sets, intervals, matrices; values; sets of reals; answers
+      math_values,       with a free constant
+      real_sets, families
     workers              the pool of children that can be killed (children, nursery: its two ends)
     math_accuracy        accuracy
     think_tags           think_format

@@ -132,7 +132,7 @@ def _decide_text(gold: str, gold_form: Form, text: str) -> Grade | None:
 def _decide_values(gold: Form, answer: Form, gold_text: str, text: str) -> Grade | Question:
     if answer.number is None and answer.unit is None and is_known_unit(gold.unit or ""):
         answer = _with_letter_unit(answer)
-    elif gold.number is None and gold.unit is None and is_known_unit(answer.unit or ""):
+    elif " " in gold.core and gold.unit is None and is_known_unit(answer.unit or ""):
         gold = _with_letter_unit(gold)
     gold, answer = _beside(gold, answer)
     decision = _decide_units(gold, answer)

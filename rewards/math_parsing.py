@@ -42,7 +42,14 @@ _MONSTER = re.compile(
 )
 
 
-_DOTS = re.compile(r"\\[lcv]?dots(?![A-Za-z])|\.\.")  # dropped by the parser: 17\ldots is not 17
+# Dropped by the parser: 17\ldots is not 17, and neither is x \equiv 17.
+_DROPPED = re.compile(
+    r"\\(?:[lcv]?dots|equiv(?!.*mod)|sim|to|[Rr]ightarrow|mapsto|cong|propto|parallel|perp)(?![A-Za-z])|\.\."
+)
+# It reads \ln 3\cdot 3^x as the logarithm of all that follows.
+_FUNCTION_FACTOR = re.compile(
+    r"(\\(?:sin|cos|tan|cot|sec|csc|ln|log(?:_(?:\{\w+\}|\w))?)) ?(\d+|[A-Za-z]|\\pi) ?(?=\\cdot)"
+)
 
 
 class Unparsable(ValueError):
@@ -52,7 +59,7 @@ class Unparsable(ValueError):
 @lru_cache(maxsize=4096)
 def parsed(text: str) -> Any:
     """The sympy object of a formula; raises Unparsable where the parser makes nothing of it."""
-    if not text or _MONSTER.search(text) or _SPLIT_NUMBER.search(text) or _DOTS.search(text):
+    if not text or _MONSTER.search(text) or _SPLIT_NUMBER.search(text) or _DROPPED.search(text):
         raise Unparsable(text)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,6 +81,7 @@ def _for_parser(text: str) -> str:
     """What the parser reads wrongly, written so that it reads it right."""
     text = _DECIMAL.sub(_decimal_fraction, text)  # exact: no Float is ever made
     text = _MIXED.sub(r"(\1+\2)", text)
+    text = _FUNCTION_FACTOR.sub(r"\1(\2)", text)
     text = _NUMBER_TIMES.sub(r"\1\\cdot(", text)  # it takes 2(3) for a mixed number
     in_radians = r"(\1\\cdot\\frac{\\pi}{180})" if _TRIGONOMETRIC.search(text) else r"\1"
     text = _DEGREES.sub(in_radians, text)

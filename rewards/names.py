@@ -50,11 +50,14 @@ _TERM = rf"(?:{_ONE} ?){{1,3}}"
 _RESULT = re.compile(
     rf"{_TERM}(?:[-+] ?{_TERM}){{0,5}}"
     rf"|\\frac\{{{_TERM}\}}\{{{_TERM}\}}|{_TERM}/{_TERM}|\\int(?!_).{{1,60}}d ?[a-z]"
-    rf"|{_ARROW}\\cdot ?{_ARROW}|\\lim_?\{{[^{{}}]{{1,30}}\}}.{{1,50}}"
+    rf"|{_ARROW}\\cdot ?{_ARROW}|[A-Z]{{2}} ?\\cdot ?[A-Z]{{2}}"
+    r"|\\lim_?\{[^{}]{1,30}\}.{1,50}"
 )
 _PRODUCT = re.compile(r"([A-Za-z])[(\[](.*)[)\]]")  # n(n+1)=42 names nothing
 _TAKEN_BACK = re.compile(r"\b(?:not|no|if|or|never|unless)\b|不|非|若")
-_PLANE = re.compile(r"(?<![A-Za-z\\])[xyz](?![A-Za-z_])")
+_PLANE = re.compile(r"(?<!\\)(?<!\\[A-Za-z])[xyz](?![A-Za-z_])")
+_COEFFICIENT = re.compile(r"(?<![A-Za-z\\])[a-w](?![A-Za-z_])|[a-w](?=[xyz])")  # ax+b=42
+_OPERATION = re.compile(r"\\(?:int|lim|frac)(?![a-z])")
 _SEGMENT = re.compile(r"(?:\\overline\{|\\?\||)([A-Z])([A-Z])(?:\}|\\?\||)")
 
 
@@ -73,8 +76,10 @@ def is_result_name(text: str, *, of_gold: bool = False) -> bool:
     """
     if is_name(text):
         return True
-    is_result = len(text) <= _MAX_CHARS and _RESULT.fullmatch(text) is not None
-    return is_result and not (of_gold and _PLANE.search(text))
+    if len(text) > _MAX_CHARS or not _RESULT.fullmatch(text):
+        return False
+    is_of_plane = not _OPERATION.match(text) and _PLANE.search(text) is not None
+    return not (is_of_plane and (of_gold or _COEFFICIENT.search(text)))
 
 
 def split_name(text: str) -> tuple[str | None, str]:

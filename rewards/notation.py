@@ -87,6 +87,7 @@ _WHOLE_PARAMETER = re.compile(
     r"[ ,;(]*(?:\\text\{[^{}\d]{0,20}\} ?)?\(?[knm] ?\\in ?(?:\\mathbb ?\{? ?Z ?\}?|Z)\)*$"
 )
 _BARE_BINOMIAL = re.compile(r"\\binom ?(?:\{([^{}]*)\}|(\d)) ?(?:\{([^{}]*)\}|(\d))")
+_TEXT_COMMA = re.compile(r"\\(?:text|mathrm|mbox)\{\s*([,;])\s*\}")
 _BARE_LETTER_SET = re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])")
 _LEADING_SPACE = re.compile(r"^(?:\\[,;:! ]|~|\s)+")
 _PHANTOM = re.compile(r"\\[hv]?phantom ?(?:\{[^{}]{0,40}\}|\S)")
@@ -114,6 +115,7 @@ def tidy(text: str) -> str:
     text = _DELIMITER_SIZE.sub("", text)
     text = _SPACING.sub(" ", text.replace("{,}", ",").replace(r"\!", ""))
     text = _FRACTION_NAME.sub(r"\\frac", text)
+    text = _TEXT_COMMA.sub(r"\1", text)
     text = _BARE_BINOMIAL.sub(r"\\binom{\1\2}{\3\4}", text)
     text = _BARE_FRACTION.sub(_braced_fraction, text)
     text = _INDEXED_ROOT.sub(r"\1{\2}", _BARE_ROOT.sub(r"\\sqrt{\1}", text))

@@ -195,7 +195,7 @@ def _interval(text: str) -> _Set | None:
     if len(values) != 2 or None in values or not values[0] <= values[1]:
         return None
     low, high = values
-    return [_Span(low, text[0] == "[" and low.is_finite, high, text[-1] == "]" and high.is_finite)]
+    return [_Span(low, text[0] == "[", high, text[-1] == "]")]
 
 
 def _value(text: str) -> Any:

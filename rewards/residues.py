@@ -21,10 +21,12 @@ def without_bmod(text: str) -> str:
 
 
 def same_residue(gold: str, answer: str) -> bool | None:
-    """Whether both name one class of remainders; None where one of them names none."""
+    """Whether both name one class of remainders; None where the gold names none."""
     first, second = _RESIDUE.fullmatch(gold), _RESIDUE.fullmatch(answer)
-    if first is None or second is None:
+    if first is None:
         return None
+    if second is None:
+        return False
     modulus = int(first["modulus"])
     names = {first["name"], second["name"]} - {None}
     if not modulus or modulus != int(second["modulus"]) or len(names) > 1:

@@ -16,8 +16,9 @@ __all__ = ["is_prose", "stated_value", "strip_lead_in", "text_key"]
 
 _LEAD_IN = re.compile(
     r"(?:(?:so|thus|hence|therefore)[, ]\s*)?(?:(?:the|my|our)\s+)?(?:(?:final|correct|right)\s+)?"
-    r"(?:answer|result|solution|option|choice)(?:\s+is)?(?:\s+(?:option|choice))?\s*[:=]?\s*"
-    r"|\\text\{ ?(?:the )?(?:total|answer|sum|result) ?[:=] ?\}\s*|总?一?共(?:有|是)?(?=\d)"
+    r"(?:ans(?:wer)?|result|solution|option|choice)(?:\s+is)?(?:\s+(?:option|choice))?\s*[:=]?\s*"
+    r"|\\text\{ ?(?:the )?(?:final )?(?:total|answer|sum|result)(?: is| ?[:=]) ?\}\s*"
+    r"|总?一?共(?:有|是)?(?=\d)"
     r"|答案?\s*[:\uff1a]\s*"
     r"|(?:所以|因此|故)?[,:]?\s*(?:最终|正确)?的?(?:答案|结果|选项?)\s*(?:是|为|选)?\s*[::=]?\s*",
     re.IGNORECASE,

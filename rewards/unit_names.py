@@ -26,7 +26,7 @@ _UNITS = {
     "kN": "kn", "J": "joule", "kJ": "kj kilojoule", "W": "watt", "kW": "kw kilowatt", "V": "volt",
     "A": "amp ampere", "ohm": "ohm", "Hz": "hz hertz", "Pa": "pa pascal", "kPa": "kpa",
     "K": "kelvin", "mol": "mol mole", "C": "coulomb", "T": "tesla", "eV": "ev", "kWh": "kwh",
-    "acre": "acre",
+    "acre": "acre", "times": "times",
 }  # fmt: skip
 _CHINESE_UNITS = {
     "千米": "km", "公里": "km", "米": "m", "分米": "dm", "厘米": "cm", "毫米": "mm", "千克": "kg",
@@ -37,12 +37,12 @@ _CHINESE_UNITS = {
     "日元": "yen", "英镑": "gbp", "度": "degree", "摄氏度": "celsius", "牛": "N", "牛顿": "N",
     "焦": "J", "焦耳": "J", "千焦": "kJ", "瓦": "W", "瓦特": "W", "千瓦": "kW", "伏": "V",
     "伏特": "V", "安": "A", "安培": "A", "欧": "ohm", "欧姆": "ohm", "赫兹": "Hz", "帕": "Pa",
-    "公顷": "hectare", "岁": "year",
+    "公顷": "hectare", "岁": "year", "倍": "times",
 }  # fmt: skip
 # What Chinese counts with: words of one line mean the same.
 _COUNTER_LINES = (
     "个 人名位 只 本 支枝 条 张 辆 棵 头 匹 朵 件 双 对 袋 箱 盒 瓶 杯 页 道题 次 组 种 班 排 行 "
-    "列 根 颗粒 座 栋 层 架 艘 套 台 把 份 筐 桶 包 间 户 字 步 圈 倍 面 盆 段 节 束 壶 碗 盘"
+    "列 根 颗粒 座 栋 层 架 艘 套 台 把 份 筐 桶 包 间 户 字 步 圈 面 盆 段 节 束 壶 碗 盘"
 )
 COUNTERS = {word: line[0] for line in _COUNTER_LINES.split() for word in line} | {"个人": "人"}
 _ENGLISH_UNITS = {word: unit for unit, words in _UNITS.items() for word in words.split()}
