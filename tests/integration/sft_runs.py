@@ -1,0 +1,76 @@
+"""Small trainings in this process, for several test files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rlvr.config import SftConfig
+from rlvr.run_folder import RunFolder
+from rlvr.stages.sft import check_data, run_sft
+from rlvr.stages.sft.dataset import make_data
+from rlvr.stages.sft.models import load_tokenizer
+from rlvr.stages.sft.process import free_port, rank_env, training_process
+
+TEMPLATE = "User: {prompt}\nAssistant:"
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
+    """A JSONL file; its path."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def sums(num_rows: int) -> list[dict[str, Any]]:
+    """Traces of small sums."""
+    pairs = [(i % 10, i // 10 % 10) for i in range(num_rows)]
+    return [
+        {"prompt": f"{a}+{b}", "reasoning_content": f"{a}+{b}={a + b}", "content": f"{a + b}"}
+        for a, b in pairs
+    ]
+
+
+def config_of(model: Path | str, data: Any, output_dir: Path, **values: Any) -> SftConfig:
+    """A recipe for a tiny model; values stand over these."""
+    given: dict[str, Any] = {
+        "name": "sft",
+        "output_dir": str(output_dir),
+        "model": str(model),
+        "data": data,
+        "prompt": {"template": TEMPLATE},
+        "threads": 1,
+        "batch_size": 4,
+        "lr": 1e-3,
+        "max_tokens": 64,
+        "log_steps": 1,
+    }
+    return SftConfig.model_validate({**given, **values})
+
+
+def trained(config: SftConfig) -> RunFolder:
+    """As the command does it."""
+    folder = RunFolder(config.run_dir)
+    with folder.locked():
+        check_data(config)
+        folder.claim(config)
+        run_sft(config, folder)
+    return folder
+
+
+def metrics(folder: RunFolder) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl."""
+    return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+
+
+@contextmanager
+def a_trainer(config: SftConfig) -> Iterator[Any]:
+    """TRL's trainer, with the model and the rows in place."""
+    from rlvr.stages.sft.training import make_trainer
+
+    with training_process(rank_env(config, rank=0, port=free_port())):
+        tokenizer = load_tokenizer(config)
+        data = make_data(config, tokenizer, config.run_dir / "tokens")
+        yield make_trainer(config, data, tokenizer, output_dir=config.run_dir / "checkpoints")
