@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.made
 
-.PHONY: setup base grpo cold-start test check bench bench-sandbox bench-rewards clean
+.PHONY: setup base grpo r1 cold-start distill ablate test check bench bench-sandbox bench-rewards clean
 
 setup: $(SETUP)
 
@@ -21,8 +21,17 @@ runs/toy-base/model: | $(SETUP)
 grpo: $(SETUP) runs/toy-base/model  ## R1-Zero in small; ARGS="seed=1 name=seed-1" overrides keys
 	$(BIN)/rlvr grpo recipes/toy/zero.yaml $(ARGS)
 
-cold-start: $(SETUP) runs/toy-base/model  ## SFT on worked examples; go on with GRPO from there
-	$(BIN)/rlvr sft recipes/toy/cold_start.yaml $(ARGS)
+r1: $(SETUP)  ## the whole R1 pipeline in small; ARGS="seed=1 output_dir=runs/seed-1" for another one
+	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml $(ARGS)
+
+cold-start: $(SETUP)  ## a part of it: R1-Zero, its right answers made readable, SFT on them
+	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml only=[cold_start] $(ARGS)
+
+distill: $(SETUP)  ## a part of it: the last model teaches a small one over an address on loopback
+	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml only=[eval_student_base,eval_student_zero,eval_student] $(ARGS)
+
+ablate: $(SETUP)  ## base, pure RL, SFT, SFT then RL: one base, one evaluation
+	$(BIN)/rlvr ablate recipes/toy/ablate.yaml $(ARGS)
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -q $(ARGS)

@@ -60,14 +60,17 @@ class Step:
 
 
 def planned_steps(config: ChainConfig) -> list[Step]:
-    """All steps, each recipe read and checked.
+    """All steps, or `only` some and what they need; each recipe read and checked.
 
     Raises:
         ConfigError: a recipe that is not right, or a `{name}` that is no step above.
     """
     folders: dict[str, Path] = {}
     steps = []
+    needed = _needed(config)
     for section in config.steps:
+        if section.name not in needed:
+            continue
         step = _resolved(section, config, folders)
         if step.config.run_dir in folders.values():
             raise ConfigError(
@@ -91,6 +94,17 @@ def state_of(step: Step) -> tuple[StepState, str]:
     if status is RunStatus.INTERRUPTED:
         return StepState.INTERRUPTED, ""
     return StepState.DONE, ""
+
+
+def _needed(config: ChainConfig) -> set[str]:
+    """The steps that `only` names, and all whose folders they take, and so on."""
+    names = {step.name for step in config.steps}
+    needed = set(config.only) or names
+    for section in reversed(config.steps):
+        if section.name in needed:
+            text = json.dumps([section.set, section.teacher.model if section.teacher else ""])
+            needed |= names & set(_PLACEHOLDER.findall(text))
+    return needed
 
 
 def _resolved(section: StepSection, config: ChainConfig, folders: Mapping[str, Path]) -> Step:

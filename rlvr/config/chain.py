@@ -53,6 +53,7 @@ class ChainConfig(StageConfig):
 
     stage: Literal["r1"] = Field("r1", description="which command the recipe is for")
     steps: Annotated[list[StepSection], Field(min_length=1)]
+    only: list[str] = Field([], description="these steps and what they need; []: all")
     plan_only: bool = Field(False, description="print the plan and end")
 
     @field_validator("steps")
@@ -63,6 +64,14 @@ class ChainConfig(StageConfig):
         if twice is not None:
             raise ValueError(f"two steps are called {twice}")
         return steps
+
+    @model_validator(mode="after")
+    def _only_names_steps(self) -> ChainConfig:
+        names = [step.name for step in self.steps]
+        for name in self.only:
+            if name not in names:
+                raise ValueError(f"only: no step {name!r}; there are {', '.join(names)}")
+        return self
 
 
 class AblateConfig(ChainConfig):

@@ -44,14 +44,14 @@ def test_a_base_model_learns_the_form_of_an_answer_in_a_few_steps(
 
 
 def test_a_cold_start_writes_well_formed_answers_at_once(base: Path, tmp_path: Path) -> None:
-    recipe = str(TOY / "cold_start.yaml")
+    recipe = str(TOY / "worked.yaml")
     rlvr("sft", recipe, f"model={base}", f"output_dir={tmp_path}", "threads=1")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from rewards import think_format
 
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "toy-cold-start" / "model")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "toy-cold-start" / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "toy-worked" / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "toy-worked" / "model")
     prompt = tokenizer("User: 3+4-2 = ?\nAssistant:", return_tensors="pt")
     written = model.generate(**prompt, max_new_tokens=64, do_sample=False)
     text = tokenizer.decode(written[0, prompt["input_ids"].shape[1] :], skip_special_tokens=True)

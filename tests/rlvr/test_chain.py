@@ -12,6 +12,7 @@ from rlvr.config import ChainConfig, load_config
 from rlvr.errors import ConfigError
 from rlvr.lineage import input_digests
 from rlvr.run_folder import write_json
+from rlvr.stages.chain_run import plan_text
 
 SFT = {"stage": "sft", "name": "cold", "model": "toy", "data": "rows.jsonl"}
 SAMPLE = {
@@ -146,3 +147,25 @@ def test_values_keep_their_types_on_the_way(recipes: Path) -> None:
     data = f"{recipes}/runs/cold/kept.jsonl"
     assert second.config.data[0].path == data  # type: ignore[attr-defined]
     assert second.config.lr == 1e-4  # type: ignore[attr-defined]
+
+
+def test_only_some_steps_and_what_they_need(recipes: Path) -> None:
+    sft = {"run": "sft", "recipe": str(recipes / "sft.yaml")}
+    steps = [
+        {**sft, "name": "a"},
+        {**sft, "name": "b", "set": {"name": "b", "model": "{a}/model"}},
+        {**sft, "name": "c", "set": {"name": "c", "data": [{"path": "{a}/kept.jsonl"}]}},
+        {**sft, "name": "d", "set": {"name": "d"}},
+    ]
+    assert [step.name for step in chain_of(recipes, *steps, only=["c"])] == ["a", "c"]
+    assert [step.name for step in chain_of(recipes, *steps, only=["b", "d"])] == ["a", "b", "d"]
+    with pytest.raises(ConfigError, match="only: no step 'e'; there are a, b, c, d"):
+        chain_of(recipes, *steps, only=["e"])
+
+
+def test_a_plan_says_what_comes_next(recipes: Path) -> None:
+    steps = two_steps(recipes)
+    finish(steps[0])
+    first, second = plan_text(steps).splitlines()
+    assert first.split() == ["cold", "done", "sft", str(steps[0].config.run_dir)]
+    assert second.split() == ["data", "missing,", "next", "sample", str(steps[1].config.run_dir)]
