@@ -12,7 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from rlvr.errors import ConfigError
 from rlvr.prompts import PromptTemplate, make_template
 from rlvr.stages.sft.examples import Example
-from rlvr.stages.sft.rendering import RenderedRow, render_row
+from rlvr.stages.sft.rendering import RenderedRow, end_of_turn, render_row
 from rlvr.stages.sft.tokens import IGNORED, Fate, RowEncoder, TokenRow
 from rlvr.toy.tokenizer import EOS_TOKEN, make_tokenizer
 from rlvr.types import Task
@@ -169,3 +169,8 @@ def test_history_is_read_and_not_learned() -> None:
     assert "old" not in rendered.prompt_text  # as the model will see it
     learned = [label for label in row.labels if label != IGNORED]
     assert TOKENIZERS["qwen3"].decode(learned) == f"<think>\nnew\n</think>\n\n9{EOS_TOKEN}"
+
+
+def test_a_chat_template_that_ends_turns_otherwise_is_found_out() -> None:
+    ends = {kind: end_of_turn(TEMPLATES[kind], TOKENIZERS[kind]) for kind in TOKENIZERS}
+    assert ends == {"r1": None, "qwen3": "<|im_end|>", "text": None, "adds end": None}

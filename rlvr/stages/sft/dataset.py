@@ -18,7 +18,7 @@ from rlvr.config import SftConfig
 from rlvr.errors import ConfigError
 from rlvr.prompts import make_template
 from rlvr.stages.sft.examples import Example
-from rlvr.stages.sft.rendering import render_row
+from rlvr.stages.sft.rendering import end_of_turn, render_row
 from rlvr.stages.sft.sources import chosen_examples
 from rlvr.stages.sft.tokens import IGNORED, Fate, RowEncoder
 
@@ -44,6 +44,7 @@ class Counts:
     by_source: dict[str, int]
     thought_open: bool  # the prompts begin the thought
     longest_tokens: int
+    other_end: str | None  # that the chat template puts behind an answer, and nobody learns
     first_cut: tuple[str, ...]  # file:row of the first that were cut or dropped
 
 
@@ -87,6 +88,11 @@ def check_counts(counts: Counts, config: SftConfig) -> list[str]:
             f"max_tokens: {config.max_tokens} is less than {num_short} rows have; {counts.num_cut} "
             f"are cut and lose their end, {counts.num_too_long} are dropped: {first}"
         )
+    if counts.other_end is not None:
+        lines.append(
+            f"eos_token: the chat template ends an answer with {counts.other_end!r}, and another "
+            "end is learned; set eos_token to it if the model is to chat"
+        )
     is_thinking = counts.thought_open if config.thinking is None else config.thinking
     if is_thinking and counts.thought_frac == 0:
         lines.append(
@@ -107,6 +113,7 @@ class _Tally:
         self._short: list[str] = []
         self._num_tokens = self._num_learned = self._num_thoughts = self._longest = 0
         self._thought_open = False
+        self.other_end: str | None = None
         self.domains: list[str] = []
 
     def add(self, place: int, example: Example, row: Any, rendered: Any) -> None:
@@ -140,6 +147,7 @@ class _Tally:
             by_source=dict(self._sources),
             thought_open=self._thought_open,
             longest_tokens=self._longest,
+            other_end=self.other_end,
             first_cut=tuple(self._short),
         )
 
@@ -163,6 +171,7 @@ def _token_rows(config: SftConfig, tokenizer: Any, tally: _Tally) -> Iterator[di
         drops_long=config.too_long == "drop",
         learns_prompt=config.learn_prompt,
     )
+    tally.other_end = end_of_turn(template, tokenizer)
     for place, example in _examples(config):
         rendered = render_row(example, template, tokenizer, no_thought=config.no_thought)
         row = encoder.encode(rendered)

@@ -9,13 +9,14 @@ Qwen3's the older ones), so the answer never goes through one: it is put behind 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from rlvr.errors import ConfigError
 from rlvr.prompts import PromptTemplate, Tokenizer
 from rlvr.stages.sft.examples import CLOSE_THINK, OPEN_THINK, Example, thought_of
 from rlvr.types import Task
 
-__all__ = ["EMPTY_THOUGHT", "RenderedRow", "render_row"]
+__all__ = ["EMPTY_THOUGHT", "RenderedRow", "end_of_turn", "render_row"]
 
 EMPTY_THOUGHT = "<think>\n\n</think>\n\n"  # as Qwen3 writes it where it is not to think
 
@@ -63,6 +64,19 @@ def render_row(
         has_thought=has_thought,
         thought_open=prompt.thought_open,
     )
+
+
+def end_of_turn(template: PromptTemplate, tokenizer: Any) -> str | None:
+    """What a chat template puts behind an answer, where it is not the end that is learned.
+
+    A base model's tokenizer ends texts with <|endoftext|>, its chat template turns with <|im_end|>.
+    """
+    if template.text is not None or not tokenizer.chat_template:
+        return None
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=False)
+    end = str(text).rpartition("answer")[2].strip()
+    return end if end and tokenizer.eos_token not in end else None
 
 
 def _behind_open_thought(completion: str, prompt: str) -> str:
