@@ -121,7 +121,7 @@ def served(
 
     `template`, `system` and `prefill` are a recipe's `prompt`; a model without a chat template
     needs a text one. Replies have the thought under `reasoning`, the answer under `content`.
-    `log` defaults to server.log beside the model. port 0: a free one. No key is asked for.
+    `log` defaults to logs/server.log beside the model. port 0: a free one. No key is asked for.
 
     Raises:
         ConfigError: no such model, or a template that it cannot have.
@@ -175,7 +175,7 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 def _default_log(model: Path, port: int) -> Path:
     if model.is_dir():
-        return model.parent / "server.log"
+        return model.parent / "logs" / "server.log"
     return Path(tempfile.gettempdir()) / f"rlvr-served-{port}" / "server.log"
 
 
