@@ -134,6 +134,8 @@ def _describe(error: ValidationError, schema: type[Section], data: Mapping[str, 
 
 def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
     for part in location:
+        if part.isdecimal():  # a place in a list
+            continue
         field = schema.model_fields.get(part)
         annotation = field.annotation if field else None
         arguments = [annotation, *getattr(annotation, "__args__", ())]
