@@ -8,12 +8,13 @@ import pytest
 import yaml
 
 from rlvr.chain import Step, StepState, planned_steps, state_of
-from rlvr.config import ChainConfig, load_config
+from rlvr.config import AblateConfig, ChainConfig, load_config
 from rlvr.errors import ConfigError
 from rlvr.lineage import input_digests
 from rlvr.run_folder import write_json
 from rlvr.stages.chain_run import plan_text
 
+ROOT = Path(__file__).parents[2]
 SFT = {"stage": "sft", "name": "cold", "model": "toy", "data": "rows.jsonl"}
 SAMPLE = {
     "stage": "sample",
@@ -169,3 +170,22 @@ def test_a_plan_says_what_comes_next(recipes: Path) -> None:
     first, second = plan_text(steps).splitlines()
     assert first.split() == ["cold", "done", "sft", str(steps[0].config.run_dir)]
     assert second.split() == ["data", "missing,", "next", "sample", str(steps[1].config.run_dir)]
+
+
+CHAINS = [
+    path
+    for path in sorted((ROOT / "recipes").rglob("*.yaml"))
+    if yaml.safe_load(path.read_text(encoding="utf-8")).get("stage") in ("r1", "ablate")
+]
+
+
+@pytest.mark.parametrize("path", CHAINS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_chain_that_comes_along_can_be_planned(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    stage = yaml.safe_load(path.read_text(encoding="utf-8"))["stage"]
+    schema = {"r1": ChainConfig, "ablate": AblateConfig}[stage]
+    steps = planned_steps(load_config(schema, path, [f"output_dir={tmp_path}"]))
+    assert {state_of(step)[0] for step in steps} == {StepState.MISSING}
+    assert all(step.config.run_dir.is_relative_to(tmp_path) for step in steps)
