@@ -42,7 +42,9 @@ LIGHT = [
     "rlvr.summary",
     "rlvr.cli",
     "rlvr.commands.chat",
+    "rlvr.commands.export",
     "rlvr.commands.serve",
+    "rlvr.commands.sft",
     "rlvr.stages.clean",
 ]
 
