@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards import Grade
+from rewards import Grade, Outcome
 from rewards.math_accuracy import grade_accuracies
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -85,8 +85,17 @@ def are_one_value(gold: str, answer: str) -> bool:
 
 
 def grade(golds: Sequence[str], answers: Sequence[str], form: str) -> list[Grade]:
+    """On a busy machine the control row, too, is late: such rows are asked for again."""
     texts = [f"<think>x</think><answer>{form.replace('@', answer)}</answer>" for answer in answers]
-    return grade_accuracies(texts, golds, [False] * len(texts))
+    grades = grade_accuracies(texts, golds, [False] * len(texts))
+    for _ in range(3):
+        late = [place for place, found in enumerate(grades) if found.outcome is Outcome.ERROR]
+        again = grade_accuracies(
+            [texts[i] for i in late], [golds[i] for i in late], [False] * len(late)
+        )
+        for place, found in zip(late, again, strict=True):
+            grades[place] = found
+    return grades
 
 
 @pytest.mark.parametrize("form", [r"\boxed{@}", "@", "The answer is @.", r"$$\boxed{@}$$"])
