@@ -251,7 +251,7 @@ def _engine(
         model_path=model_path,
         dtype=config.model.dtype,
         seed=config.seed,
-        max_model_tokens=rollout.max_prompt_tokens + rollout.max_tokens,
+        max_model_tokens=rollout.max_model_tokens,
         max_concurrent=rollout.max_concurrent,
         kv_cache_bytes=int(rollout.kv_cache_gib * (1 << 30)),
         tensor_parallel=rollout.tensor_parallel,

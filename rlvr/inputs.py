@@ -46,12 +46,8 @@ def check_inputs(config: GrpoConfig) -> Inputs:
     """Of a GRPO run. Raises ConfigError with one line on the first thing that is wrong."""
     inputs = _with_more_tasks(config, check_writer(config, config.tasks, config.rewards))
     num_tasks = inputs.tasks.num_tasks
-    if num_tasks is not None and num_tasks < config.rollout.tasks_per_step:
-        raise ConfigError(
-            f"rollout.tasks_per_step: {config.rollout.tasks_per_step} is more than the "
-            f"{num_tasks} tasks of "
-            f"{inputs.tasks.name}; lower it to {num_tasks} or fewer, or add tasks"
-        )
+    if num_tasks is not None and num_tasks < config.tasks_per_harvest:
+        raise ConfigError(_too_few_tasks(config, num_tasks, inputs.tasks.name))
     if config.eval.tasks is None:
         return inputs
     eval_tasks = open_section(config.eval.tasks, section="eval.tasks", seed=config.seed)
@@ -59,6 +55,16 @@ def check_inputs(config: GrpoConfig) -> Inputs:
     _check_columns(eval_tasks, inputs.mix, section="eval.tasks")
     files = {**inputs.files, **_files(config.eval.tasks, section="eval.tasks")}
     return replace(inputs, eval_tasks=eval_tasks, files=files)
+
+
+def _too_few_tasks(config: GrpoConfig, num_tasks: int, name: str) -> str:
+    tasks_per_step = config.rollout.tasks_per_step
+    num_steps = config.tasks_per_harvest // tasks_per_step
+    times = f" x num_minibatches: {num_steps}" if num_steps > 1 else ""
+    return (
+        f"rollout.tasks_per_step: {tasks_per_step}{times} is more than the {num_tasks} tasks of "
+        f"{name}; lower it to {max(num_tasks // num_steps, 1)} or fewer, or add tasks"
+    )
 
 
 def _with_more_tasks(config: GrpoConfig, inputs: Inputs) -> Inputs:
@@ -92,8 +98,7 @@ def check_writer(
 ) -> Inputs:
     """Of a stage that writes completions of `tasks` and grades them. Raises ConfigError."""
     check_model(config.model.path)
-    num_tokens = config.rollout.max_prompt_tokens + config.rollout.max_tokens
-    check_context(config.model.path, num_tokens=num_tokens)
+    check_context(config.model.path, num_tokens=config.rollout.max_model_tokens)
     template = make_template(
         config.prompt.template,
         system=config.prompt.system,

@@ -1,11 +1,16 @@
-"""The training loop: harvest, advantages, packing, learner step, weight sync; again.
+"""The training loop: harvest, advantages, mini-batches, learner step, weight sync; again.
 
     step t      harvest t -> advantages, packing -> learner step -> sync -> evaluate, log, save
     step t + 1                                      harvest t + 1 (max_staleness: 1) ...
 
+With num_minibatches: 16 a harvest is that of steps t to t + 15: advantages are made on its whole
+groups, each step takes a sixteenth of its completions, and sync, evaluation and periodic
+checkpoints wait for the last. policy_version stays the number of optimizer steps.
+
 One asyncio controller that holds no tensor. A sync waits for the harvests that run, so a completion
-is written by one policy version. The cursor that a checkpoint keeps is that of the batch that was
-trained, not of one that was fetched ahead, so that a killed run trains every task once.
+is written by one policy version. The cursor that a checkpoint keeps is that of the harvest that was
+trained, not of one that was fetched ahead; a run that is stopped between two mini-batches keeps the
+harvest itself. So every completion that is trained is trained once, whenever a run was ended.
 """
 
 from __future__ import annotations
@@ -13,24 +18,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from rlvr.advantages import assign_advantages
+from rlvr.advantages import AdvantageScale
 from rlvr.checkpoints import Checkpoints
 from rlvr.config import GrpoConfig
 from rlvr.errors import GateError, Stopped
 from rlvr.evaluate import Evaluation, summarize
 from rlvr.gates import SignalGate, check_first_step, check_graded, check_mismatch
-from rlvr.harvest import Harvest, Harvester
+from rlvr.harvest import Harvester
+from rlvr.harvest_queue import HarvestQueue, OpenHarvest, sampling_spec
 from rlvr.metrics import StepTimes, step_metrics
 from rlvr.packing import pack
-from rlvr.rollout.requests import SamplingSpec
-from rlvr.stopping import unless_stopped
+from rlvr.stopping import in_daemon_thread, unless_stopped
 from rlvr.tasks import TaskStream
 from rlvr.types import Batch, Group, StepReport, Task, TrainState
 from rlvr.weight_sync.sync import SyncReport
@@ -85,14 +91,6 @@ class Log(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _InFlight:
-    """A harvest under way, with what it started from."""
-
-    harvest: asyncio.Task[Harvest]
-    cursor: int  # after its tasks
-
-
 class _Clock:
     """Seconds of a step by what they were spent on."""
 
@@ -129,15 +127,19 @@ class GrpoLoop:
     log: Log
     stop: asyncio.Event
     state: TrainState = field(default_factory=TrainState)
+    _queue: HarvestQueue = field(init=False)
+    _open: OpenHarvest | None = field(init=False, default=None)  # its mini-batches are trained
     _signal: SignalGate = field(init=False)
     _is_first_checked: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._signal = SignalGate(self.config.gates.max_no_signal_steps)
-
-    @property
-    def _advantage_scale(self) -> Literal["std", "none"]:
-        return "none" if self.config.loss.name == "dr_grpo" else "std"
+        self._queue = HarvestQueue(
+            self.config,
+            harvester=self.harvester,
+            tasks=self.tasks,
+            stop_token_ids=self.stop_token_ids,
+        )
 
     async def run(self) -> TrainState:
         """Train from the latest checkpoint to the last step.
@@ -146,14 +148,13 @@ class GrpoLoop:
             Stopped: `stop` was set; a checkpoint of the last whole step is written.
             GateError: a self-check failed.
         """
-        in_flight: deque[_InFlight] = deque()
         try:
             await self._restore()
             await self._unless_stopped(self.sync_weights(self.state.step))
             if self.state.step == 0 or self._is_due(self.config.eval.every_steps):
                 await self._evaluate()  # also what a kill may have cut short
             while self.state.step < self.config.num_steps:
-                await self._step(in_flight)
+                await self._step()
                 if self.stop.is_set():
                     raise Stopped(self.state.step)
                 if self._is_due(self.config.checkpoint.every_steps):
@@ -161,32 +162,32 @@ class GrpoLoop:
                 if self._is_due(self.config.eval.every_steps):
                     await self._evaluate()
         except Stopped:
-            await self._abandon(in_flight)
+            await self._queue.abandon()
             if self.state.step > 0:
                 await self._save()
             raise
         finally:
-            await self._abandon(in_flight)
+            await self._queue.abandon()
         return self.state
 
-    async def _step(self, in_flight: deque[_InFlight]) -> None:
-        """One optimizer step, from tasks to weights in the engines."""
+    async def _step(self) -> None:
+        """One optimizer step; a harvest's first waits for it, its last brings the engines the
+        weights.
+        """
         clock = _Clock()
-        self._start_harvests(in_flight)
-        with clock.measure("harvest_wait_s"):
-            harvest, cursor = await self._next_harvest(in_flight)
-        check_graded(harvest.groups, limit_frac=self.config.gates.max_ungraded_frac)
-        self._signal.check(harvest.groups)
-        groups = assign_advantages(harvest.groups, scale=self._advantage_scale)
-        batch = self._pack(groups)
+        taken = self._open or await self._take_harvest(clock)
+        self._signal.check(taken.harvest.groups)
+        groups = taken.minibatch(self.state.step, seed=self.config.seed)
+        batch = self._pack(groups, max_tokens=taken.plan.max_tokens)
         with clock.measure("learn_s"):
             report = await self._learn(batch)  # the next harvest runs meanwhile
-        staleness = self._check(harvest, report)
+        staleness = self._check(groups, report)
         await self._reference_is_due()
-        self.state = self.state.after(cursor=cursor, num_tokens=harvest.num_tokens)
-        probe_error = await self._publish(in_flight, clock)
+        self._advance(taken, groups)
+        probe_error = None if self._open else await self._publish(clock)
         metrics = step_metrics(
-            replace(harvest, groups=tuple(groups)),
+            taken.harvest,
+            groups,
             report,
             clock.times(),
             step=self.state.step,
@@ -195,45 +196,43 @@ class GrpoLoop:
         )
         self.log.step(metrics, groups)
 
+    async def _take_harvest(self, clock: _Clock) -> OpenHarvest:
+        self._queue.start(policy_version=self.state.step)
+        scale: AdvantageScale = "none" if self.config.loss.name == "dr_grpo" else "std"
+        with clock.measure("harvest_wait_s"):
+            taken = await self._unless_stopped(self._queue.take(advantage_scale=scale))
+        limit_frac = self.config.gates.max_ungraded_frac
+        check_graded(taken.harvest.groups, limit_frac=limit_frac)
+        return taken
+
+    def _advance(self, taken: OpenHarvest, groups: Sequence[Group]) -> None:
+        """Count a step; what is left of its harvest stays open."""
+        is_last = self.state.step + 1 == taken.end_step
+        num_tokens = sum(len(r.completion.token_ids) for g in groups for r in g.rollouts)
+        cursor = taken.plan.cursor if is_last else self.state.cursor
+        self.state = self.state.after(cursor=cursor, num_tokens=num_tokens)
+        self._open = None if is_last else taken
+
     async def _restore(self) -> None:
         found = self.checkpoints.latest()
         if found is not None:
             folder, self.state = found
+            self._open = OpenHarvest.load(folder)
             await self._unless_stopped(self.learner.load_checkpoint(str(folder.resolve())))
-        self.tasks.seek(self.state.cursor)
+        if self._open is not None:
+            self._queue.seek(step=self._open.end_step, cursor=self._open.plan.cursor)
+        else:
+            self._queue.seek(step=self.state.step, cursor=self.state.cursor)
 
     def _unless_stopped(self, work: Awaitable[ResultT]) -> Awaitable[ResultT]:
         return unless_stopped(work, self.stop, step=self.state.step)
 
-    def _start_harvests(self, in_flight: deque[_InFlight]) -> None:
-        rollout = self.config.rollout
-        while len(in_flight) <= rollout.max_staleness and (
-            self.state.step + len(in_flight) < self.config.num_steps
-        ):
-            cursor = self.tasks.cursor
-            harvest = self.harvester.harvest(
-                self.tasks.take(rollout.tasks_per_step),
-                group_size=rollout.group_size,
-                sampling=self._sampling(rollout.temperature),
-                policy_version=self.state.step,
-                seed_parts=("train", cursor),
-            )
-            in_flight.append(
-                _InFlight(harvest=asyncio.create_task(harvest), cursor=self.tasks.cursor)
-            )
-
-    async def _next_harvest(self, in_flight: deque[_InFlight]) -> tuple[Harvest, int]:
-        first = in_flight[0]
-        harvest = await self._unless_stopped(first.harvest)
-        in_flight.popleft()
-        return harvest, first.cursor
-
-    def _pack(self, groups: Sequence[Group]) -> Batch:
+    def _pack(self, groups: Sequence[Group], *, max_tokens: int) -> Batch:
         config = self.config
         return pack(
             groups,
             loss=config.loss.name,
-            max_tokens=config.rollout.max_tokens,
+            max_tokens=max_tokens,
             token_budget=config.learner.token_budget,
             num_ranks=config.learner.num_ranks,
             skip_no_signal=config.loss.beta == 0,  # their gradient is exactly zero
@@ -246,10 +245,10 @@ class GrpoLoop:
             path = self.log.broken_batch(batch, self.state.step + 1)
             raise GateError(f"{error}; the batch is kept in {path}") from error
 
-    def _check(self, harvest: Harvest, report: StepReport) -> int:
-        """The gates of a step; returns its staleness."""
+    def _check(self, groups: Sequence[Group], report: StepReport) -> int:
+        """The gates of a step; returns its staleness, in optimizer steps."""
         config = self.config
-        versions = [r.completion.policy_version for g in harvest.groups for r in g.rollouts]
+        versions = [r.completion.policy_version for g in groups for r in g.rollouts]
         staleness = self.state.step - min(versions)
         check_mismatch(report, gates=config.gates, staleness=staleness)
         limit = config.gates.max_first_ratio_error
@@ -268,13 +267,13 @@ class GrpoLoop:
         if every and (self.state.step + 1) % every == 0:
             await self.learner.replace_reference()
 
-    async def _publish(self, in_flight: Sequence[_InFlight], clock: _Clock) -> float | None:
+    async def _publish(self, clock: _Clock) -> float | None:
         """The new weights to the engines; returns the probe's error, or None where the run is to
         stop: nothing will be written under them, and the step itself is whole.
         """
         try:
             with clock.measure("harvest_wait_s"):  # no completion sees two policies
-                await self._unless_stopped(asyncio.gather(*(item.harvest for item in in_flight)))
+                await self._unless_stopped(self._queue.all_written())
             with clock.measure("sync_s"):
                 sync = await self._unless_stopped(self.sync_weights(self.state.step))
         except Stopped:
@@ -282,8 +281,12 @@ class GrpoLoop:
         return sync.probe_error
 
     def _is_due(self, every_steps: int | None) -> bool:
-        step = self.state.step
-        return step == self.config.num_steps or bool(every_steps and step % every_steps == 0)
+        """Between two harvests, where one of these steps has come since the last time."""
+        step, num_minibatches = self.state.step, self.config.rollout.num_minibatches
+        if step == self.config.num_steps:
+            return True
+        is_between = step % num_minibatches == 0
+        return bool(every_steps and is_between and step % every_steps < num_minibatches)
 
     async def _evaluate(self) -> None:
         if not self.eval_tasks:
@@ -293,7 +296,12 @@ class GrpoLoop:
         work = self.harvester.harvest(
             self.eval_tasks,
             group_size=section.samples_per_task,
-            sampling=self._sampling(section.temperature),
+            sampling=sampling_spec(
+                self.config,
+                step=self.state.step,
+                temperature=section.temperature,
+                stop_token_ids=self.stop_token_ids,
+            ),
             policy_version=self.state.step,
             seed_parts=("eval",),
         )
@@ -308,24 +316,15 @@ class GrpoLoop:
         )
         self.log.evaluation(evaluation, harvest.groups)
 
-    def _sampling(self, temperature: float) -> SamplingSpec:
-        rollout = self.config.rollout
-        return SamplingSpec(
-            temperature=temperature,
-            max_tokens=rollout.max_tokens,
-            stop=tuple(rollout.stop),
-            stop_token_ids=self.stop_token_ids,
-        )
-
     async def _save(self) -> None:
         self.log.settle()  # a kill may come right after; what is in a checkpoint is not done again
         found = self.checkpoints.latest()
         if found is not None and found[1].step == self.state.step:
             return  # it is whole, and the same
-        path = await self.checkpoints.save(self.state, self.learner.save_checkpoint)
+        path = await self.checkpoints.save(self.state, self._write_checkpoint)
         logger.info("checkpoint %s", path)
 
-    async def _abandon(self, in_flight: Sequence[_InFlight]) -> None:
-        for item in in_flight:
-            item.harvest.cancel()
-        await asyncio.gather(*(item.harvest for item in in_flight), return_exceptions=True)
+    async def _write_checkpoint(self, folder: str) -> None:
+        await self.learner.save_checkpoint(folder)
+        if self._open is not None:
+            await in_daemon_thread(partial(self._open.save, Path(folder)))

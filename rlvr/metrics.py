@@ -1,15 +1,15 @@
 """What is measured at each step, under names that stay, and the file that keeps it.
 
 reward/      mean  std  NAME/mean  ungraded_frac
-group/       no_signal_frac
+group/       no_signal_frac: of the whole harvest, whose mini-batches have it alike
 completion/  length/mean  length/max  truncated_frac
-policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness
+policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness (optimizer steps)
 learner/     loss  grad_norm
 tokens/      completion  useful  computed  per_s
-sync/        probe_error (None: stopped before the sync)
+sync/        probe_error (None: no sync: the harvest has mini-batches left, or the run was stopped)
 time/        step_s = harvest_wait_s + learn_s + sync_s + other_s
-             generate_s  grade_s: of the harvest that was trained; with max_staleness above 0
-             they lie behind the learner's time and not in the step's
+             generate_s  grade_s: of the harvest that was trained, at each of its mini-batches;
+             with max_staleness above 0 they lie behind the learner's time and not in the step's
 eval/        an evaluation has a line of its own
 """
 
@@ -48,6 +48,7 @@ class StepTimes:
 
 def step_metrics(
     harvest: Harvest,
+    groups: Sequence[Group],
     report: StepReport,
     times: StepTimes,
     *,
@@ -55,14 +56,16 @@ def step_metrics(
     staleness: int,
     probe_error: float | None,
 ) -> dict[str, Any]:
-    """One line of metrics.jsonl for the step that made policy version `step`."""
-    groups = harvest.groups
+    """One line of metrics.jsonl for the step that made policy version `step`.
+
+    `groups` are what it trained: the harvest's, or a mini-batch's share of them.
+    """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     lengths = np.array([len(r.completion.token_ids) for r in rollouts])
     return {
         "step": step,
         **_reward_metrics(groups),
-        "group/no_signal_frac": float(np.mean([not has_signal(group) for group in groups])),
+        "group/no_signal_frac": float(np.mean([not has_signal(group) for group in harvest.groups])),
         "completion/length/mean": float(lengths.mean()),
         "completion/length/max": int(lengths.max()),
         "completion/truncated_frac": float(
@@ -72,10 +75,10 @@ def step_metrics(
         "policy/staleness": staleness,
         "learner/loss": report.loss,
         "learner/grad_norm": report.grad_norm,
-        "tokens/completion": harvest.num_tokens,
+        "tokens/completion": int(lengths.sum()),
         "tokens/useful": report.num_tokens,
         "tokens/computed": report.num_computed_tokens,
-        "tokens/per_s": harvest.num_tokens / times.step_s,
+        "tokens/per_s": int(lengths.sum()) / times.step_s,
         "sync/probe_error": probe_error,
         "time/step_s": times.step_s,
         "time/generate_s": harvest.generate_s,

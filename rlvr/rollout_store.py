@@ -35,7 +35,9 @@ def rollout_rows(
             **{f"{name}/reason": value for name, value in rollout.reward.reasons.items()},
         }
         for group, prompt in zip(groups, prompts, strict=True)
-        for k, rollout in enumerate(group.rollouts)
+        for k, rollout in zip(
+            group.sample_indices or range(len(group.rollouts)), group.rollouts, strict=True
+        )
     ]
 
 

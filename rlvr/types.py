@@ -95,7 +95,8 @@ class Group:
 
     task: Task
     prompt_token_ids: NDArray[np.int32]  # [P], after the template
-    rollouts: tuple[Rollout, ...]  # G of them, by sample index
+    rollouts: tuple[Rollout, ...]  # G of them, by sample index; of a mini-batch those that it has
+    sample_indices: tuple[int, ...] | None = None  # of these; None: 0, 1, ... G - 1
 
     @property
     def graded(self) -> tuple[Rollout, ...]:

@@ -75,6 +75,18 @@ class GrpoConfig(WriterConfig):
         return self.learner.num_ranks
 
     @property
+    def tasks_per_harvest(self) -> int:
+        """Tasks that the engines get at once."""
+        return self.rollout.tasks_per_step * min(self.rollout.num_minibatches, self.num_steps)
+
+    def steps_of_harvest(self, first_step: int) -> int:
+        """Optimizer steps of the harvest that begins there: as far as the next multiple of
+        num_minibatches, or the end of the run.
+        """
+        num_minibatches = self.rollout.num_minibatches
+        return min(num_minibatches - first_step % num_minibatches, self.num_steps - first_step)
+
+    @property
     def takes_turns(self) -> bool:
         """On-policy, engines and learner never compute at the same time."""
         return self.rollout.max_staleness == 0

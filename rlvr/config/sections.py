@@ -144,6 +144,11 @@ class WritingSection(Section):
     )
     kv_cache_gib: PositiveFloat = Field(1.0, description="memory of one engine's KV cache, in GiB")
 
+    @property
+    def max_model_tokens(self) -> int:
+        """Longest prompt and completion together: what an engine has to read."""
+        return self.max_prompt_tokens + self.max_tokens
+
 
 class SamplingSection(WritingSection):
     """How a stage without a learner writes: several completions of each task."""
@@ -161,10 +166,31 @@ class RolloutSection(WritingSection):
         32, description="groups in a step; a multiple of num_engines"
     )
     group_size: Annotated[int, Field(ge=2)] = Field(16, description="completions of one task (G)")
+    num_minibatches: PositiveInt = Field(
+        1,
+        description="optimizer steps of one harvest, which is that many times larger: its "
+        "completions are shuffled and each is used once; new weights go out after the last",
+    )
     max_staleness: Annotated[int, Field(ge=0, le=8)] = Field(
         0,
-        description="versions a completion may lag; 0: on-policy, 1: write while the learner works",
+        description="harvests written ahead; 0: on-policy, 1: write while the learner works; a "
+        "completion's weights lag at most (max_staleness + 1) * num_minibatches - 1 steps",
     )
+    max_tokens_from: dict[NonNegativeInt, PositiveInt] = Field(
+        {},
+        description="step: max_tokens from the first harvest on that begins there or later, "
+        "e.g. {8200: 65536}",
+    )
+
+    @property
+    def max_model_tokens(self) -> int:
+        """Longest prompt and completion together, whatever the step."""
+        return self.max_prompt_tokens + max(self.max_tokens, *self.max_tokens_from.values(), 0)
+
+    def max_tokens_at(self, step: int) -> int:
+        """The longest completion of a harvest whose training begins after `step` steps."""
+        begun = [start for start in self.max_tokens_from if start <= step]
+        return self.max_tokens_from[max(begun)] if begun else self.max_tokens
 
 
 class LearnerSection(Section):

@@ -34,7 +34,9 @@ def cut_off(rollout: Rollout, num_tokens: int) -> Rollout:
 
 def metrics_of(*groups: Group, **report: Any) -> dict[str, Any]:
     harvest = Harvest(groups=groups, generate_s=0.75, grade_s=0.125, num_tokens=30)
-    return step_metrics(harvest, report_of(**report), TIMES, step=4, staleness=1, probe_error=1e-6)
+    return step_metrics(
+        harvest, groups, report_of(**report), TIMES, step=4, staleness=1, probe_error=1e-6
+    )
 
 
 MIXED = group_of(
@@ -70,7 +72,7 @@ def test_lengths_and_truncation_are_over_all_completions() -> None:
 def test_the_parts_of_the_time_add_up() -> None:
     metrics = metrics_of(MIXED)
     assert metrics["time/other_s"] == 0.25
-    assert metrics["tokens/per_s"] == 15.0
+    assert metrics["tokens/per_s"] == 7.5  # 3 + 3 + 9 tokens in 2 s
     assert (metrics["time/generate_s"], metrics["time/grade_s"]) == (0.75, 0.125)
 
 
