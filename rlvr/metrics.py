@@ -36,9 +36,10 @@ class StepTimes:
     """Where the wall time of a step went, in seconds; the parts do not overlap."""
 
     step_s: float
-    harvest_wait_s: float  # the controller had nothing to do but wait for completions and grades
     learn_s: float
-    sync_s: float = 0.0  # so where the run was stopped before it
+    # the controller had nothing to do but wait for completions and grades
+    harvest_wait_s: float = 0.0
+    sync_s: float = 0.0  # 0: between mini-batches, or where the run was stopped before it
 
     @property
     def other_s(self) -> float:

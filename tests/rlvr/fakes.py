@@ -122,6 +122,7 @@ class FakeEngines:
     version: int | None = None  # of the weights they hold; None: none yet
     num_running: int = 0
     requests: list[tuple[Request, ...]] = field(default_factory=list)  # of each call
+    max_tokens: list[int] = field(default_factory=list)  # of each call
     holds: dict[int, asyncio.Event] = field(default_factory=dict)  # call -> what its end waits for
     failures: dict[int, Exception] = field(default_factory=dict)  # call -> what ends it
 
@@ -130,6 +131,7 @@ class FakeEngines:
     ) -> AsyncIterator[list[Finished]]:
         call = len(self.requests)
         self.requests.append(tuple(requests))
+        self.max_tokens.append(sampling.max_tokens)
         self.num_running += 1
         self.events.append(f"generate {call} under {policy_version}")
         try:
@@ -165,6 +167,8 @@ class FakeGraders:
     events: list[str] = field(default_factory=list)
     failure: Exception | None = None
     always: float | None = None  # the value of every completion
+    refuses_one_in: int | None = None  # completions, in the order in which they are graded
+    num_graded: int = 0
 
     async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
         await asyncio.sleep(0)
@@ -175,7 +179,13 @@ class FakeGraders:
         values = [float(text == columns["answer"]) for text, columns in pairs]
         if self.always is not None:
             values = [self.always] * len(values)
-        return [RewardResult(value=value, parts={"accuracy": value}) for value in values]
+        return [self._result(value) for value in values]
+
+    def _result(self, value: float) -> RewardResult:
+        self.num_graded += 1
+        is_refused = self.refuses_one_in and self.num_graded % self.refuses_one_in == 0
+        given = None if is_refused else value
+        return RewardResult(value=given, parts={"accuracy": given})
 
 
 @dataclass(slots=True)
@@ -184,6 +194,7 @@ class FakeLearner:
 
     events: list[str] = field(default_factory=list)
     weights: float = 1.0
+    batches: list[Batch] = field(default_factory=list)
     reports: dict[int, StepReport] = field(default_factory=dict)  # step -> what it reports
     failures: dict[int, BaseException] = field(default_factory=dict)  # step -> what ends it
     ended: dict[int, asyncio.Event] = field(default_factory=dict)  # step -> set when it is over
@@ -193,6 +204,7 @@ class FakeLearner:
         if step in self.failures:
             raise self.failures[step]
         await asyncio.sleep(0)
+        self.batches.append(batch)
         for micro_batch in (part for rank in batch.micro_batches for part in rank):
             self.weights = 0.5 * self.weights + float(
                 micro_batch.advantages @ micro_batch.loss_mask.sum(axis=1)
