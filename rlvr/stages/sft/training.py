@@ -162,6 +162,10 @@ def free_bytes(*, is_cpu: bool) -> int:
     return int(torch.cuda.mem_get_info()[0])
 
 
+def _zero_stage(trainer: Any) -> int:
+    return int(trainer.accelerator.state.deepspeed_plugin.zero_stage)
+
+
 def _trained(trainer: Any) -> list[Any]:
     return [
         p for p in trainer.accelerator.unwrap_model(trainer.model).parameters() if p.requires_grad
@@ -204,7 +208,9 @@ def save_model(trainer: Any, tokenizer: Any, final: Path, *, is_main: bool) -> N
     if is_main:
         shutil.rmtree(aside, ignore_errors=True)
     wait_for_all()
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    # only ZeRO-3's shares are gathered: accelerate's copy of whole weights would untie the head
+    is_shared_out = trainer.is_deepspeed_enabled and _zero_stage(trainer) == 3
+    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_shared_out else None
     if is_main:
         model = trainer.accelerator.unwrap_model(trainer.model)
         model.save_pretrained(aside, state_dict=state)
