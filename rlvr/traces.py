@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.transcript import CLOSE_THINK, OPEN_THINK
+from rlvr.thoughts import split_thought
 from rlvr.types import Rollout, Task
 
-__all__ = ["split_thought", "trace_of"]
+__all__ = ["trace_of"]
 
 
 def trace_of(task: Task, rollout: Rollout, *, number: int, thought_open: bool) -> dict[str, Any]:
@@ -32,17 +32,3 @@ def trace_of(task: Task, rollout: Rollout, *, number: int, thought_open: bool) -
         "scores": dict(reward.parts),
         "reasons": {name: reason for name, reason in reward.reasons.items() if reason},
     }
-
-
-def split_thought(text: str, *, thought_open: bool = False) -> tuple[str | None, str]:
-    """Thought and rest of what a model wrote; the thought is None where none was closed.
-
-    An opening tag may be missing (the prompt had it, or a server took it away).
-    """
-    before, closed, rest = text.rpartition(CLOSE_THINK)
-    if not closed:
-        return None, text
-    opened = before.find(OPEN_THINK)
-    if opened < 0 and not thought_open and before.strip() == "":
-        return "", rest
-    return before[opened + len(OPEN_THINK) :] if opened >= 0 else before, rest

@@ -12,7 +12,7 @@ from typing import Any
 
 from rewards.words import Script, sentences
 from rlvr.cleaning.steps import split_steps
-from rlvr.traces import split_thought
+from rlvr.thoughts import split_thought
 
 __all__ = ["answer_of", "completion_of", "language_of", "question_of", "steps_of", "thought_of"]
 

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.errors import ConfigError
-from rlvr.evaluation.parts import is_thinking
 from rlvr.evaluation.writing import Generate
 from rlvr.rollout.requests import Finished, Request, SamplingSpec
+from rlvr.thoughts import is_thinking
 from rlvr.types import Completion, FinishReason
 
 __all__ = ["ThinkingBudget"]

@@ -14,7 +14,6 @@ import numpy as np
 from rewards import grade_format
 from rlvr.evaluate import pass_at_k, reported_ks, standard_error
 from rlvr.evaluation.key_points import coverage
-from rlvr.evaluation.parts import Parts
 from rlvr.evaluation.text_metrics import (
     FLAGS,
     bullet_frac,
@@ -27,6 +26,7 @@ from rlvr.evaluation.text_metrics import (
 )
 from rlvr.evaluation.voting import Cluster, clusters_of, most_voted, stated_answer
 from rlvr.evaluation.worked_steps import judged_steps
+from rlvr.thoughts import Parts
 
 __all__ = ["MIXED_FRAC", "Row", "grouped", "robustness_drop", "row_clusters", "summarize_rows"]
 

@@ -13,7 +13,7 @@ from rewards.language import LANGUAGES, grade_language
 from rewards.words import Script, sentences
 from rlvr.cleaning import filters
 from rlvr.cleaning.repetition import repetition_rate
-from rlvr.evaluation.parts import Parts
+from rlvr.thoughts import Parts
 
 __all__ = [
     "FLAGS",

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlvr.evaluation.parts import split_thought
 from rlvr.evaluation.suites import SUITE, Suite, asked_task
 from rlvr.harvest import Graders
 from rlvr.rollout.requests import Finished, Request, SamplingSpec, completion_seed
 from rlvr.row_log import RowLog
+from rlvr.thoughts import split_thought
 from rlvr.types import RewardResult, Task, Ungraded
 
 __all__ = [

@@ -9,7 +9,7 @@ import pytest
 from rlvr.config import SampleConfig
 from rlvr.errors import ConfigError
 from rlvr.stages.keeping import Keeper
-from rlvr.traces import split_thought
+from rlvr.thoughts import split_thought
 
 GOOD = " <think>So 2+3=5, ok</think>The answer is \\boxed{5}."
 
@@ -79,7 +79,7 @@ def test_a_right_row_is_kept_as_it_is() -> None:
         (
             row_of(f"<think>{'a b ' * 300}</think>5"),
             {"max_paragraph_chars": 400, "max_repetition": None},
-            "paragraph: 1200 characters, over 400",
+            "paragraph: 1199 characters, over 400",
         ),
         (
             row_of("<think>so\n```python\nx\n```\nit is</think>5"),
@@ -158,18 +158,3 @@ def test_a_threshold_for_no_reward_is_refused() -> None:
 def test_a_function_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"rewrite: module .rlvr\.toy\.refining. has no function"):
         keeper_of(rewrite="rlvr.toy.refining:none")
-
-
-@pytest.mark.parametrize(
-    ("text", "opened", "thought", "rest"),
-    [
-        (" <think>a</think>b", False, "a", "b"),
-        ("a</think>b", True, "a", "b"),
-        ("a</think>b", False, "a", "b"),
-        ("<think></think>b", False, "", "b"),
-        ("no tags", False, None, "no tags"),
-        ("<think>never closed", False, None, "<think>never closed"),
-    ],
-)
-def test_thought_and_rest(text: str, opened: bool, thought: str | None, rest: str) -> None:
-    assert split_thought(text, thought_open=opened) == (thought, rest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from rlvr.evaluation.key_points import coverage
-from rlvr.evaluation.parts import Parts, is_thinking, split_thought
 from rlvr.evaluation.text_metrics import (
     FLAGS,
     bullet_frac,
@@ -17,6 +16,7 @@ from rlvr.evaluation.text_metrics import (
     repetition_rate,
 )
 from rlvr.evaluation.worked_steps import judged_steps
+from rlvr.thoughts import Parts, is_thinking, split_thought
 
 
 @pytest.mark.parametrize(
