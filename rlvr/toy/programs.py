@@ -28,14 +28,13 @@ _WORDS = {
     "en": {"*2": "double", "*3": "triple", "+": "add {n}", "-": "take {n}"},
     "zh": {"*2": "乘2", "*3": "乘3", "+": "加{n}", "-": "减{n}"},
 }
-_FORM = {"en": "Write {name}: x, {steps}.", "zh": "写{name}:x,{steps}。"}
+_FORM = {"en": "Write f: x, {steps}.", "zh": "写f:x,{steps}。"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """Operations on x, one after the other: `Program(name="f", operations=("*2", "+3"))`."""
+    """Operations on x, one after the other: `Program(operations=("*2", "+3"))`."""
 
-    name: str
     operations: tuple[str, ...]  # "*2", "*3", "+n" or "-n"
 
     @property
@@ -53,7 +52,7 @@ class Program:
     @property
     def code(self) -> str:
         """The function, without a line break at its end."""
-        return f"def {self.name}(x):\n return {self.expressions[-1]}"
+        return f"def f(x):\n return {self.expressions[-1]}"
 
     @property
     def is_heldout(self) -> bool:
@@ -76,7 +75,7 @@ class Program:
             for operation in self.operations
         ]
         comma = {"en": ", ", "zh": ","}[language]
-        return _FORM[language].format(name=self.name, steps=comma.join(steps))
+        return _FORM[language].format(steps=comma.join(steps))
 
 
 def program_task(index: int, *, seed: int = 0) -> Task:
@@ -120,7 +119,7 @@ def _heldout_until(num_tasks: int, rng: random.Random) -> Iterator[Program]:
 
 def _draw(rng: random.Random) -> Program:
     operations = tuple(_operation(rng) for _ in range(rng.choice((2, 2, 3))))
-    return Program(name=rng.choice("fgh"), operations=operations)
+    return Program(operations=operations)
 
 
 def _operation(rng: random.Random) -> str:
@@ -135,7 +134,7 @@ def _task(task_id: str, program: Program, rng: random.Random) -> Task:
     columns = {
         "kind": "program",
         "language": language,
-        "tests": {"function": program.name, "cases": cases},
+        "tests": {"function": "f", "cases": cases},
         "solution": program.code,
     }
     return Task(id=task_id, prompt=program.asked_in(language), columns=columns)
