@@ -16,7 +16,7 @@ from typing import Any
 
 from rewards.transcript import after_thought, as_turn, resolve_thought_open, whole_text
 
-__all__ = ["judged_text", "preference"]
+__all__ = ["harmlessness", "judged_text", "preference"]
 
 PARTS = ("summary", "whole")
 
@@ -55,7 +55,20 @@ def preference(
     return [0.0 if text is None else _sigmoid(next(scores)) for text in texts]
 
 
+def harmlessness(
+    completions: Sequence[Any],
+    prompts: Sequence[Any] | None = None,
+    *,
+    model: str,
+    thought_open: Any = None,
+    **columns: Any,
+) -> list[float | None]:
+    """`preference` of a second model, on the whole reply, so that a recipe can have both."""
+    return preference(completions, prompts, model=model, part="whole", thought_open=thought_open)
+
+
 preference.value_range = (0.0, 1.0)  # type: ignore[attr-defined]
+harmlessness.value_range = (0.0, 1.0)  # type: ignore[attr-defined]
 
 
 def judged_text(prompt: str, completion: Any, *, part: str, thought_open: bool) -> str | None:
