@@ -78,7 +78,9 @@ def judged_text(prompt: str, completion: Any, *, part: str, thought_open: bool) 
     if rest is None:
         return None
     if part == "summary":
-        return prompt.removesuffix("<think>") + rest.strip()
+        before, opened, behind = prompt.rpartition("<think>")
+        is_open = opened and not behind.strip()  # a prefill: "<think>\n"
+        return (before if is_open else prompt) + rest.strip()
     return prompt + (turn.text if turn.thought is None else whole_text(turn, thought_open))
 
 

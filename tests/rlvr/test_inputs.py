@@ -87,6 +87,14 @@ def test_a_step_cannot_hold_more_tasks_than_there_are(model: str, tmp_path: Path
     assert "lower it to 3" in line
 
 
+def test_nor_can_a_harvest_of_several_steps(model: str, tmp_path: Path) -> None:
+    tasks = rows(tmp_path, *({"prompt": f"{i}?", "answer": "5"} for i in range(7)))
+    rollout = {"tasks_per_step": 4, "group_size": 2, "num_minibatches": 2}
+    line = refusal(model, tasks=tasks, rollout=rollout)
+    assert line.startswith("rollout.tasks_per_step: 4 x num_minibatches: 2 is more than the 7 task")
+    assert "lower it to 3" in line
+
+
 def test_a_row_without_the_answer_names_file_row_and_columns(model: str, tmp_path: Path) -> None:
     tasks = rows(
         tmp_path, {"prompt": "1?", "answer": "1"}, {"prompt": "2?", "gold": "2"}, {"prompt": "3?"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rewards import RewardMix
-from rlvr.preference_reward import judged_text, preference
+from rlvr.preference_reward import harmlessness, judged_text, preference
 
 PROMPT = "User: Greet Tom.\nAssistant:"
 COMPLETION = " <think>be kind</think>\nHello!"
@@ -29,6 +29,22 @@ def test_a_thought_that_the_prompt_opened_is_no_part_of_the_summary() -> None:
     assert judged_text(opened, "kind</think>Hello!", part="whole", thought_open=True) == (
         "Q: hi\n<think>kind</think>Hello!"
     )
+
+
+def test_a_line_break_behind_the_opened_thought_changes_nothing() -> None:
+    opened = "Q: <think> is a tag\n<think>\n"
+    assert judged_text(opened, "kind</think>Hello!", part="summary", thought_open=True) == (
+        "Q: <think> is a tag\nHello!"
+    )
+    assert judged_text(PROMPT, COMPLETION, part="summary", thought_open=False) == PROMPT + "Hello!"
+
+
+def test_harmlessness_has_a_name_of_its_own_so_that_a_recipe_can_have_both() -> None:
+    assert harmlessness([" <think>be ki"], [PROMPT], model="runs/none") == [0.0]
+    names = ("preference", "harmlessness")
+    options = {"weight": 1.0, "options": {"model": "runs/none"}}
+    mix = RewardMix({f"rlvr.preference_reward:{name}": options for name in names})
+    assert mix.ranges == {f"rlvr.preference_reward:{name}": (0.0, 1.0) for name in names}
 
 
 def test_an_unfinished_thought_earns_nothing_without_a_model() -> None:
