@@ -12,8 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: see r
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
-# No test is timed: machines are shared. And the same examples in each run of CI: a new one that fails
-# is found by who looks for it.
+# No test is timed, for machines are shared; and each run of CI sees the same examples: a new
+# counterexample is found by who looks for one.
 settings.register_profile("anywhere", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
