@@ -342,6 +342,14 @@ def test_32b_ranks_hold_shard_reference_and_gathered_weights() -> None:
     assert config.rollout.kv_cache_gib * 2**30 / cache_bytes == pytest.approx(1.05e6, rel=0.01)
 
 
+def test_the_laptops_recipe_is_the_papers_with_smaller_numbers() -> None:
+    small, paper = grpo("laptop"), grpo("r1_zero_paper")
+    assert small.loss.model_copy(update={"replace_reference_every": 400}) == paper.loss
+    assert small.tasks_per_harvest * small.rollout.group_size == 512
+    assert small.rollout.tasks_per_step * small.rollout.group_size == 128
+    assert small.num_steps % small.rollout.num_minibatches == 0
+
+
 def test_tinyzero_scores_and_batches_as_its_readme() -> None:
     config = load_config(GrpoConfig, ROOT / "recipes" / "countdown" / "tinyzero.yaml")
     rollout = config.rollout
@@ -389,7 +397,7 @@ def test_the_chain_of_r1_goes_from_base_to_student(monkeypatch: pytest.MonkeyPat
 def test_every_recipe_says_what_it_costs_and_whose_number_that_is() -> None:
     for path in [*STUDENTS, *R1.glob("*.yaml")]:
         head = path.read_text(encoding="utf-8").partition("\nstage:")[0]
-        if path.stem not in ("r1", "table"):
+        if path.stem not in ("laptop", "r1", "table"):
             assert "ost (estimate" in head or "cost, paper" in head or "Time, estimate" in head, (
                 path
             )
