@@ -1,5 +1,5 @@
-"""The recipes of R1, its students and TinyZero: each number of the papers is in its place, what
-follows from them adds up, and what a recipe says of memory holds.
+"""The recipes of R1 and TinyZero: each number of the papers is in its place, what follows from them
+adds up, and what a recipe says of memory holds.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from model_shapes import SHAPES, batch_of
 
 from rewards import RewardMix
 from rlvr.chain import planned_steps
 from rlvr.config import ChainConfig, GrpoConfig, SampleConfig, SftConfig, load_config
 from rlvr.losses import policy_loss
-from rlvr.stages.sft.memory import ModelShape, training_bytes
 
 ROOT = Path(__file__).parents[2]
 R1 = ROOT / "recipes" / "r1"
@@ -182,10 +182,6 @@ def test_general_prompts_and_preferences_come_in_for_the_last_400_steps() -> Non
     assert config.steps_of_harvest(1296) == 16  # its tasks are those of steps 1,296 to 1,311
 
 
-def batch_of(config: SftConfig) -> int:
-    return config.num_ranks * config.batch_size * config.gradient_accumulation
-
-
 @pytest.mark.parametrize(("name", "num_epochs"), [("cold_start", 3), ("second_sft", 2)])
 def test_supervised_stages_start_from_the_base_with_the_papers_schedule(
     name: str, num_epochs: int
@@ -221,89 +217,6 @@ def test_rejection_drops_what_the_paper_drops() -> None:
     assert keep.one_language is not None and keep.max_paragraph_chars is not None
     assert keep.code_in_thought is False
     assert keep.ngram == 10
-
-
-RATES = {
-    "Qwen/Qwen2.5-Math-1.5B": 1e-4,
-    "Qwen/Qwen2.5-Math-7B": 8e-5,
-    "Qwen/Qwen2.5-14B": 7e-5,
-    "Qwen/Qwen2.5-32B": 6e-5,
-    "meta-llama/Llama-3.1-8B": 5e-5,
-    "meta-llama/Llama-3.3-70B-Instruct": 2e-5,
-    "Qwen/Qwen3-8B-Base": 8e-5,  # ours: that of the 7B
-}
-
-
-def test_every_student_of_the_paper_has_a_recipe() -> None:
-    assert {load_config(SftConfig, path).model for path in STUDENTS} == set(RATES)
-
-
-@pytest.mark.parametrize("path", STUDENTS, ids=lambda path: path.stem)
-def test_a_student_learns_by_the_papers_numbers(path: Path) -> None:
-    config = load_config(SftConfig, path)
-    assert config.lr == RATES[config.model]
-    assert (config.lr_schedule, config.min_lr_frac) == ("cosine_with_min_lr", 0.1)
-    assert (config.max_tokens, batch_of(config)) == (32768, 64)
-    assert 2 <= (config.num_epochs or 0) <= 3
-    assert config.max_steps is None
-
-
-def shape_of(
-    hidden: int,
-    layers: int,
-    intermediate: int,
-    vocabulary: int,
-    keys: int,
-    *,
-    is_tied: bool = False,
-) -> ModelShape:
-    return ModelShape(
-        hidden=hidden,
-        layers=layers,
-        intermediate=intermediate,
-        vocabulary=vocabulary,
-        query_width=hidden,
-        key_width=keys,
-        is_tied=is_tied,
-    )
-
-
-SHAPES = {  # from the models' own config.json
-    "Qwen/Qwen2.5-Math-1.5B": shape_of(1536, 28, 8960, 151936, 256, is_tied=True),
-    "Qwen/Qwen2.5-Math-7B": shape_of(3584, 28, 18944, 152064, 512),
-    "Qwen/Qwen2.5-14B": shape_of(5120, 48, 13824, 152064, 1024),
-    "Qwen/Qwen2.5-32B": shape_of(5120, 64, 27648, 152064, 1024),
-    "meta-llama/Llama-3.1-8B": shape_of(4096, 32, 14336, 128256, 1024),
-    "meta-llama/Llama-3.3-70B-Instruct": shape_of(8192, 80, 28672, 128256, 1024),
-    "Qwen/Qwen3-8B-Base": shape_of(4096, 36, 12288, 151936, 1024),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        ("Qwen/Qwen2.5-Math-1.5B", 1.54e9),
-        ("Qwen/Qwen2.5-Math-7B", 7.61e9),
-        ("Qwen/Qwen2.5-14B", 14.7e9),
-        ("Qwen/Qwen2.5-32B", 32.5e9),
-        ("meta-llama/Llama-3.1-8B", 8.03e9),
-        ("meta-llama/Llama-3.3-70B-Instruct", 70.6e9),
-        ("Qwen/Qwen3-8B-Base", 8.2e9),
-    ],
-)
-def test_the_shapes_give_the_sizes_that_the_models_are_named_by(name: str, size: float) -> None:
-    assert SHAPES[name].num_params == pytest.approx(size, rel=0.01)
-
-
-@pytest.mark.parametrize("path", [*STUDENTS, R1 / "cold_start.yaml"], ids=lambda path: path.stem)
-def test_supervised_recipes_fit_the_gpus_that_they_name(path: Path) -> None:
-    config = load_config(SftConfig, path)
-    needed = training_bytes(config, SHAPES[config.model], row_tokens=32768, checkpointing=True)
-    gpu = 141e9 if "8 x 141 GB" in path.read_text(encoding="utf-8") else 80e9
-    assert "8 x 141 GB" in path.read_text(encoding="utf-8") or "8 x 80 GB" in path.read_text(
-        encoding="utf-8"
-    )
-    assert needed < 0.9 * gpu, f"{needed / 1e9:.0f} GB"
 
 
 def test_one_gpu_holds_what_its_recipe_adds_up() -> None:
