@@ -48,6 +48,7 @@ def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dic
         **_forms(rows, profile),
         **_texts(rows),
         **_substance(rows),
+        "rewards": _reward_means(rows, but=correct_by),
     }
 
 
@@ -73,6 +74,17 @@ def row_clusters(group: Sequence[Row], *, correct_by: str) -> list[Cluster]:
 def robustness_drop(clean: float, noisy: float) -> float | None:
     """(acc_clean - acc_noisy) / acc_clean; None where nothing was right without distractors."""
     return (clean - noisy) / clean if clean else None
+
+
+def _reward_means(rows: Sequence[Row], *, but: str) -> dict[str, float]:
+    """Mean of every other reward that was called; what it could not grade is left out."""
+    names = dict.fromkeys(name for row in rows for name in row["scores"] if name != but)
+    given = {name: [row["scores"].get(name) for row in rows] for name in names}
+    return {
+        name: _mean(value for value in values if value is not None)
+        for name, values in given.items()
+        if any(value is not None for value in values)
+    }
 
 
 def _accuracy(right: Sequence[Sequence[bool]]) -> dict[str, Any]:

@@ -72,8 +72,16 @@ def metric_rows(columns: Sequence[Metrics], *, times: float = 1.0) -> Iterator[t
         ("right steps", [percent(m["step_correctness"]) for m in columns]),
         ("key points", [percent(m["key_point_coverage"]) for m in columns]),
         ("drop by distractors", [percent(m.get("robustness_drop")) for m in columns]),
+        *_rewards(columns),
     ]
     return ((name, *cells) for name, cells in rows if set(cells) != {"-"})
+
+
+def _rewards(columns: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
+    """A row for each further reward, by the last part of its name."""
+    for name in dict.fromkeys(name for m in columns for name in m.get("rewards", ())):
+        label = name.rpartition(":")[2]
+        yield f"reward {label}", [number(m.get("rewards", {}).get(name), 3) for m in columns]
 
 
 def shown_completion(row: Mapping[str, Any], *, hide_thought: bool, max_chars: int = 2000) -> str:
