@@ -144,6 +144,16 @@ def test_steps_and_key_points_are_found_in_completions() -> None:
     assert summary_of(row("b", 0, "1/2"))["step_correctness"] is None
 
 
+def test_every_other_reward_has_its_mean() -> None:
+    first, second, third = ({"accuracy": 1.0, "short": v, "of_none": None} for v in (0.5, None, 1))
+    means = summary_of(
+        row("a", 0, "5", scores=first),
+        row("a", 1, "5", scores=second),
+        row("b", 0, "5", scores=third),
+    )["rewards"]
+    assert means == {"short": 0.75}  # what could not be graded is left out
+
+
 def test_robustness_is_the_share_that_distractors_cost() -> None:
     assert robustness_drop(0.8, 0.6) == pytest.approx(0.25)
     assert robustness_drop(0.0, 0.0) is None
