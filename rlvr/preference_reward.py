@@ -5,7 +5,7 @@ that the thought stays free; harmlessness on the whole reply, thought included.
 
     rewards:
       rlvr.preference_reward:preference:
-        {model: runs/rm/model, part: summary, only: {kind: general}}
+        {model: runs/rm/model, part: answer, only: {kind: general}}
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rewards.transcript import after_thought, as_turn, resolve_thought_open, who
 
 __all__ = ["harmlessness", "judged_text", "preference"]
 
-PARTS = ("summary", "whole")
+PARTS = ("answer", "whole")
 
 
 def preference(
@@ -26,13 +26,13 @@ def preference(
     prompts: Sequence[Any] | None = None,
     *,
     model: str,
-    part: str = "summary",
+    part: str = "answer",
     thought_open: Any = None,
     **columns: Any,
 ) -> list[float | None]:
     """The reward model's opinion of each completion, sigmoid(r), in (0, 1).
 
-    `model`: folder of a reward model (`rlvr sft` with `head: scalar`). `part`: "summary" is what
+    `model`: folder of a reward model (`rlvr sft` with `head: scalar`). `part`: "answer" is what
     comes after the thought, as for helpfulness; "whole" the thought too, as for harmlessness. A
     completion whose thought never ends earns 0.
 
@@ -77,7 +77,7 @@ def judged_text(prompt: str, completion: Any, *, part: str, thought_open: bool) 
     rest = after_thought(turn, thought_open)
     if rest is None:
         return None
-    if part == "summary":
+    if part == "answer":
         before, opened, behind = prompt.rpartition("<think>")
         is_open = opened and not behind.strip()  # a prefill: "<think>\n"
         return (before if is_open else prompt) + rest.strip()

@@ -12,7 +12,7 @@ COMPLETION = " <think>be kind</think>\nHello!"
 
 
 def test_helpfulness_is_judged_on_the_summary_alone() -> None:
-    text = judged_text(PROMPT, COMPLETION, part="summary", thought_open=False)
+    text = judged_text(PROMPT, COMPLETION, part="answer", thought_open=False)
     assert text == "User: Greet Tom.\nAssistant:Hello!"
 
 
@@ -23,7 +23,7 @@ def test_harmlessness_is_judged_on_thought_and_summary() -> None:
 
 def test_a_thought_that_the_prompt_opened_is_no_part_of_the_summary() -> None:
     opened = "Q: hi\n<think>"
-    assert judged_text(opened, "kind</think>Hello!", part="summary", thought_open=True) == (
+    assert judged_text(opened, "kind</think>Hello!", part="answer", thought_open=True) == (
         "Q: hi\nHello!"
     )
     assert judged_text(opened, "kind</think>Hello!", part="whole", thought_open=True) == (
@@ -33,10 +33,10 @@ def test_a_thought_that_the_prompt_opened_is_no_part_of_the_summary() -> None:
 
 def test_a_line_break_behind_the_opened_thought_changes_nothing() -> None:
     opened = "Q: <think> is a tag\n<think>\n"
-    assert judged_text(opened, "kind</think>Hello!", part="summary", thought_open=True) == (
+    assert judged_text(opened, "kind</think>Hello!", part="answer", thought_open=True) == (
         "Q: <think> is a tag\nHello!"
     )
-    assert judged_text(PROMPT, COMPLETION, part="summary", thought_open=False) == PROMPT + "Hello!"
+    assert judged_text(PROMPT, COMPLETION, part="answer", thought_open=False) == PROMPT + "Hello!"
 
 
 def test_harmlessness_has_a_name_of_its_own_so_that_a_recipe_can_have_both() -> None:
@@ -53,7 +53,7 @@ def test_an_unfinished_thought_earns_nothing_without_a_model() -> None:
 
 
 def test_another_part_is_refused() -> None:
-    with pytest.raises(ValueError, match="allowed: summary, whole"):
+    with pytest.raises(ValueError, match="allowed: answer, whole"):
         preference([COMPLETION], [PROMPT], model="runs/none", part="thought")
 
 
