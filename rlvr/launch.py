@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.checkpoints import Checkpoints
-from rlvr.cluster import Cluster, Crew, connected, start_crew
+from rlvr.cluster import Cluster, Crew, connected
 from rlvr.config import GrpoConfig
-from rlvr.encoding import TemplateEncoder, make_encoder
+from rlvr.encoding import TemplateEncoder
 from rlvr.harvest import Harvester
 from rlvr.inputs import Inputs
 from rlvr.learner.group import LearnerGroup
 from rlvr.loop import GrpoLoop
 from rlvr.manifest import make_manifest
 from rlvr.memory import check_memory
-from rlvr.model_files import end_token_ids, resolve_model, weights_bytes
+from rlvr.model_files import end_token_ids, weights_bytes
 from rlvr.preflight import check_rewards
 from rlvr.processes import log_to
 from rlvr.rollout.pool import EnginePool
@@ -31,7 +31,8 @@ from rlvr.run_folder import RunFolder, write_json
 from rlvr.run_log import RunLog
 from rlvr.scoring import GraderPool
 from rlvr.screen import Screen
-from rlvr.stopping import in_daemon_thread, stop_on_signals, unless_stopped
+from rlvr.starting import start_run
+from rlvr.stopping import stop_on_signals, unless_stopped
 from rlvr.summary import make_summary
 from rlvr.tasks import TaskStream
 from rlvr.trackers import Trackers
@@ -69,7 +70,7 @@ async def _train(
     checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
     machines = f"{cluster.num_gpus} GPUs" if cluster.num_gpus else f"{cluster.num_cpus} CPU cores"
     screen.phase(f"starting engines, learner and rewards on {machines}")
-    starting = _start(config, folder, inputs, cluster)
+    starting = start_run(config, folder, inputs, cluster)
     crew, encoder = await unless_stopped(starting, stop, step=checkpoints.latest_step)
     manifest = make_manifest(
         config,
@@ -88,23 +89,6 @@ async def _train(
         await _run_loop(config, folder, inputs, crew, encoder, checkpoints, log, stop)
     finally:
         log.close()
-
-
-async def _start(
-    config: GrpoConfig, folder: RunFolder, inputs: Inputs, cluster: Cluster
-) -> tuple[Crew, TemplateEncoder]:
-    """Actors and tokenizer at the same time; of two errors the tokenizer's, which names a key."""
-    starting = asyncio.create_task(
-        start_crew(
-            config,
-            cluster,
-            model_path=resolve_model(config.model.path),
-            logs=folder.logs,
-            rewards=inputs.rewards,
-        )
-    )
-    encoder = await in_daemon_thread(lambda: make_encoder(config, inputs))
-    return await starting, encoder
 
 
 async def _run_loop(

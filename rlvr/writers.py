@@ -11,20 +11,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rlvr.cluster import Cluster, connected, start_crew
+from rlvr.cluster import Cluster, connected
 from rlvr.config import WriterConfig
-from rlvr.encoding import TemplateEncoder, make_encoder
+from rlvr.encoding import TemplateEncoder
 from rlvr.harvest import Harvester
 from rlvr.inputs import Inputs
 from rlvr.manifest import make_manifest
 from rlvr.memory import check_memory
-from rlvr.model_files import end_token_ids, resolve_model, weights_bytes
+from rlvr.model_files import end_token_ids, weights_bytes
 from rlvr.processes import log_to
 from rlvr.rollout.pool import EnginePool
 from rlvr.rollout.requests import Finished, Request, SamplingSpec
 from rlvr.run_folder import RunFolder, write_json
 from rlvr.scoring import GraderPool
-from rlvr.stopping import in_daemon_thread, stop_on_signals, unless_stopped
+from rlvr.starting import start_run
+from rlvr.stopping import stop_on_signals, unless_stopped
 
 __all__ = ["POLICY_VERSION", "Writers", "run_writers"]
 
@@ -100,18 +101,7 @@ async def _start(
     cluster: Cluster,
     stop: asyncio.Event,
 ) -> Writers:
-    """Actors and tokenizer at the same time."""
-    starting = asyncio.create_task(
-        start_crew(
-            config,
-            cluster,
-            model_path=resolve_model(config.model.path),
-            logs=folder.logs,
-            rewards=inputs.rewards,
-        )
-    )
-    encoder = await in_daemon_thread(lambda: make_encoder(config, inputs))
-    crew = await starting
+    crew, encoder = await start_run(config, folder, inputs, cluster)
     deadline_s = config.resources.phase_deadline_s
     engines = EnginePool(crew.engines, deadline_s=deadline_s)
     graders = GraderPool(crew.graders, wants=inputs.mix.wants, deadline_s=deadline_s)
