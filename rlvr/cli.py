@@ -15,18 +15,18 @@ __all__ = ["main"]
 
 # each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
-    "compare": "several evaluations in one table, the same prompts side by side; Markdown and HTML",
+    "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
+    "sft": "supervised training: a base, a cold start, adapters, a student, a reward model",
+    "sample": "rejection sampling: write, verify, filter, keep",
+    "distill": "ask a teacher behind an address, score its replies, keep the good ones",
+    "clean": "rows of thoughts and answers: drop, tag, lay out, each with its reason",
     "r1": "the whole chain: cold start, RL, rejection sampling, SFT, RL, distillation",
     "ablate": "base, pure RL, SFT, SFT then RL: from one base, with one evaluation",
-    "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
-    "clean": "rows of thoughts and answers: drop, tag, lay out, each with its reason",
-    "distill": "ask a teacher behind an address, score its replies, keep the good ones",
     "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",
-    "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
-    "sample": "rejection sampling: write, verify, filter, keep",
-    "serve": "a model behind an OpenAI-compatible address, thought and answer apart",
-    "sft": "train on text: the toy base model, a cold start",
+    "compare": "several evaluations in one table, the same prompts side by side; Markdown and HTML",
     "export": "merge adapters, save, write the model card, push to the hub",
+    "serve": "a model behind an OpenAI-compatible address, thought and answer apart",
+    "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
 }
 
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _how_to_go_on(step: int | None) -> str:
     if step is None:
-        return "stopped; the same command goes on from the last checkpoint, or starts again"
+        return "stopped; what is on the disk stays, and the same command goes on from there"
     if step == 0:
         return "stopped before the first step was done; the same command starts again"
     return (

@@ -34,8 +34,11 @@ class ActorDied(RLVRError):
 
 
 class Stopped(RLVRError):
-    """The user stopped the run; `step` is the last whole step, and it is in a checkpoint."""
+    """The user stopped the run; `step` is the last whole step, and it is in a checkpoint.
 
-    def __init__(self, step: int) -> None:
+    None: the stage has no steps; what it has written stays.
+    """
+
+    def __init__(self, step: int | None) -> None:
         super().__init__(step)
         self.step = step

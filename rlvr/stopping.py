@@ -23,7 +23,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ResultT = TypeVar("ResultT")
 
 
-async def unless_stopped(work: Awaitable[ResultT], stop: asyncio.Event, *, step: int) -> ResultT:
+async def unless_stopped(
+    work: Awaitable[ResultT], stop: asyncio.Event, *, step: int | None
+) -> ResultT:
     """The result of `work`; where `stop` is set first, `work` is cancelled and Stopped raised with
     `step`.
     """

@@ -86,12 +86,12 @@ async def _run(
     say: Callable[[str], None],
 ) -> ResultT:
     stop = stop_on_signals(say)
-    writers = await unless_stopped(_start(config, folder, inputs, cluster, stop), stop, step=0)
+    writers = await unless_stopped(_start(config, folder, inputs, cluster, stop), stop, step=None)
     manifest = make_manifest(
         config, inputs=inputs.files, cluster=cluster, uses_sandbox=inputs.mix.uses_sandbox
     )
     write_json(folder.manifest, manifest)
-    return await unless_stopped(work(writers), stop, step=0)
+    return await unless_stopped(work(writers), stop, step=None)
 
 
 async def _start(
