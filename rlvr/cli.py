@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _how_to_go_on(step: int | None) -> str:
     if step is None:
-        return "stopped; what is on the disk stays, and the same command goes on from there"
+        return "stopped; the same command goes on from what is on the disk, or starts again"
     if step == 0:
         return "stopped before the first step was done; the same command starts again"
     return (
