@@ -28,7 +28,7 @@ cold-start: $(SETUP)  ## a part of it: R1-Zero, its right answers made readable,
 	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml only=[cold_start] $(ARGS)
 
 distill: $(SETUP)  ## a part of it: the last model teaches a small one over an address on loopback
-	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml only=[eval_student_base,eval_student_zero,eval_student] $(ARGS)
+	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml only=[student_table] $(ARGS)
 
 ablate: $(SETUP)  ## base, pure RL, SFT, SFT then RL: one base, one evaluation
 	$(BIN)/rlvr ablate recipes/toy/ablate.yaml $(ARGS)
