@@ -1,7 +1,7 @@
-"""How a cold start is written: the thought as it was, then a sentence for people.
+"""How a cold start is written: the thought in the question's language, then a sentence for people.
 
-In the paper people and a second model rewrite what R1-Zero found (arXiv 2501.12948, section 2.3.1);
-in the toy world a sentence in the question's language will do.
+In the paper people and a second model rewrite what R1-Zero found, and translate its thoughts (arXiv
+2501.12948v2, B.3.2); in the toy world a thought has two words, and a dictionary will do.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from rewards.extract import Answer, read_answer
 from rewards.language import grade_language
 from rewards.transcript import after_thought, as_turn
 
-__all__ = ["readable", "readable_summary", "summary_of"]
+__all__ = ["readable", "readable_summary", "summary_of", "translated"]
 
+_WORDS = (("So ", "算得"), (", ok", ",好"))  # of a thought, in English and in Chinese
 _SENTENCE = {"en": "The answer is \\boxed{{{answer}}}.", "zh": "答案是\\boxed{{{answer}}}。"}
 
 
@@ -22,11 +23,25 @@ def summary_of(answer: str, language: str) -> str:
     return _SENTENCE[language].format(answer=answer)
 
 
+def translated(thought: str, language: str) -> str:
+    """The words of a thought in `language`; the steps are the same in both."""
+    for english, chinese in _WORDS:
+        old, new = (chinese, english) if language == "en" else (english, chinese)
+        thought = thought.replace(old, new)
+    return thought
+
+
 def readable(row: dict[str, Any]) -> dict[str, Any] | None:
-    """A right row of R1-Zero with a summary in place of its bare answer; for `rewrite`."""
+    """A right row of R1-Zero in its question's language, with a sentence; for `rewrite`.
+
+    None for one that was guessed.
+    """
+    if "=" not in row["reasoning_content"]:
+        return None
+    thought = translated(row["reasoning_content"], row["language"])
     content = summary_of(row["answer"], row["language"])
-    completion = f" <think>{row['reasoning_content']}</think>{content}"
-    return {**row, "content": content, "completion": completion}
+    completion = f" <think>{thought}</think>{content}"
+    return {**row, "reasoning_content": thought, "content": content, "completion": completion}
 
 
 def readable_summary(

@@ -175,7 +175,7 @@ def test_general_prompts_and_preferences_come_in_for_the_last_400_steps() -> Non
     config = grpo("all_scenarios")
     assert [source.from_step for source in config.more_tasks] == [0, 1300]
     assert config.num_steps - config.more_tasks[1].from_step == 400
-    assert config.rewards["rlvr.preference_reward:preference"].options["part"] == "summary"
+    assert config.rewards["rlvr.preference_reward:preference"].options["part"] == "answer"
     # 106 rollouts of 16 mini-batches and one of 4
     assert divmod(config.num_steps, 16) == (106, 4)
     assert config.steps_of_harvest(1696) == 4

@@ -87,7 +87,7 @@ def test_a_readable_answer_is_a_sentence_in_the_language_of_the_question() -> No
     completions = [thought + text for text in texts]
     assert readable_summary(completions, language=["en"] * 4) == [1.0, 0.0, 0.0, 0.0]
     assert readable_summary(completions, language=["zh"] * 4) == [0.0, 1.0, 0.0, 0.0]
-    row = {"answer": "5", "language": "zh", "reasoning_content": "算得2+3=5,好"}
+    row = {"answer": "5", "language": "zh", "reasoning_content": "So 2+3=5,好"}
     made = readable(row)
     assert made is not None
     assert made["completion"] == " <think>算得2+3=5,好</think>答案是\\boxed{5}。"
