@@ -27,6 +27,7 @@ from rlvr.run_folder import RunFolder, RunStatus, read_json
 
 __all__ = ["Step", "StepState", "planned_steps", "state_of"]
 
+ADDRESS = "teacher"  # of a distillation: another one each time that the chain serves it
 TEACHER = {"endpoints": [{"url": "http://127.0.0.1:1/v1", "model": "teacher"}]}
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
 
@@ -93,6 +94,8 @@ def state_of(step: Step) -> tuple[StepState, str]:
         return StepState.STALE, f"{changed[0]} has changed"
     if status is RunStatus.INTERRUPTED:
         return StepState.INTERRUPTED, ""
+    if changed := folder.differences(step.config, free=(ADDRESS,)):
+        return StepState.INTERRUPTED, changed[0]  # only its last part is done anew
     return StepState.DONE, ""
 
 
