@@ -39,7 +39,7 @@ __all__ = ["Targets", "missing_tool", "targets", "try_attack", "try_honest"]
 
 SLOW_FAMILIES = ("bombs", "hanging", "compiling")
 _LATE_S = 5.0  # a machine may be busy; what is looked for never ends
-_COMPARING_S = 6.0  # the comparer's share, on a busy machine
+_COMPARING_S = 30.0  # long texts on a busy machine
 _COMPILING_S = 15.0
 _FOLLOW_UP = """
 import os
