@@ -59,6 +59,11 @@ class Step:
         """Of its run."""
         return RunFolder(self.config.run_dir)
 
+    @property
+    def taught_by(self) -> Path:
+        """Says by hash which model taught: the step itself knows an address alone."""
+        return self.config.run_dir / "teacher.json"
+
 
 def planned_steps(config: ChainConfig) -> list[Step]:
     """All steps, or `only` some and what they need; each recipe read and checked.
@@ -92,6 +97,8 @@ def state_of(step: Step) -> tuple[StepState, str]:
         return StepState.STALE, differing[0]
     if folder.manifest.exists() and (changed := changed_inputs(read_json(folder.manifest))):
         return StepState.STALE, f"{changed[0]} has changed"
+    if step.taught_by.exists() and changed_inputs(read_json(step.taught_by)):
+        return StepState.STALE, "the teacher has changed"
     if status is RunStatus.INTERRUPTED:
         return StepState.INTERRUPTED, ""
     if changed := folder.differences(step.config, free=(ADDRESS,)):

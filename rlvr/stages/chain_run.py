@@ -13,6 +13,8 @@ from typing import Any
 
 from rlvr.chain import Step, StepState, state_of
 from rlvr.errors import RLVRError
+from rlvr.lineage import input_digests
+from rlvr.run_folder import write_json
 
 __all__ = ["StepFailed", "plan_text", "run_steps"]
 
@@ -91,6 +93,8 @@ def _teacher(step: Step) -> Iterator[tuple[str, ...]]:
         return
     from rlvr.serving import served
 
+    step.config.run_dir.mkdir(parents=True, exist_ok=True)
+    write_json(step.taught_by, {"inputs": input_digests({"teacher.model": section.model})})
     log = step.config.run_dir.with_name(f"{step.config.run_dir.name}-teacher.log")
     with served(
         section.model,

@@ -113,6 +113,18 @@ def test_an_input_that_changed_makes_a_step_stale(recipes: Path) -> None:
     assert state_of(cold) == (StepState.STALE, "data has changed")
 
 
+def test_another_teacher_makes_its_lessons_stale(recipes: Path) -> None:
+    cold, _ = two_steps(recipes)
+    finish(cold)
+    model = recipes / "teacher"
+    model.mkdir()
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    write_json(cold.taught_by, {"inputs": input_digests({"teacher.model": str(model)})})
+    assert state_of(cold)[0] is StepState.DONE
+    (model / "config.json").write_text('{"a": 1}', encoding="utf-8")
+    assert state_of(cold) == (StepState.STALE, "the teacher has changed")
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
