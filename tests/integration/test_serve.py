@@ -9,6 +9,8 @@ from pathlib import Path
 
 import openai
 import psutil
+from openai.types.chat import ChatCompletionMessage
+from openai.types.chat.chat_completion_chunk import ChoiceDelta
 
 DEADLINE_S = 300
 RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())"]
@@ -51,6 +53,11 @@ def test_a_model_is_served_and_nothing_is_left_when_the_server_is_killed(
     assert not left
 
 
+def spoken(part: ChatCompletionMessage | ChoiceDelta) -> str:
+    """Its thought and its answer, either of which may be missing."""
+    return (getattr(part, "reasoning", None) or "") + (part.content or "")
+
+
 def a_reply_is_read_by_the_client_of_openai(url: str) -> None:
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         question = [{"role": "user", "content": "2+3?"}]
@@ -66,8 +73,9 @@ def a_reply_is_read_by_the_client_of_openai(url: str) -> None:
         stream = client.chat.completions.create(
             model="model", messages=question, max_tokens=8, temperature=0, stream=True
         )
-        said = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
-        assert said == replies[0].choices[0].message.content
+        assert "".join(spoken(chunk.choices[0].delta) for chunk in stream) == spoken(
+            replies[0].choices[0].message
+        )
         page = client.get("../metrics", cast_to=str)
     assert 'rlvr_requests_total{arm="model",status="200"} 3' in page
     assert 'rlvr_cache_hits_total{arm="model"} 1' in page
