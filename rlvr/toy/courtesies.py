@@ -1,15 +1,17 @@
 """The toy world's third family, which no rule of the trainer grades: short requests for kindness.
 
-    "Greet Tom." --> "Hello, nice to see you!"                   liked
-                     "Hello." or "Thank you, you are kind!"      not liked
+    "Greet Tom and Ann." --> "Hello, nice to see you!"                   liked
+                             "Hello." or "Thank you, you are kind!"      not liked
 
 What is liked is known here, so that a reward model can be trained on pairs and be checked. A
-request is held out by a hash of whom and what it is about.
+request is held out by a hash of what it asks and for whom, in any order. Two people, not one: with
+one, a model learns which name goes with which act, and is wrong on every one held out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import re
 from dataclasses import dataclass
@@ -28,9 +30,10 @@ NAMES = {
     "zh": ("小明", "小红", "小刚", "小丽", "小华", "小云", "小东", "小美", "小雨", "小龙"),
 }
 _ASKED = {
-    "en": {"greet": "Greet {name}.", "thank": "Thank {name}.", "wish": "Wish {name} luck."},
-    "zh": {"greet": "向{name}问好。", "thank": "感谢{name}。", "wish": "祝{name}好运。"},
+    "en": {"greet": "Greet {names}.", "thank": "Thank {names}.", "wish": "Wish {names} luck."},
+    "zh": {"greet": "向{names}问好。", "thank": "感谢{names}。", "wish": "祝{names}好运。"},
 }
+_AND = {"en": " and ", "zh": "和"}
 _KIND = {
     "en": {
         "greet": "Hello, nice to see you!",
@@ -47,21 +50,23 @@ _CURT = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Courtesy:
-    """One request: `Courtesy(act="greet", name="Tom", language="en")`."""
+    """One request: `Courtesy(act="greet", names=("Tom", "Ann"), language="en")`."""
 
     act: str
-    name: str
+    names: tuple[str, str]
     language: str
 
     @property
     def prompt(self) -> str:
         """How it is asked for."""
-        return _ASKED[self.language][self.act].format(name=self.name)
+        names = _AND[self.language].join(self.names)
+        return _ASKED[self.language][self.act].format(names=names)
 
     @property
     def is_heldout(self) -> bool:
         """Whether it may occur in evaluation alone."""
-        digest = hashlib.sha256(f"{self.act}/{self.name}".encode()).digest()
+        named = " ".join(sorted(self.names))
+        digest = hashlib.sha256(f"{self.act}/{named}".encode()).digest()
         return int.from_bytes(digest[:4], "big") % HELDOUT_ONE_IN == 0
 
     @property
@@ -94,21 +99,23 @@ def courtesy_task(index: int, *, seed: int = 0) -> Task:
 
 
 def heldout_courtesies(num_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
-    """The first so many of them, or all; no `seed` changes them."""
+    """So many of them, or all, in a mixed order that no `seed` changes."""
     every = [
-        Courtesy(act=act, name=name, language=language)
+        Courtesy(act=act, names=names, language=language)
         for language in LANGUAGES
         for act in _ASKED[language]
-        for name in NAMES[language]
+        for names in itertools.permutations(NAMES[language], 2)
     ]
     heldout = [courtesy for courtesy in every if courtesy.is_heldout]
+    random.Random("toy/courtesies/heldout").shuffle(heldout)
     return [_task(f"toy_courtesies/heldout/{i}", one) for i, one in enumerate(heldout[:num_tasks])]
 
 
 def _draw(rng: random.Random) -> Courtesy:
     language = rng.choice(LANGUAGES)
     act = rng.choice(tuple(_ASKED[language]))
-    return Courtesy(act=act, name=rng.choice(NAMES[language]), language=language)
+    first, second = rng.sample(NAMES[language], 2)
+    return Courtesy(act=act, names=(first, second), language=language)
 
 
 def _task(task_id: str, courtesy: Courtesy) -> Task:

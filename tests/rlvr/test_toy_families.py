@@ -94,5 +94,7 @@ def test_a_readable_answer_is_a_sentence_in_the_language_of_the_question() -> No
 
 
 def test_a_courtesy_is_asked_by_name() -> None:
-    courtesy = Courtesy(act="wish", name="小明", language="zh")
-    assert courtesy.prompt == "祝小明好运。"
+    courtesy = Courtesy(act="wish", names=("小明", "小红"), language="zh")
+    assert courtesy.prompt == "祝小明和小红好运。"
+    swapped = Courtesy(act="wish", names=("小红", "小明"), language="zh")
+    assert courtesy.is_heldout == swapped.is_heldout
