@@ -2,7 +2,7 @@
 
 reward/      mean  std  NAME/mean  ungraded_frac
 group/       no_signal_frac: of the whole harvest, whose mini-batches have it alike
-completion/  length/mean  length/max  truncated_frac
+completion/  length/mean  length/max  truncated_frac  reflection_words/mean
 policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness (optimizer steps)
 learner/     loss  grad_norm
 tokens/      completion  useful  computed  per_s
@@ -26,6 +26,7 @@ import numpy as np
 from rlvr.advantages import has_signal
 from rlvr.disk import written
 from rlvr.harvest import Harvest
+from rlvr.reflection import num_reflection_words
 from rlvr.types import FinishReason, Group, StepReport
 
 __all__ = ["MetricsFile", "StepTimes", "step_metrics"]
@@ -71,6 +72,9 @@ def step_metrics(
         "completion/length/max": int(lengths.max()),
         "completion/truncated_frac": float(
             np.mean([r.completion.finish_reason is FinishReason.LENGTH for r in rollouts])
+        ),
+        "completion/reflection_words/mean": float(
+            np.mean([num_reflection_words(r.completion.text) for r in rollouts])
         ),
         **_policy_metrics(report),
         "policy/staleness": staleness,

@@ -20,12 +20,12 @@ from rlvr.evaluation.text_metrics import (
     language_mixing,
     language_of_prompt,
     num_paragraphs,
-    num_reflection_words,
     readability_flags,
     repetition_rate,
 )
 from rlvr.evaluation.voting import Cluster, clusters_of, most_voted, stated_answer
 from rlvr.evaluation.worked_steps import judged_steps
+from rlvr.reflection import num_reflection_words
 from rlvr.thoughts import Parts
 
 __all__ = ["MIXED_FRAC", "Row", "grouped", "robustness_drop", "row_clusters", "summarize_rows"]

@@ -1,8 +1,7 @@
 """What can be counted in one completion without knowing what is right.
 
 Repetition, mixed languages and what makes a text hard to read are the weaknesses that the paper
-names of DeepSeek-R1-Zero (arXiv 2501.12948, section 2.2.4); the words of reflection are those whose
-number it follows over training (version 2, appendix C.2).
+names of DeepSeek-R1-Zero (arXiv 2501.12948, section 2.2.4).
 """
 
 from __future__ import annotations
@@ -17,30 +16,19 @@ from rlvr.thoughts import Parts
 
 __all__ = [
     "FLAGS",
-    "REFLECTION_WORDS",
     "bullet_frac",
     "language_mixing",
     "language_of_prompt",
     "num_paragraphs",
-    "num_reflection_words",
     "readability_flags",
     "repetition_rate",
 ]
 
-REFLECTION_WORDS = (
-    "wait", "mistake", "however", "but", "retry", "error", "verify", "wrong", "evaluate", "check",
-)  # fmt: skip
-# ours, for Chinese thoughts: the paper's list is English
-REFLECTION_PHRASES = (
-    "等等", "等一下", "不对", "错误", "错了", "但是", "然而", "验证", "检查", "重新",
-)  # fmt: skip
 FLAGS = (
     "mixed_language", "repeated", "long_paragraph", "code_in_thought", "unfinished_thought",
     "empty_answer",
 )  # fmt: skip
 
-_REFLECTION = re.compile(rf"\b(?:{'|'.join(REFLECTION_WORDS)})\b", re.IGNORECASE)
-_PHRASE = re.compile("|".join(REFLECTION_PHRASES))
 _BULLET = re.compile(r"\s*(?:[-*+\u2022]|\d{1,3}[.)、])\s*\S")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 
@@ -75,11 +63,6 @@ def readability_flags(parts: Parts, *, language: str) -> dict[str, bool]:
         "unfinished_thought": parts.thought is not None and not parts.answer,
         "empty_answer": parts.thought is None and not parts.answer,
     }
-
-
-def num_reflection_words(text: str) -> int:
-    """How often the text turns on itself: "wait", "check", ...; not as a part of another word."""
-    return len(_REFLECTION.findall(text)) + len(_PHRASE.findall(text))
 
 
 def bullet_frac(answer: str) -> float:

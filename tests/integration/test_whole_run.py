@@ -27,6 +27,7 @@ QUICKLY_S = 20.0  # about 2 s on a quiet machine; a run takes half a minute to s
 METRICS = """
 reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungraded_frac
 group/no_signal_frac completion/length/mean completion/length/max completion/truncated_frac
+completion/reflection_words/mean
 policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
 sync/probe_error time/step_s time/generate_s time/grade_s time/harvest_wait_s time/learn_s

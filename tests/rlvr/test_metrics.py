@@ -20,11 +20,19 @@ NAMES = """
 step
 reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungraded_frac
 group/no_signal_frac completion/length/mean completion/length/max completion/truncated_frac
+completion/reflection_words/mean
 policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
 sync/probe_error time/step_s time/generate_s time/grade_s time/harvest_wait_s time/learn_s
 time/sync_s time/other_s
 """
+
+
+def saying(text: str) -> Rollout:
+    rollout = rollout_of(1.0, accuracy=1.0)
+    return dataclasses.replace(
+        rollout, completion=dataclasses.replace(rollout.completion, text=text)
+    )
 
 
 def cut_off(rollout: Rollout, num_tokens: int) -> Rollout:
@@ -67,6 +75,11 @@ def test_lengths_and_truncation_are_over_all_completions() -> None:
     assert metrics["completion/length/mean"] == 4.0
     assert metrics["completion/length/max"] == 9
     assert metrics["completion/truncated_frac"] == pytest.approx(1 / 6)
+
+
+def test_reflection_is_counted_per_completion() -> None:
+    metrics = metrics_of(group_of(saying("Wait, check that."), saying("So 2+3=5."), saying("不对")))
+    assert metrics["completion/reflection_words/mean"] == 1.0
 
 
 def test_the_parts_of_the_time_add_up() -> None:

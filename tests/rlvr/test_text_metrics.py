@@ -11,7 +11,6 @@ from rlvr.evaluation.text_metrics import (
     language_mixing,
     language_of_prompt,
     num_paragraphs,
-    num_reflection_words,
     readability_flags,
     repetition_rate,
 )
@@ -91,13 +90,6 @@ def test_a_plain_text_raises_no_flag() -> None:
 )
 def test_what_is_hard_to_read_raises_its_flag(parts: Parts, flag: str) -> None:
     assert readability_flags(parts, language="en")[flag]
-
-
-def test_reflection_words_are_whole_words() -> None:
-    text = "Wait, that is wrong. But let me check: however, a waiter rechecks butter."
-    assert num_reflection_words(text) == 5  # wait, wrong, but, check, however
-    assert num_reflection_words("等等,这不对。让我重新验证。") == 4
-    assert num_reflection_words("Two and three make five.") == 0
 
 
 def test_bullets_are_a_share_of_lines_and_paragraphs_are_blocks() -> None:
