@@ -1,29 +1,22 @@
-"""Ray: a cluster to run on, and the actors of a run on it."""
+"""Ray: a cluster to run on."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.actors import Actor
-from rlvr.config import GrpoConfig, WriterConfig
 from rlvr.errors import ConfigError
-from rlvr.learner.deepspeed_learner import DeepSpeedLearner
-from rlvr.learner.spec import LearnerSpec
 from rlvr.orphans import no_orphans
-from rlvr.processes import actor_env
-from rlvr.rollout.engine import VllmEngine
-from rlvr.rollout.requests import EngineSpec
-from rlvr.scoring import RewardWorker
 from rlvr.stopping import signals_held
 
-__all__ = ["Cluster", "Crew", "connected", "start_crew"]
+__all__ = ["Cluster", "connected"]
+
+QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +33,16 @@ class Cluster:
         return self.num_gpus == 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crew:
-    """The actors of a run."""
-
-    engines: tuple[Actor, ...]
-    learners: tuple[Actor, ...]
-    graders: tuple[Actor, ...]
-
-    @property
-    def all(self) -> tuple[Actor, ...]:
-        """Every actor."""
-        return (*self.engines, *self.learners, *self.graders)
-
-
 @contextmanager
-def connected(config: WriterConfig, *, logs: Path, weights_bytes: int) -> Iterator[Cluster]:
+def connected(
+    *, logs: Path, num_cpus: int = 1, weights_bytes: int | None = None
+) -> Iterator[Cluster]:
     """The cluster named by RAY_ADDRESS (a submitted job has it), or one of our own on this
-    machine.
+    machine, with `num_cpus` at least and room for weights of that size to pass through (None: not
+    known).
+
+    Raises:
+        ConfigError: nobody answers at RAY_ADDRESS.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -67,7 +52,10 @@ def connected(config: WriterConfig, *, logs: Path, weights_bytes: int) -> Iterat
     with no_orphans() if is_local else nullcontext():
         try:
             with signals_held():
-                _initialize_ray(config, logs=logs, weights_bytes=weights_bytes, is_local=is_local)
+                if is_local:
+                    _start_ray(logs=logs, num_cpus=num_cpus, weights_bytes=weights_bytes)
+                else:
+                    _join_cluster()
             resources = ray.cluster_resources()
             yield Cluster(
                 num_gpus=int(resources.get("GPU", 0)),
@@ -78,30 +66,37 @@ def connected(config: WriterConfig, *, logs: Path, weights_bytes: int) -> Iterat
             ray.shutdown()
 
 
-def _initialize_ray(
-    config: WriterConfig, *, logs: Path, weights_bytes: int, is_local: bool
-) -> None:
+def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:
     import ray
 
-    # Ray's own handler of SIGTERM would abort its start half-way; ours waits until it stands
-    ray._private.utils.set_sigterm_handler = lambda handler: None
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not is_local:
-        try:
-            ray.init(**quiet)
-        except ConnectionError as error:
-            where = os.environ["RAY_ADDRESS"]
-            raise ConfigError(f"RAY_ADDRESS: no cluster answers at {where}: {error}") from None
-        return
+    _leave_sigterm_alone()
     ray.init(
         address="local",  # else Ray joins whatever `ray start` has left on this machine
-        num_cpus=max(_num_cores(), _cpus_needed(config)),
+        num_cpus=max(_num_cores(), num_cpus),
         include_dashboard=False,
         # a model on the hub has no size yet; Ray then takes a third of the memory
-        object_store_memory=max(256 << 20, 4 * weights_bytes) if weights_bytes else None,
-        **quiet,
+        object_store_memory=None if weights_bytes is None else max(256 << 20, 4 * weights_bytes),
+        **QUIET,
     )
     _link_ray_logs(logs)
+
+
+def _join_cluster() -> None:
+    import ray
+
+    _leave_sigterm_alone()
+    try:
+        ray.init(**QUIET)
+    except ConnectionError as error:
+        where = os.environ["RAY_ADDRESS"]
+        raise ConfigError(f"RAY_ADDRESS: no cluster answers at {where}: {error}") from None
+
+
+def _leave_sigterm_alone() -> None:
+    """Ray's own handler would abort its start half-way; ours waits until it stands."""
+    import ray
+
+    ray._private.utils.set_sigterm_handler = lambda handler: None
 
 
 def _smallest_node_cpus() -> int:
@@ -116,11 +111,6 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _cpus_needed(config: WriterConfig) -> int:
-    engines = config.rollout.num_engines * (config.resources.engine_threads or 1)
-    return engines + config.num_ranks * (config.resources.learner_threads or 1)
-
-
 def _link_ray_logs(logs: Path) -> None:
     """Ray wants a short path for its session, so the run folder gets a link to its logs."""
     import ray
@@ -129,168 +119,3 @@ def _link_ray_logs(logs: Path) -> None:
     link.unlink(missing_ok=True)
     session = ray._private.worker._global_node.get_logs_dir_path()
     link.symlink_to(session)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shares:
-    """What one engine and one learner rank get of the cluster."""
-
-    engine_gpus: float
-    learner_gpus: float
-    engine_threads: int
-    learner_threads: int
-
-
-def _shares(config: WriterConfig, cluster: Cluster) -> _Shares:
-    """Threads: on-policy, engines and learner take turns and each may use all cores; else they
-    share them.
-
-    Raises:
-        ConfigError: where the cluster has less than the run needs.
-    """
-    resources, num_engines, num_ranks = (
-        config.resources,
-        config.rollout.num_engines,
-        config.num_ranks,
-    )
-    cores = cluster.num_cpus
-    half = cores if config.takes_turns else max(1, cores // 2)
-    engine_gpus, learner_gpus = resources.engine_gpus, resources.learner_gpus
-    if cluster.is_cpu:  # a recipe for GPUs runs here as well, only slower
-        engine_gpus = learner_gpus = 0.0
-    elif engine_gpus is None:
-        engine_gpus = float(config.rollout.tensor_parallel)
-    if learner_gpus is None:
-        learner_gpus = 1.0
-    needed = num_engines * engine_gpus + num_ranks * learner_gpus
-    if needed > cluster.num_gpus:
-        raise ConfigError(
-            f"resources: {num_engines} engines x {engine_gpus:g} GPUs and {num_ranks} learner "
-            f"ranks x "
-            f"{learner_gpus:g} need {needed:g} GPUs, and the cluster has {cluster.num_gpus}; lower "
-            "resources.engine_gpus and resources.learner_gpus (shares of a GPU will do) or their "
-            "numbers"
-        )
-    return _Shares(
-        engine_gpus=engine_gpus,
-        learner_gpus=learner_gpus,
-        engine_threads=resources.engine_threads or max(1, half // num_engines),
-        learner_threads=resources.learner_threads or max(1, half // max(1, num_ranks)),
-    )
-
-
-async def start_crew(
-    config: WriterConfig,
-    cluster: Cluster,
-    *,
-    model_path: str,
-    logs: Path,
-    rewards: Mapping[str, Mapping[str, Any]],
-) -> Crew:
-    """Start all actors and wait until they stand.
-
-    Raises:
-        ConfigError: where the cluster is too small.
-        ActorDied: where one does not come up before resources.start_deadline_s.
-    """
-    shares = _shares(config, cluster)
-    deadline_s = config.resources.start_deadline_s
-    graders = [_grader(i, config, rewards, logs) for i in range(config.resources.reward_workers)]
-    engines = [
-        _engine(i, config, cluster, shares, model_path, logs)
-        for i in range(config.rollout.num_engines)
-    ]
-    learners = [
-        _learner(i, config, cluster, shares, model_path, logs)
-        for i in range(config.num_ranks)
-        if isinstance(config, GrpoConfig)
-    ]
-    crew = Crew(engines=tuple(engines), learners=tuple(learners), graders=tuple(graders))
-    await asyncio.gather(
-        *(actor.call("ready", deadline_s=deadline_s) for actor in (*graders, *engines)),
-        _start_learners(learners, deadline_s=deadline_s),
-    )
-    return crew
-
-
-async def _start_learners(learners: Sequence[Actor], *, deadline_s: float) -> None:
-    if not learners:
-        return
-    address, port = await learners[0].call("rendezvous", deadline_s=deadline_s)
-    await asyncio.gather(
-        *(rank.call("start", address, port, deadline_s=deadline_s) for rank in learners)
-    )
-
-
-def _actor(
-    cls: type,
-    name: str,
-    logs: Path,
-    spec: Sequence[Any],
-    *,
-    num_gpus: float,
-    env: Mapping[str, str],
-) -> Actor:
-    import ray
-
-    options = {
-        "num_cpus": 0,  # we share the threads out: actors that take turns may have the same cores
-        "num_gpus": num_gpus,
-        "runtime_env": {"env_vars": dict(env)},
-        "max_restarts": 0,
-    }
-    handle = ray.remote(cls).options(**options).remote(*spec)
-    return Actor(name=name, handle=handle, log_path=str(logs / f"{name}.log"))
-
-
-def _engine(
-    i: int, config: WriterConfig, cluster: Cluster, shares: _Shares, model_path: str, logs: Path
-) -> Actor:
-    name, rollout = f"engine_{i}", config.rollout
-    spec = EngineSpec(
-        model_path=model_path,
-        dtype=config.model.dtype,
-        seed=config.seed,
-        max_model_tokens=rollout.max_model_tokens,
-        max_concurrent=rollout.max_concurrent,
-        kv_cache_bytes=int(rollout.kv_cache_gib * (1 << 30)),
-        tensor_parallel=rollout.tensor_parallel,
-        num_threads=shares.engine_threads,
-        policy_version=-1 if config.num_ranks else 0,
-        has_stop_strings=bool(rollout.stop),
-        trust_remote_code=config.model.trust_remote_code,
-        log_path=str(logs.resolve() / f"{name}.log"),
-    )
-    env = actor_env(num_threads=shares.engine_threads, is_cpu=cluster.is_cpu)
-    return _actor(VllmEngine, name, logs, [spec], num_gpus=shares.engine_gpus, env=env)
-
-
-def _learner(
-    rank: int, config: GrpoConfig, cluster: Cluster, shares: _Shares, model_path: str, logs: Path
-) -> Actor:
-    name = f"learner_{rank}"
-    spec = LearnerSpec(
-        rank=rank,
-        num_ranks=config.learner.num_ranks,
-        model_path=model_path,
-        dtype=config.model.dtype,
-        trust_remote_code=config.model.trust_remote_code,
-        seed=config.seed,
-        temperature=config.rollout.temperature,
-        learner=config.learner,
-        loss=config.loss,
-        backend="gloo" if cluster.is_cpu else "nccl",
-        log_path=str(logs.resolve() / f"{name}.log"),
-    )
-    env = actor_env(num_threads=shares.learner_threads, is_cpu=cluster.is_cpu)
-    return _actor(DeepSpeedLearner, name, logs, [spec], num_gpus=shares.learner_gpus, env=env)
-
-
-def _grader(
-    i: int, config: WriterConfig, rewards: Mapping[str, Mapping[str, Any]], logs: Path
-) -> Actor:
-    name = f"rewards_{i}"
-    env = actor_env(num_threads=1, is_cpu=True)
-    log_path = str(logs.resolve() / f"{name}.log")
-    spec = [dict(rewards), log_path, config.sandbox.min_tier]
-    return _actor(RewardWorker, name, logs, spec, num_gpus=0, env=env)

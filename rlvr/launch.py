@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.checkpoints import Checkpoints
-from rlvr.cluster import Cluster, Crew, connected
+from rlvr.cluster import Cluster, connected
 from rlvr.config import GrpoConfig
+from rlvr.crew import Crew, cpus_needed
 from rlvr.encoding import TemplateEncoder
 from rlvr.harvest import Harvester
 from rlvr.inputs import Inputs
@@ -54,7 +55,9 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     log_to(folder.logs / "driver.log")
     size = weights_bytes(config.model.path)
-    with connected(config, logs=folder.logs, weights_bytes=size) as cluster:
+    with connected(
+        logs=folder.logs, num_cpus=cpus_needed(config), weights_bytes=size or None
+    ) as cluster:
         if cluster.is_cpu and cluster.is_local:
             check_memory(config, weights_bytes=size)
         screen = Screen(title=config.name, num_steps=config.num_steps)

@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["no_orphans"]
+__all__ = ["no_orphans", "with_mark"]
 
 MARK = "RLVR_RUN"
 TICK_S = 0.2
@@ -45,24 +45,32 @@ def no_orphans() -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    os.environ[MARK] = mark
+    before = os.environ.get(MARK)
+    os.environ[MARK] = with_mark(mark)
     try:
         yield
     finally:
-        del os.environ[MARK]
+        if before is None:
+            del os.environ[MARK]
+        else:
+            os.environ[MARK] = before
         watcher.communicate()
+
+
+def with_mark(mark: str) -> str:
+    """The value of `MARK` for what is started now: whoever watches over us watches over it, too."""
+    return ":".join([*filter(None, [os.environ.get(MARK)]), mark])
 
 
 def _watch(mark: str) -> None:
     """Gather the run's processes until the pipe is closed; then see that they end."""
-    entry = f"{MARK}={mark}".encode()
     looks: Counter[int] = Counter()
     ours: set[Process] = set()
     while not select.select([sys.stdin], [], [], TICK_S)[0]:
-        ours |= _new_ones(entry, looks)
+        ours |= _new_ones(mark, looks)
     ended_at = time.monotonic()
     while time.monotonic() - ended_at < GIVE_UP_S:
-        ours = {process for process in ours | _new_ones(entry, looks) if _is_alive(process)}
+        ours = {process for process in ours | _new_ones(mark, looks) if _is_alive(process)}
         if not ours:
             return
         if time.monotonic() - ended_at > GRACE_S:
@@ -72,7 +80,7 @@ def _watch(mark: str) -> None:
         time.sleep(TICK_S)
 
 
-def _new_ones(entry: bytes, looks: Counter[int]) -> set[Process]:
+def _new_ones(mark: str, looks: Counter[int]) -> set[Process]:
     """Processes with the mark among those that have not been looked at often enough."""
     there = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
     for gone in looks.keys() - there:
@@ -82,9 +90,16 @@ def _new_ones(entry: bytes, looks: Counter[int]) -> set[Process]:
         if looks[process_id] < NUM_LOOKS:
             looks[process_id] += 1
             with contextlib.suppress(OSError):
-                if entry in Path(f"/proc/{process_id}/environ").read_bytes().split(b"\0"):
+                if mark in _marks(process_id):
                     found.add((process_id, _stat(process_id)[19]))
     return found
+
+
+def _marks(process_id: int) -> list[str]:
+    entries = Path(f"/proc/{process_id}/environ").read_bytes().split(b"\0")
+    prefix = f"{MARK}=".encode()
+    found = [entry[len(prefix) :].decode() for entry in entries if entry.startswith(prefix)]
+    return found[0].split(":") if found else []
 
 
 def _is_alive(process: Process) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from rlvr.cluster import Cluster, Crew, start_crew
+from rlvr.cluster import Cluster
 from rlvr.config import WriterConfig
+from rlvr.crew import Crew, start_crew
 from rlvr.encoding import TemplateEncoder, make_encoder
 from rlvr.inputs import Inputs
 from rlvr.model_files import resolve_model

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from rlvr.cluster import Cluster, connected
 from rlvr.config import WriterConfig
+from rlvr.crew import cpus_needed
 from rlvr.encoding import TemplateEncoder
 from rlvr.harvest import Harvester
 from rlvr.inputs import Inputs
@@ -71,7 +72,9 @@ def run_writers(
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     log_to(folder.logs / "driver.log")
     size = weights_bytes(config.model.path)
-    with connected(config, logs=folder.logs, weights_bytes=size) as cluster:
+    with connected(
+        logs=folder.logs, num_cpus=cpus_needed(config), weights_bytes=size or None
+    ) as cluster:
         if cluster.is_cpu and cluster.is_local:
             check_memory(config, weights_bytes=size)
         return asyncio.run(_run(config, folder, inputs, cluster, work, say))

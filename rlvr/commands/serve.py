@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -33,9 +32,9 @@ def run(recipe: str, overrides: Sequence[str]) -> int:
             print("\n".join(dry_run(config, folder=folder.logs, is_cpu=is_cpu)))
             return 0
         check_environment()
-        from rlvr.serving.supervisor import serve_forever
+        from rlvr.serving.application import serve_forever
 
-        asyncio.run(serve_forever(config, folder=folder.logs, is_cpu=is_cpu, say=_say))
+        serve_forever(config, folder=folder.logs, say=_say)
     return 0
 
 

@@ -56,7 +56,7 @@ class ServeSection(Section):
     )
     check_every_s: PositiveFloat = Field(5.0, description="between two looks at each replica")
     start_deadline_s: PositiveFloat = Field(
-        900.0, description="until a replica answers; one that does not for so long is restarted"
+        900.0, description="until a replica answers; one that does not by then is given up"
     )
     dry_run: bool = Field(False, description="print the commands of the replicas and end")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rlvr.config import ServeConfig
+from rlvr.model_files import resolve_model
 from rlvr.prompts import make_template
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
@@ -33,7 +34,7 @@ def replica_specs(config: ServeConfig, *, is_cpu: bool) -> dict[str, list[Server
     specs: dict[str, list[ServerSpec]] = {arm: [] for arm in paths}
     for i in range(len(paths) * config.serve.replicas):
         arm = list(paths)[i // config.serve.replicas]
-        gpus = () if is_cpu else tuple(range(i * num_gpus, (i + 1) * num_gpus))
+        gpus = () if is_cpu else tuple(map(str, range(i * num_gpus, (i + 1) * num_gpus)))
         specs[arm].append(_spec(config, paths[arm], gpus=gpus, num_servers=_num_servers(config)))
     return specs
 
@@ -53,10 +54,10 @@ def _num_servers(config: ServeConfig) -> int:
     return len(shares(config)) * config.serve.replicas
 
 
-def _spec(config: ServeConfig, path: str, *, gpus: tuple[int, ...], num_servers: int) -> ServerSpec:
+def _spec(config: ServeConfig, path: str, *, gpus: tuple[str, ...], num_servers: int) -> ServerSpec:
     prompt, serve = config.prompt, config.serve
     return ServerSpec(
-        model_path=path,
+        model_path=resolve_model(path),  # a replica may work elsewhere
         template=make_template(prompt.template, system=prompt.system, prefill=prompt.prefill),
         name=serve.model_name,
         dtype=config.model.dtype,

@@ -46,7 +46,7 @@ class ServerSpec:
     tensor_parallel: int = 1
     threads: int = 1  # on a CPU
     trust_remote_code: bool = False
-    gpus: tuple[int, ...] = ()  # empty: a CPU
+    gpus: tuple[str, ...] = ()  # empty: a CPU
     engine: Mapping[str, Any] = field(default_factory=dict)  # further options of vLLM's server
 
     @property
@@ -86,7 +86,7 @@ def server_env(spec: ServerSpec) -> dict[str, str]:
     env = {**os.environ, **actor_env(num_threads=spec.threads, is_cpu=spec.is_cpu)}
     del env["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the engine beside the server, not within
     if spec.gpus:
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, spec.gpus))
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(spec.gpus)
     elif spec.kv_cache_gib is not None:
         env["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.kv_cache_gib)))
     return env

@@ -69,7 +69,7 @@ class ServerProcess:
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(
                 self._command,
-                env={**self._env, orphans.MARK: mark},
+                env={**self._env, orphans.MARK: orphans.with_mark(mark)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -128,7 +128,7 @@ def served(
         RLVRError: the server died, or was not healthy by the deadline; names the log.
     """
     check_model(str(model_path))
-    gpus = () if shutil.which("nvidia-smi") is None else (0,)
+    gpus = () if shutil.which("nvidia-smi") is None else ("0",)
     spec = ServerSpec(
         model_path=str(model_path),
         template=make_template(template, system=system, prefill=prefill),

@@ -13,8 +13,9 @@ import pytest
 from crews import tiny_config, tiny_recipe
 from whole_runs import Run, assert_nothing_is_left, running, shared_memory
 
-from rlvr.cluster import Crew, connected, start_crew
+from rlvr.cluster import connected
 from rlvr.config import GrpoConfig
+from rlvr.crew import Crew, cpus_needed, start_crew
 
 os.environ.pop("RAY_ADDRESS", None)  # tests bring a cluster of their own
 os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # actors find odd_rewards there
@@ -38,7 +39,7 @@ def stage(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     logs = folder / "logs"
     logs.mkdir()
     rewards = {name: {"weight": s.weight, "options": {}} for name, s in config.rewards.items()}
-    with connected(config, logs=logs, weights_bytes=1 << 20) as cluster:
+    with connected(logs=logs, num_cpus=cpus_needed(config), weights_bytes=1 << 20) as cluster:
         crew = asyncio.run(
             start_crew(config, cluster, model_path=str(tiny_model), logs=logs, rewards=rewards)
         )

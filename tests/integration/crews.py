@@ -13,8 +13,8 @@ import ray
 from rlvr.actors import Actor
 from rlvr.advantages import assign_advantages
 from rlvr.checkpoints import Checkpoints
-from rlvr.cluster import Crew
 from rlvr.config import GrpoConfig
+from rlvr.crew import Crew
 from rlvr.harvest import Engines, Harvester
 from rlvr.launch import TemplateEncoder
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner

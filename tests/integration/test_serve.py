@@ -1,10 +1,12 @@
-"""vLLM's own server behind the router, as a user starts it, talks to it and kills it."""
+"""Two of vLLM's own servers under Ray Serve and the router before them, as a user has them."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import openai
@@ -28,13 +30,20 @@ def address(owner: subprocess.Popen[str], log: Path) -> str:
     raise AssertionError(log.read_text())
 
 
-def test_a_model_is_served_and_nothing_is_left_when_the_server_is_killed(
+def servers(owner: subprocess.Popen[str]) -> list[psutil.Process]:
+    """vLLM's, of both replicas."""
+    family = psutil.Process(owner.pid).children(recursive=True)
+    return [one for one in family if "vllm.entrypoints.openai.api_server" in one.cmdline()]
+
+
+def test_a_model_is_served_whatever_dies_and_nothing_is_left_in_the_end(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "serve.log"
     arguments = [
         "serve", str(tiny_model), 'prompt.template="User: {prompt}\\nAssistant:"', "serve.port=0",
-        "serve.max_model_tokens=128", "serve.kv_cache_gib=0.25", f"output_dir={tmp_path}",
+        "serve.max_model_tokens=128", "serve.kv_cache_gib=0.25", "serve.replicas=2",
+        "serve.check_every_s=1", f"output_dir={tmp_path}",
     ]  # fmt: skip
     command = [*RLVR, *arguments]
     with (
@@ -45,8 +54,10 @@ def test_a_model_is_served_and_nothing_is_left_when_the_server_is_killed(
             url = address(owner, log)
             a_reply_is_read_by_the_client_of_openai(url)
             a_chat_reads_a_pipe(url)
+            logs = tmp_path / "serve-tiny_model0" / "logs" / "model"
+            replicas_take_turns_and_a_dead_one_is_replaced(url, logs, owner)
             family = psutil.Process(owner.pid).children(recursive=True)
-            assert len(family) >= 3  # vLLM's server, its engine, and who watches over them
+            assert len(servers(owner)) == 2
         finally:
             owner.kill()
     _, left = psutil.wait_procs(family, timeout=30)
@@ -76,9 +87,9 @@ def a_reply_is_read_by_the_client_of_openai(url: str) -> None:
         assert "".join(spoken(chunk.choices[0].delta) for chunk in stream) == spoken(
             replies[0].choices[0].message
         )
-        page = client.get("../metrics", cast_to=str)
-    assert 'rlvr_requests_total{arm="model",status="200"} 3' in page
-    assert 'rlvr_cache_hits_total{arm="model"} 1' in page
+        counted = 'rlvr_requests_total{arm="model",status="200"} 3'
+        eventually(lambda: counted in client.get("../metrics", cast_to=str))
+        assert 'rlvr_cache_hits_total{arm="model"} 1' in client.get("../metrics", cast_to=str)
 
 
 def a_chat_reads_a_pipe(url: str) -> None:
@@ -88,3 +99,40 @@ def a_chat_reads_a_pipe(url: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("\n")
+
+
+def replicas_take_turns_and_a_dead_one_is_replaced(
+    url: str, logs: Path, owner: subprocess.Popen[str]
+) -> None:
+    def num_written() -> list[int]:
+        return [log.read_text().count("POST /v1/completions") for log in sorted(logs.glob("*.log"))]
+
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+
+        def num_up() -> int:
+            health: dict[str, int] = json.loads(client.get("../health", cast_to=str))
+            return health["model"]
+
+        def ask() -> None:
+            client.completions.create(model="model", prompt="2+3", max_tokens=2)
+
+        for _ in range(6):
+            ask()
+        assert num_written() == [3, 3]
+        first, second = servers(owner)
+        first.kill()
+        for _ in range(6):
+            ask()  # of the other one
+        assert second.is_running()
+        eventually(lambda: num_up() == 1)
+        ask()
+        eventually(lambda: num_up() == 2)
+        assert first.pid not in {server.pid for server in servers(owner)}
+        ask()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.5)

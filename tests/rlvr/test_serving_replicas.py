@@ -1,17 +1,14 @@
-"""Server processes: what they are started with, started again when they die, gone when we are."""
+"""Server processes: what they are started with, and gone when we are."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import aiohttp
 import pytest
 import yaml
 from tokenizers import Tokenizer, models
@@ -20,9 +17,7 @@ from rlvr.cli import main
 from rlvr.errors import RLVRError
 from rlvr.prompts import make_template
 from rlvr.serving.folder_recipe import model_recipe
-from rlvr.serving.round_robin import Replica
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
-from rlvr.serving.supervisor import KeptServer, keep_alive
 from rlvr.serving.vllm_server import ServerProcess, free_port, wait_healthy
 
 # answers /health, and has a child in a session of its own that would outlive it
@@ -113,36 +108,6 @@ def test_a_server_that_dies_at_once_is_told_with_its_last_words(tmp_path: Path) 
     server.stop()
 
 
-def test_a_dead_server_is_started_again(tmp_path: Path) -> None:
-    server = a_server(tmp_path)
-    kept = KeptServer(process=server, replica=Replica(url=server.url, is_up=False))
-
-    async def until(is_up: bool) -> None:
-        async with asyncio.timeout(30):
-            while kept.replica.is_up is not is_up:
-                await asyncio.sleep(0.02)
-
-    async def go() -> None:
-        stop = asyncio.Event()
-        async with aiohttp.ClientSession() as session:
-            keeping = asyncio.create_task(
-                keep_alive([kept], session, stop=stop, every_s=0.05, deadline_s=30)
-            )
-            await until(True)
-            os.kill(named("server", server.log)[0], signal.SIGKILL)
-            await until(False)
-            await until(True)
-            stop.set()
-            await keeping
-
-    server.start()
-    try:
-        asyncio.run(go())
-        assert len(named("child", server.log)) == 2
-    finally:
-        server.stop()
-
-
 def options(command: list[str]) -> dict[str, str]:
     """`--name value` pairs; a switch has the next flag for its value."""
     return {a: b for a, b in zip(command, [*command[1:], ""], strict=True) if a.startswith("--")}
@@ -168,7 +133,7 @@ def test_a_server_on_gpus(tiny_qwen: Path, tmp_path: Path) -> None:
     spec = ServerSpec(
         model_path=str(tiny_qwen),
         template=make_template("chat"),
-        gpus=(2, 3),
+        gpus=("2", "3"),
         kv_cache_gib=None,
         tensor_parallel=2,
         engine={"quantization": "fp8", "enable_prefix_caching": False, "max_num_seqs": 7},

@@ -1,20 +1,21 @@
-"""The router in front of two real servers on loopback, which count what they are asked."""
+"""The router in front of scripted models, which count what they are asked."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from rlvr.serving.arm import Answer, BrokenOff, NoReplica
+from rlvr.serving.replica import Reply
 from rlvr.serving.reply_cache import ReplyCache, reply_key
-from rlvr.serving.round_robin import Replica, RoundRobin
 from rlvr.serving.router import Router
 from rlvr.serving.split import TrafficSplit
 from rlvr.serving.traffic import Traffic, quantile
@@ -23,43 +24,49 @@ ASK = {"model": "m", "messages": [{"role": "user", "content": "2+3?"}]}
 DELTAS = [{"reasoning": "2+3 is "}, {"reasoning": "5"}, {"content": "5"}]
 
 
-class Backend:
-    """A scripted server: its reply names it; `fault` breaks it."""
+class Model:
+    """A scripted arm: its reply names it; `fault` breaks it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, num_up: int = 1) -> None:
         self.name = name
+        self.num_up = num_up
         self.num_asked = 0
-        self.bearers: list[str | None] = []
         self.fault = ""
 
-    async def reply(self, request: web.Request) -> web.StreamResponse:
+    @asynccontextmanager
+    async def ask(self, path: str, body: Mapping[str, Any] | None = None) -> AsyncIterator[Answer]:
+        if not self.num_up:
+            raise NoReplica("no replica answers")
         self.num_asked += 1
-        self.bearers.append(request.headers.get("Authorization"))
-        body = await request.json()
-        if self.fault == "500":
-            return web.json_response({"error": "broken"}, status=500)
-        if body.get("stream"):
-            return await self._stream(request)
-        message = {"role": "assistant", "content": self.name, "reasoning": "hm"}
-        return web.json_response({"choices": [{"message": message}], "n": self.num_asked})
+        is_stream = bool(body and body.get("stream"))
+        reply = self._broken() if self.fault == "500" else self._reply(is_stream=is_stream)
+        yield Answer(reply=reply, events=self._events())
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        reply = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await reply.prepare(request)
+    def _broken(self) -> Reply:
+        return Reply(status=500, content_type="application/json", body=b'{"error": "broken"}')
+
+    def _reply(self, *, is_stream: bool) -> Reply:
+        message = {"role": "assistant", "content": self.name, "reasoning": "hm"}
+        whole = json.dumps({"choices": [{"message": message}], "n": self.num_asked}).encode()
+        if is_stream:
+            return Reply(status=200, content_type="text/event-stream", body=None)
+        return Reply(status=200, content_type="application/json", body=whole)
+
+    async def _events(self) -> AsyncIterator[bytes]:
         for delta in DELTAS:
             line = json.dumps({"choices": [{"delta": delta}]})
-            await reply.write(f"data: {line}\n\n".encode())
+            yield f"data: {line}\n\n".encode()
             if self.fault == "dies":
-                assert request.transport is not None
-                request.transport.close()
-                return reply
-        await reply.write(b"data: [DONE]\n\n")
-        return reply
+                raise BrokenOff("the replica broke off")
+            if self.fault == "hangs":
+                await asyncio.Event().wait()
+        yield b"data: [DONE]\n\n"
+        await asyncio.Event().wait()  # a client must not wait for what comes after the last event
 
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)  # as the command has it
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -69,19 +76,11 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-@asynccontextmanager
-async def of_backend(backend: Backend) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", backend.reply)
-    async with listening(app) as url:
-        yield url
-
-
 class Client:
     """What a test asks the router."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, backends: list[Backend]) -> None:
-        self.session, self.url, self.backends = session, url, backends
+    def __init__(self, session: aiohttp.ClientSession, url: str, models: list[Model]) -> None:
+        self.session, self.url, self.models = session, url, models
 
     async def ask(self, **more: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
         async with self.session.post(f"{self.url}/v1/chat/completions", json=ASK | more) as reply:
@@ -92,22 +91,20 @@ class Client:
             return await reply.text()
 
 
-def run(test: Callable[[Client], Awaitable[None]], *, arms: dict[str, int] | None = None) -> None:
-    """`test` with a router before fresh backends: so many for each arm."""
+def run(
+    test: Callable[[Client], Awaitable[None]],
+    *,
+    arms: Sequence[str] = ("a",),
+    api_key: str | None = None,
+) -> None:
+    """`test` with a router before fresh models."""
 
     async def go() -> None:
-        async with AsyncExitStack() as stack:
-            backends, pools = [], {}
-            for arm, count in (arms or {"a": 2}).items():
-                of_arm = [Backend(f"{arm}{i}") for i in range(count)]
-                urls = [await stack.enter_async_context(of_backend(b)) for b in of_arm]
-                pools[arm] = RoundRobin([Replica(url=url) for url in urls])
-                backends += of_arm
-            split = TrafficSplit({arm: 1 / len(pools) for arm in pools}, seed=0)
-            router = Router(pools, split=split, cache=ReplyCache(10))
-            url = await stack.enter_async_context(listening(router.app()))
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            await test(Client(session, url, backends))
+        models = {name: Model(name) for name in arms}
+        split = TrafficSplit({name: 1 / len(models) for name in models}, seed=0)
+        router = Router(models, split=split, cache=ReplyCache(10), api_key=api_key)
+        async with listening(router.app()) as url, aiohttp.ClientSession() as session:
+            await test(Client(session, url, list(models.values())))
 
     asyncio.run(go())
 
@@ -116,15 +113,14 @@ def value(page: str, name: str) -> float:
     return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(name))
 
 
-def test_two_replicas_take_turns() -> None:
+def test_requests_are_counted() -> None:
     async def test(client: Client) -> None:
         for _ in range(20):
             assert (await client.ask())[0] == 200
-        assert [backend.num_asked for backend in client.backends] == [10, 10]
         page = await client.text("/metrics")
         assert value(page, 'rlvr_requests_total{arm="a",status="200"}') == 20
         assert value(page, 'rlvr_errors_total{arm="a"}') == 0
-        assert value(page, 'rlvr_replicas_healthy{arm="a"}') == 2
+        assert value(page, 'rlvr_replicas_healthy{arm="a"}') == 1
         assert value(page, 'rlvr_requests_per_second{arm="a"}') > 0
         p50 = value(page, 'rlvr_latency_seconds{arm="a",quantile="0.5"}')
         assert 0 < p50 <= value(page, 'rlvr_latency_seconds{arm="a",quantile="0.95"}')
@@ -138,75 +134,80 @@ def test_the_second_of_two_equal_calls_comes_from_the_cache() -> None:
         second = await client.ask(temperature=0, user="ben")
         assert first[1] == second[1]
         assert [reply[2]["x-rlvr-cache"] for reply in (first, second)] == ["miss", "hit"]
-        assert sum(backend.num_asked for backend in client.backends) == 1
+        assert client.models[0].num_asked == 1
         await client.ask(temperature=0, max_tokens=9)
         await client.ask(temperature=0.5)
         await client.ask(temperature=0.5)
         await client.ask()
-        assert sum(backend.num_asked for backend in client.backends) == 5
+        assert client.models[0].num_asked == 5
         assert value(await client.text("/metrics"), 'rlvr_cache_hits_total{arm="a"}') == 1
 
     run(test)
 
 
-def test_a_dead_replica_is_left_out_and_no_request_is_lost() -> None:
-    async def test() -> None:
-        alive = Backend("alive")
-        async with AsyncExitStack() as stack:
-            url = await stack.enter_async_context(of_backend(alive))
-            pool = RoundRobin([Replica(url="http://127.0.0.1:9"), Replica(url=url)])
-            split = TrafficSplit({"a": 1.0}, seed=0)
-            router = Router({"a": pool}, split=split, cache=ReplyCache(0))
-            url = await stack.enter_async_context(listening(router.app()))
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            assert [(await Client(session, url, []).ask())[0] for _ in range(4)] == [200] * 4
-        assert alive.num_asked == 4
-        assert [replica.is_up for replica in pool.replicas] == [False, True]
-
-    asyncio.run(test())
-
-
 def test_a_stream_that_breaks_off_is_an_error_and_no_whole_reply() -> None:
     async def test(client: Client) -> None:
-        client.backends[0].fault = "dies"
-        for _ in range(4):  # a streamed reply dies half-way on one of two
-            try:
-                async with client.session.post(
-                    f"{client.url}/v1/chat/completions", json=ASK | {"stream": True}
-                ) as reply:
-                    assert (await reply.text()).endswith("data: [DONE]\n\n")
-            except aiohttp.ClientError:
-                pass
+        client.models[0].fault = "dies"
+        path = f"{client.url}/v1/chat/completions"
+        async with client.session.post(path, json=ASK | {"stream": True}) as reply:
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await reply.text()
         page = await client.text("/metrics")
-        assert value(page, 'rlvr_errors_total{arm="a"}') == 2
+        assert value(page, 'rlvr_requests_total{arm="a",status="502"}') == 1
+        assert value(page, 'rlvr_errors_total{arm="a"}') == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("fault", "last_line", "status"),
+    [("", b"data: [DONE]\n", 200), ("hangs", b"\n", 499)],
+)
+def test_who_hangs_up_after_the_last_event_has_been_served(
+    fault: str, last_line: bytes, status: int
+) -> None:
+    async def test(client: Client) -> None:
+        client.models[0].fault = fault
+        path = f"{client.url}/v1/chat/completions"
+        async with client.session.post(path, json=ASK | {"stream": True}) as reply:
+            while await reply.content.readline() != last_line:
+                pass
+            reply.close()
+        counted = f'rlvr_requests_total{{arm="a",status="{status}"}} 1'
+        async with asyncio.timeout(30):
+            while counted not in await client.text("/metrics"):
+                await asyncio.sleep(0.02)
 
     run(test)
 
 
 def test_where_no_replica_answers_it_is_said() -> None:
-    async def test() -> None:
-        pool = RoundRobin([Replica(url="http://127.0.0.1:9"), Replica(url="http://127.0.0.1:9")])
-        router = Router({"a": pool}, split=TrafficSplit({"a": 1.0}, seed=0), cache=ReplyCache(0))
-        async with listening(router.app()) as url, aiohttp.ClientSession() as session:
-            client = Client(session, url, [])
-            status, reply, _ = await client.ask()
-            assert (status, reply["error"]["message"]) == (503, "no replica of arm a answers")
-            assert pool.num_up == 0
-            async with session.get(f"{url}/health") as answer:
-                assert answer.status == 503
-            async with session.post(f"{url}/v1/chat/completions", data="{") as answer:
-                assert answer.status == 400
+    async def test(client: Client) -> None:
+        client.models[0].num_up = 0
+        status, reply, _ = await client.ask()
+        assert (status, reply["error"]["message"]) == (503, "no replica of arm a answers")
+        for path in ("health", "v1/models"):
+            async with client.session.get(f"{client.url}/{path}") as answer:
+                assert answer.status == 503, path
 
-    asyncio.run(test())
+    run(test)
+
+
+def test_what_is_no_json_object_is_refused() -> None:
+    async def test(client: Client) -> None:
+        for text in ("{", "[1]"):
+            path = f"{client.url}/v1/chat/completions"
+            async with client.session.post(path, data=text) as answer:
+                assert answer.status == 400, text
+
+    run(test)
 
 
 def test_an_error_of_a_server_is_passed_on_and_not_kept() -> None:
     async def test(client: Client) -> None:
-        for backend in client.backends:
-            backend.fault = "500"
+        client.models[0].fault = "500"
         assert (await client.ask(temperature=0))[0] == 500
-        for backend in client.backends:
-            backend.fault = ""
+        client.models[0].fault = ""
         assert (await client.ask(temperature=0))[0] == 200
         assert value(await client.text("/metrics"), 'rlvr_errors_total{arm="a"}') == 1
 
@@ -230,25 +231,18 @@ def test_a_thought_goes_by_both_of_its_names() -> None:
 
 
 def test_who_has_no_key_is_refused_even_by_the_cache() -> None:
-    async def test() -> None:
-        backend = Backend("a")
-        async with AsyncExitStack() as stack:
-            pool = RoundRobin([Replica(url=await stack.enter_async_context(of_backend(backend)))])
-            split, cache = TrafficSplit({"a": 1.0}, seed=0), ReplyCache(10)
-            router = Router({"a": pool}, split=split, cache=cache, api_key="secret")
-            url = await stack.enter_async_context(listening(router.app()))
-            session = await stack.enter_async_context(aiohttp.ClientSession())
-            path = f"{url}/v1/chat/completions"
-            for given, status in (("secret", 200), ("secret", 200), ("guess", 401), ("", 401)):
-                headers = {"Authorization": f"Bearer {given}"}
-                body = ASK | {"temperature": 0}
-                async with session.post(path, json=body, headers=headers) as reply:
-                    assert reply.status == status
-            async with session.get(f"{url}/health") as reply:
-                assert reply.status == 200
-        assert backend.bearers == ["Bearer secret"]
+    async def test(client: Client) -> None:
+        path = f"{client.url}/v1/chat/completions"
+        for given, status in (("secret", 200), ("secret", 200), ("guess", 401), ("", 401)):
+            headers = {"Authorization": f"Bearer {given}"}
+            body = ASK | {"temperature": 0}
+            async with client.session.post(path, json=body, headers=headers) as reply:
+                assert reply.status == status
+        async with client.session.get(f"{client.url}/health") as reply:
+            assert reply.status == 200
+        assert client.models[0].num_asked == 1
 
-    asyncio.run(test())
+    run(test, api_key="secret")
 
 
 def test_a_user_stays_with_one_arm() -> None:
@@ -258,9 +252,9 @@ def test_a_user_stays_with_one_arm() -> None:
             for _ in range(3):
                 _, reply, headers = await client.ask(user=user)
                 assert headers["x-rlvr-arm"] == split.arm(user)
-                assert reply["choices"][0]["message"]["content"] == f"{split.arm(user)}0"
+                assert reply["choices"][0]["message"]["content"] == split.arm(user)
 
-    run(test, arms={"a": 1, "b": 1})
+    run(test, arms=("a", "b"))
 
 
 def test_a_split_in_halves_halves_a_thousand_users() -> None:
