@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, RLVRError
 from rlvr.orphans import no_orphans
 from rlvr.stopping import signals_held
 
@@ -43,6 +43,7 @@ def connected(
 
     Raises:
         ConfigError: nobody answers at RAY_ADDRESS.
+        RLVRError: Ray does not start, on a machine that is very busy for instance.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -70,14 +71,18 @@ def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:
     import ray
 
     _leave_sigterm_alone()
-    ray.init(
-        address="local",  # else Ray joins whatever `ray start` has left on this machine
-        num_cpus=max(_num_cores(), num_cpus),
-        include_dashboard=False,
-        # a model on the hub has no size yet; Ray then takes a third of the memory
-        object_store_memory=None if weights_bytes is None else max(256 << 20, 4 * weights_bytes),
-        **QUIET,
-    )
+    # a model on the hub has no size yet; Ray then takes a third of the memory
+    store_bytes = None if weights_bytes is None else max(256 << 20, 4 * weights_bytes)
+    try:
+        ray.init(
+            address="local",  # else Ray joins whatever `ray start` has left on this machine
+            num_cpus=max(_num_cores(), num_cpus),
+            include_dashboard=False,
+            object_store_memory=store_bytes,
+            **QUIET,
+        )
+    except Exception as error:  # Ray has no class for it
+        raise RLVRError(f"Ray does not start on this machine: {_one_line(error)}") from error
     _link_ray_logs(logs)
 
 
@@ -90,6 +95,10 @@ def _join_cluster() -> None:
     except ConnectionError as error:
         where = os.environ["RAY_ADDRESS"]
         raise ConfigError(f"RAY_ADDRESS: no cluster answers at {where}: {error}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500]
 
 
 def _leave_sigterm_alone() -> None:

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from rlvr.cluster import Cluster, connected
 from rlvr.config import ServeConfig
-from rlvr.errors import ConfigError, RLVRError, Stopped
+from rlvr.errors import ConfigError, RLVRError
 from rlvr.serving.arm import ServeArm
 from rlvr.serving.replica import Replica
 from rlvr.serving.replicas import replica_specs, shares
@@ -28,12 +28,13 @@ from rlvr.serving.router import Router
 from rlvr.serving.server_spec import ServerSpec
 from rlvr.serving.split import TrafficSplit
 from rlvr.serving.vllm_server import KEY_ENV
-from rlvr.stopping import in_daemon_thread, stop_on_signals, unless_stopped
+from rlvr.stopping import in_daemon_thread, stop_on_signals
 
 __all__ = ["serve_forever"]
 
 IN_TURNS = "ray.serve.experimental.round_robin_router:RoundRobinRouter"
 NICENESS = "RAY_worker_niceness"  # Ray starts its workers at 15
+FIRST_LOOKS_S = 0.5  # between two looks while the servers start
 STOP_S = 30.0  # for a replica to end its server
 _LAST_WORDS = re.compile(r"RLVRError: (the server .*)")
 
@@ -58,11 +59,11 @@ async def _serve(
     _check_gpus(config, cluster)
     num_servers = len(shares(config)) * config.serve.replicas
     say(f"starting {num_servers} vLLM server(s), which takes a minute or so; logs: {folder}")
+    arms = await in_daemon_thread(lambda: _deploy(config, cluster, folder=folder))
     try:
-        deploying = in_daemon_thread(lambda: _deploy(config, cluster, folder=folder))
-        await _route(config, await unless_stopped(deploying, stop, step=None), stop=stop, say=say)
-    except Stopped:
-        pass  # before all stood
+        await _all_up(config, stop=stop)
+        if not stop.is_set():
+            await _route(config, arms, stop=stop, say=say)
     finally:
         await in_daemon_thread(lambda: _end(config))
 
@@ -79,7 +80,7 @@ def _check_gpus(config: ServeConfig, cluster: Cluster) -> None:
 
 
 def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str, ServeArm]:
-    """Each arm as an application of Ray Serve; returns when all their replicas answer."""
+    """Each arm as an application of Ray Serve; returns before their replicas stand."""
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # what went wrong is said by us
@@ -93,10 +94,7 @@ def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str,
         )
         for arm, of_arm in specs.items()
     ]
-    try:
-        handles = serve.run_many(targets)
-    except RuntimeError as error:
-        raise RLVRError(_why(config) or str(error)) from None
+    handles = serve.run_many(targets, wait_for_applications_running=False)
     return {
         arm: ServeArm(handle, num_replicas=config.serve.replicas)
         for arm, handle in zip(specs, handles, strict=True)
@@ -126,21 +124,26 @@ def _application(config: ServeConfig, spec: ServerSpec, cluster: Cluster, *, fol
     )
 
 
-def _why(config: ServeConfig) -> str | None:
-    """The last words of a server that did not start."""
-    for name in _names(config):
-        for message in _messages(name):
-            if found := _LAST_WORDS.search(message):
-                return found[1]
-    return None
-
-
-def _messages(name: str) -> list[str]:
+async def _all_up(config: ServeConfig, *, stop: asyncio.Event) -> None:
+    """Returns when all replicas answer, or at `stop`. Raises RLVRError where one does not start."""
     from ray import serve
 
-    application = serve.status().applications.get(name)
-    found = application.deployments.values() if application is not None else ()
-    return [deployment.message for deployment in found]
+    while not stop.is_set():
+        applications = (await in_daemon_thread(serve.status)).applications
+        ours = [applications[name] for name in _names(config)]
+        for application in ours:
+            if application.status == "DEPLOY_FAILED":
+                raise RLVRError(_why(application))
+        if all(application.status == "RUNNING" for application in ours):
+            return
+        await _wait(stop, FIRST_LOOKS_S)
+
+
+def _why(application: Any) -> str:
+    """The last words of the server that did not start, out of Ray Serve's traceback."""
+    messages = [deployment.message for deployment in application.deployments.values()]
+    found = [match[1] for message in messages if (match := _LAST_WORDS.search(message))]
+    return found[0] if found else f"a replica does not start: {' '.join(messages)[-500:]}"
 
 
 def _end(config: ServeConfig) -> None:
