@@ -62,8 +62,9 @@ class TasksSection(Section):
     """Where problems come from."""
 
     source: str = Field(
-        description="gsm8k, math, countdown, mbpp, code, jsonl (any file or data set), toy, or "
-        "package:function"
+        description="gsm8k, math, countdown, mbpp, code, jsonl (any file or data set), toy, "
+        "toy_programs, toy_courtesies, a benchmark (aime24, aime25, gpqa, svamp, cmath, "
+        "humaneval, livecodebench), or package:function"
     )
     path: PathText | None = Field(None, description="file, or name of a data set")
     split: str | None = Field(
