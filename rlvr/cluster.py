@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError, RLVRError
+from rlvr.errors import ConfigError, RLVRError, one_line
 from rlvr.orphans import no_orphans
 from rlvr.stopping import signals_held
 
@@ -82,7 +82,7 @@ def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:
             **QUIET,
         )
     except Exception as error:  # Ray has no class for it
-        raise RLVRError(f"Ray does not start on this machine: {_one_line(error)}") from error
+        raise RLVRError(f"Ray does not start on this machine: {one_line(error)}") from error
     _link_ray_logs(logs)
 
 
@@ -95,10 +95,6 @@ def _join_cluster() -> None:
     except ConnectionError as error:
         where = os.environ["RAY_ADDRESS"]
         raise ConfigError(f"RAY_ADDRESS: no cluster answers at {where}: {error}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
 
 
 def _leave_sigterm_alone() -> None:

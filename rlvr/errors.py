@@ -4,7 +4,7 @@ borders.
 
 from __future__ import annotations
 
-__all__ = ["ActorDied", "ConfigError", "GateError", "RLVRError", "RunLocked", "Stopped"]
+__all__ = ["ActorDied", "ConfigError", "GateError", "RLVRError", "RunLocked", "Stopped", "one_line"]
 
 
 class RLVRError(Exception):
@@ -42,3 +42,8 @@ class Stopped(RLVRError):
     def __init__(self, step: int | None) -> None:
         super().__init__(step)
         self.step = step
+
+
+def one_line(text: object) -> str:
+    """What another library says, as a part of a line of ours."""
+    return " ".join(str(text).split())[:500]

@@ -11,7 +11,9 @@ import asyncio
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from aiohttp import web
 
 from rlvr.cluster import Cluster, connected
 from rlvr.config import ServeConfig
-from rlvr.errors import ConfigError, RLVRError
+from rlvr.errors import ConfigError, RLVRError, Stopped, one_line
 from rlvr.serving.arm import ServeArm
 from rlvr.serving.replica import Replica
 from rlvr.serving.replicas import replica_specs, shares
@@ -28,13 +30,16 @@ from rlvr.serving.router import Router
 from rlvr.serving.server_spec import ServerSpec
 from rlvr.serving.split import TrafficSplit
 from rlvr.serving.vllm_server import KEY_ENV
-from rlvr.stopping import in_daemon_thread, stop_on_signals
+from rlvr.stopping import in_daemon_thread, stop_on_signals, unless_stopped
 
 __all__ = ["serve_forever"]
+
+logger = logging.getLogger(__name__)
 
 IN_TURNS = "ray.serve.experimental.round_robin_router:RoundRobinRouter"
 NICENESS = "RAY_worker_niceness"  # Ray starts its workers at 15
 FIRST_LOOKS_S = 0.5  # between two looks while the servers start
+RUNNING = ("RUNNING", "RECOVERING", "UPDATING", "PENDING_MIGRATION")  # states of a replica
 STOP_S = 30.0  # for a replica to end its server
 _LAST_WORDS = re.compile(r"RLVRError: (the server .*)")
 
@@ -59,13 +64,14 @@ async def _serve(
     _check_gpus(config, cluster)
     num_servers = len(shares(config)) * config.serve.replicas
     say(f"starting {num_servers} vLLM server(s), which takes a minute or so; logs: {folder}")
-    arms = await in_daemon_thread(lambda: _deploy(config, cluster, folder=folder))
     try:
-        await _all_up(config, stop=stop)
-        if not stop.is_set():
-            await _route(config, arms, stop=stop, say=say)
+        arms = await in_daemon_thread(lambda: _deploy(config, cluster, folder=folder))
+        await unless_stopped(_all_up(config), stop, step=None)
+        await _route(config, arms, stop=stop, say=say)
+    except Stopped:
+        pass
     finally:
-        await in_daemon_thread(lambda: _end(config))
+        await _end(config)
 
 
 def _check_gpus(config: ServeConfig, cluster: Cluster) -> None:
@@ -85,7 +91,7 @@ def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str,
 
     logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # what went wrong is said by us
     serve.start(proxy_location="Disabled")  # the router stands here
-    specs = replica_specs(config, is_cpu=cluster.is_cpu)
+    specs = replica_specs(config, is_cpu=cluster.is_cpu, num_cpus=cluster.num_cpus)
     targets = [
         serve.RunTarget(
             target=_application(config, of_arm[0], cluster, folder=folder / arm),
@@ -117,6 +123,8 @@ def _application(config: ServeConfig, spec: ServerSpec, cluster: Cluster, *, fol
         ray_actor_options={
             "num_cpus": 0,  # threads are shared out by the recipe
             "num_gpus": 0 if cluster.is_cpu else config.serve.tensor_parallel,
+            # else the watcher of its server dies before it could end what is left
+            "runtime_env": {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "false"}},
         },
     )
     return deployment.bind(
@@ -124,34 +132,45 @@ def _application(config: ServeConfig, spec: ServerSpec, cluster: Cluster, *, fol
     )
 
 
-async def _all_up(config: ServeConfig, *, stop: asyncio.Event) -> None:
-    """Returns when all replicas answer, or at `stop`. Raises RLVRError where one does not start."""
-    from ray import serve
-
-    while not stop.is_set():
-        applications = (await in_daemon_thread(serve.status)).applications
-        ours = [applications[name] for name in _names(config)]
-        for application in ours:
-            if application.status == "DEPLOY_FAILED":
-                raise RLVRError(_why(application))
-        if all(application.status == "RUNNING" for application in ours):
+async def _all_up(config: ServeConfig) -> None:
+    """Returns when all replicas answer. Raises RLVRError where one does not start."""
+    deadline_s = config.serve.start_deadline_s + STOP_S  # a server's own deadline is earlier
+    end = time.monotonic() + deadline_s
+    while True:
+        ours = await in_daemon_thread(lambda: _applications(config))
+        if ours and all(application.status == "RUNNING" for application in ours.values()):
             return
-        await _wait(stop, FIRST_LOOKS_S)
+        for application in ours.values():
+            if application.status == "DEPLOY_FAILED" or _last_words(application):
+                raise RLVRError(_last_words(application) or one_line(_message(application)))
+        if time.monotonic() > end:
+            waiting = "; ".join(one_line(_message(application)) for application in ours.values())
+            raise RLVRError(f"not all replicas stand after {deadline_s:g} s: {waiting}")
+        await asyncio.sleep(FIRST_LOOKS_S)
 
 
-def _why(application: Any) -> str:
-    """The last words of the server that did not start, out of Ray Serve's traceback."""
-    messages = [deployment.message for deployment in application.deployments.values()]
-    found = [match[1] for message in messages if (match := _LAST_WORDS.search(message))]
-    return found[0] if found else f"a replica does not start: {' '.join(messages)[-500:]}"
+def _last_words(application: Any) -> str | None:
+    """Of a server that did not start, out of Ray Serve's traceback."""
+    found = _LAST_WORDS.search(_message(application))
+    return found[1] if found else None
 
 
-def _end(config: ServeConfig) -> None:
+def _message(application: Any) -> str:
+    return " ".join(deployment.message for deployment in application.deployments.values())
+
+
+async def _end(config: ServeConfig) -> None:
     """What stands, or is about to; Ray Serve itself ends with the cluster."""
     from ray import serve
 
-    for name in _names(config):
-        serve.delete(name)
+    def delete(name: str) -> None:
+        try:
+            serve.delete(name)
+        except Exception as error:  # the rest is to end all the same
+            logger.warning("%s is not ended: %s", name, error)
+
+    names = [_name(config, arm) for arm in shares(config)]
+    await asyncio.gather(*(in_daemon_thread(partial(delete, name)) for name in names))
 
 
 async def _route(
@@ -161,7 +180,7 @@ async def _route(
     stop: asyncio.Event,
     say: Callable[[str], None],
 ) -> None:
-    """Listen, and look at the replicas, until `stop`."""
+    """Listen, and look at the replicas. Raises Stopped at `stop`."""
     router = Router(
         arms,
         split=TrafficSplit(shares(config), seed=config.seed),
@@ -181,42 +200,45 @@ async def _route(
         say(
             f"http://{host}:{port}/v1 serves {config.model.path}; numbers: /metrics; Ctrl-C ends it"
         )
-        while not stop.is_set():
-            num_up = await in_daemon_thread(lambda: _num_up(config))
-            for name, arm in arms.items():
-                arm.num_up = num_up.get(name, 0)
-            await _wait(stop, config.serve.check_every_s)
+        while True:
+            look = in_daemon_thread(lambda: _num_up(config))
+            for name, num_up in (await unless_stopped(look, stop, step=None)).items():
+                arms[name].num_up = num_up
+            await unless_stopped(asyncio.sleep(config.serve.check_every_s), stop, step=None)
     finally:
         await runner.cleanup()
 
 
 def _num_up(config: ServeConfig) -> dict[str, int]:
-    """Arm -> replicas that run, as Ray Serve has it."""
+    """Arm -> replicas that run, as Ray Serve has it; nothing while its controller is away."""
+    return {
+        arm: sum(
+            count
+            for deployment in application.deployments.values()
+            for state, count in deployment.replica_states.items()
+            if state in RUNNING
+        )
+        for arm, application in _applications(config).items()
+    }
+
+
+def _applications(config: ServeConfig) -> dict[str, Any]:
+    """Arm -> its application's status; only those that Ray Serve knows of now."""
     from ray import serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
 
     try:
-        applications = serve.status().applications
-    except (RayError, RayServeException):  # its controller is away for a moment
+        known = serve.status().applications
+    except (RayError, RayServeException):
         return {}
-    return {
-        arm: sum(
-            deployment.replica_states.get("RUNNING", 0)
-            for deployment in applications[_name(config, arm)].deployments.values()
-        )
-        for arm in shares(config)
-        if _name(config, arm) in applications
-    }
+    names = {arm: _name(config, arm) for arm in shares(config)}
+    return {arm: known[name] for arm, name in names.items() if name in known}
 
 
 def _name(config: ServeConfig, arm: str) -> str:
     """Of an application: a cluster may have others."""
     return f"{config.name}-{arm}"
-
-
-def _names(config: ServeConfig) -> list[str]:
-    return [_name(config, arm) for arm in shares(config)]
 
 
 async def _listen(runner: web.AppRunner, *, host: str, port: int) -> None:
@@ -227,10 +249,3 @@ async def _listen(runner: web.AppRunner, *, host: str, port: int) -> None:
             f"serve.port: {host}:{port} cannot be listened on: {error.strerror}; give another "
             "serve.port, 0 for a free one"
         ) from None
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    """Until `stop`, so long at most."""
-    waiting = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([waiting], timeout=seconds)
-    waiting.cancel()

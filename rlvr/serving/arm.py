@@ -2,22 +2,28 @@
 
 async with arm.ask("/v1/chat/completions", body) as answer: ...
 
-Who does not answer is passed over, and the next one asked; what had begun to stream is not asked
-again, for its beginning has gone out already.
+Where a replica dies, the next one is asked; while there is none, a request waits for the one that
+Ray Serve puts in its place. What had begun to stream is not asked again, for its beginning has gone
+out already.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlvr.errors import RLVRError
-from rlvr.serving.replica import Reply
+from rlvr.serving.replica import SILENCE_S, Reply
 
 __all__ = ["Answer", "Arm", "BrokenOff", "NoReplica", "ServeArm"]
+
+logger = logging.getLogger(__name__)
+
+LONGEST_S = SILENCE_S + 60.0  # until a reply begins, with the wait for a replica
 
 Body = Mapping[str, Any]
 
@@ -41,7 +47,7 @@ class Answer:
 class Arm(Protocol):
     """One of the models that share the users."""
 
-    num_up: int  # replicas that run, as the last look at them found it
+    num_up: int  # replicas that run, as the last look found it: for those who watch
 
     def ask(self, path: str, body: Body | None = None) -> AbstractAsyncContextManager[Answer]:
         """Raises NoReplica."""
@@ -58,11 +64,15 @@ class ServeArm:
     @asynccontextmanager
     async def ask(self, path: str, body: Body | None = None) -> AsyncIterator[Answer]:
         """Raises NoReplica. Who leaves before the end cancels the request, in vLLM too."""
-        for _ in range(min(self._num_replicas, self.num_up)):
+        for _ in range(1 + self._num_replicas):  # all of them may die, and one may be new
             pieces = self._handle.ask.remote(path, body)
             try:
-                reply = await _reply(pieces)
-            except _faults():
+                async with asyncio.timeout(LONGEST_S):
+                    reply = await _reply(pieces)
+            except TimeoutError:
+                break
+            except _faults() as error:
+                logger.warning("a replica did not answer: %s", error)
                 continue
             try:
                 yield Answer(reply=reply, events=_events(pieces))

@@ -1,15 +1,18 @@
-"""One replica under Ray Serve: vLLM's own server beside it, which nobody else can ask.
+"""One replica under Ray Serve: an actor with one of vLLM's own servers beside it.
 
 a request --Ray--> Replica --loopback, with a key of its own--> vLLM's api_server
 
 Ray Serve decides where a replica runs and on which GPUs, asks whether it is healthy, and puts a
-new one in the place of one that is not. A replica that ends takes its server with it.
+new one in the place of one that is not. A replica and its server end together, whichever is first.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import os
 import secrets
+import threading
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +45,7 @@ class Reply:
 class Replica:
     """Started by Ray Serve as an actor of its own."""
 
-    def __init__(self, spec: ServerSpec, *, folder: str, deadline_s: float) -> None:
+    async def __init__(self, spec: ServerSpec, *, folder: str, deadline_s: float) -> None:  # type: ignore[misc]
         """Returns when the server answers.
 
         Raises:
@@ -58,12 +61,14 @@ class Replica:
         )
         self._headers = {"Authorization": f"Bearer {key}"}
         self._session: aiohttp.ClientSession | None = None
+        self._is_ending = False
         self._server.start()
         try:
-            wait_healthy(self._server, deadline_s=deadline_s)
+            await asyncio.to_thread(wait_healthy, self._server, deadline_s=deadline_s)
         except BaseException:
             self._server.stop()
             raise
+        threading.Thread(target=self._end_with_server, daemon=True).start()
 
     async def ask(
         self, path: str, body: Mapping[str, Any] | None = None
@@ -90,7 +95,7 @@ class Replica:
         url, timeout = f"{self._server.url}/health", aiohttp.ClientTimeout(total=HEALTH_S)
         try:
             async with self._connections().get(url, timeout=timeout) as answer:
-                is_healthy = answer.status == 200
+                is_healthy = answer.status == 200 and self._server.is_running
         except (aiohttp.ClientError, TimeoutError):
             is_healthy = False
         if not is_healthy:
@@ -99,7 +104,14 @@ class Replica:
     def __del__(self) -> None:
         """How Ray Serve ends a replica."""
         if hasattr(self, "_server"):
+            self._is_ending = True
             self._server.stop()
+
+    def _end_with_server(self) -> None:
+        """A replica that is gone is asked no more, at once; one that fails, only after a while."""
+        self._server.wait()
+        if not self._is_ending:
+            os._exit(1)
 
     def _connections(self) -> aiohttp.ClientSession:
         """Of the event loop that asks."""
@@ -123,7 +135,7 @@ def _own_gpus() -> tuple[str, ...]:
 
 
 def _rank() -> int:
-    """Which of the replicas of its model this is, from 0; a new one in its place has it again."""
+    """Which of the replicas of its model this is, from 0: for the name of its log."""
     from ray import serve
 
     return int(serve.get_replica_context().rank.rank)

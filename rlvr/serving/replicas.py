@@ -25,17 +25,24 @@ def shares(config: ServeConfig) -> dict[str, float]:
     return {MODEL: 1 - config.variant.share, VARIANT: config.variant.share}
 
 
-def replica_specs(config: ServeConfig, *, is_cpu: bool) -> dict[str, list[ServerSpec]]:
-    """Arm -> its replicas. Raises ConfigError for a template that makes no sense."""
+def replica_specs(
+    config: ServeConfig, *, is_cpu: bool, num_cpus: int | None = None
+) -> dict[str, list[ServerSpec]]:
+    """Arm -> its replicas. Raises ConfigError for a template that makes no sense.
+
+    `num_cpus`: cores that they share, where the recipe names no threads; None: this machine's.
+    """
     paths = {MODEL: config.model.path}
     if config.variant is not None:
         paths[VARIANT] = config.variant.path
     num_gpus = config.serve.tensor_parallel
+    num_servers = len(paths) * config.serve.replicas
+    threads = max(1, (num_cpus or len(os.sched_getaffinity(0))) // num_servers)
     specs: dict[str, list[ServerSpec]] = {arm: [] for arm in paths}
-    for i in range(len(paths) * config.serve.replicas):
+    for i in range(num_servers):
         arm = list(paths)[i // config.serve.replicas]
         gpus = () if is_cpu else tuple(map(str, range(i * num_gpus, (i + 1) * num_gpus)))
-        specs[arm].append(_spec(config, paths[arm], gpus=gpus, num_servers=_num_servers(config)))
+        specs[arm].append(_spec(config, paths[arm], gpus=gpus, threads=threads))
     return specs
 
 
@@ -50,11 +57,7 @@ def dry_run(config: ServeConfig, *, folder: Path, is_cpu: bool) -> list[str]:
     return lines
 
 
-def _num_servers(config: ServeConfig) -> int:
-    return len(shares(config)) * config.serve.replicas
-
-
-def _spec(config: ServeConfig, path: str, *, gpus: tuple[str, ...], num_servers: int) -> ServerSpec:
+def _spec(config: ServeConfig, path: str, *, gpus: tuple[str, ...], threads: int) -> ServerSpec:
     prompt, serve = config.prompt, config.serve
     return ServerSpec(
         model_path=resolve_model(path),  # a replica may work elsewhere
@@ -67,7 +70,7 @@ def _spec(config: ServeConfig, path: str, *, gpus: tuple[str, ...], num_servers:
         max_concurrent=serve.max_concurrent,
         kv_cache_gib=serve.kv_cache_gib if gpus else serve.kv_cache_gib or 1.0,
         tensor_parallel=serve.tensor_parallel,
-        threads=serve.threads or max(1, len(os.sched_getaffinity(0)) // num_servers),
+        threads=serve.threads or threads,
         trust_remote_code=config.model.trust_remote_code,
         gpus=gpus,
         engine=serve.engine,

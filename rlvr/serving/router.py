@@ -96,6 +96,9 @@ class Router:
                 sent.status = 200
                 return _json_bytes(kept, _headers(arm, "hit"))
             return await self._ask(request, body, sent, arm=arm, key=key)
+        except Exception:
+            sent.status = 500
+            raise
         finally:
             latency_s = time.monotonic() - began_at
             self._traffic.add(arm, status=sent.status, latency_s=latency_s, is_hit=kept is not None)

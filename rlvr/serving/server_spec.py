@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,7 +107,9 @@ def _template_options(spec: ServerSpec, folder: Path) -> dict[str, Any]:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{spec.name}.jinja"
-    file.write_text(text, encoding="utf-8")
+    whole = folder / f"{spec.name}.jinja.{uuid.uuid4().hex}"
+    whole.write_text(text, encoding="utf-8")
+    whole.replace(file)  # another replica may be reading it
     return {"chat-template": str(file.resolve())}
 
 

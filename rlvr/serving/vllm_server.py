@@ -76,6 +76,11 @@ class ServerProcess:
                 start_new_session=True,
             )
 
+    def wait(self) -> None:
+        """Returns when the process has ended, or was never started."""
+        if self._server is not None:
+            self._server.wait()
+
     def stop(self) -> None:
         """SIGTERM to the whole session, SIGKILL to what is left of it."""
         if self._server is not None:
@@ -158,7 +163,7 @@ def served(
 def wait_healthy(server: ServerProcess, *, deadline_s: float) -> None:
     """Returns when the server answers. Raises RLVRError when it died or the deadline passed."""
     end = time.monotonic() + deadline_s
-    while not _is_healthy(server.url):
+    while not (server.is_running and _is_healthy(server.url)):
         if not server.is_running:
             raise RLVRError(f"the server ended: {server.last_words()} (all of it: {server.log})")
         if time.monotonic() > end:
