@@ -24,7 +24,7 @@ from rlvr.errors import RLVRError
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 from rlvr.serving.vllm_server import KEY_ENV, ServerProcess, free_port, wait_healthy
 
-__all__ = ["Replica", "Reply"]
+__all__ = ["SILENCE_S", "Replica", "Reply"]
 
 CONNECT_S = 5.0
 SILENCE_S = 600.0  # between two pieces of a reply; one that is not streamed comes in one piece

@@ -148,8 +148,10 @@ def test_a_fork_of_the_parent_has_a_pool_of_its_own(pool: WorkerPool) -> None:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_children_end_with_their_parent_even_while_they_hang(how: signal.Signals) -> None:
     code = (
-        "import threading\n"
+        "import signal\n"
         "from rewards.workers import WorkerPool\n"
+        # a shell's background jobs inherit that it is ignored
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "pool = WorkerPool('builtins:eval', control='2', control_value=2, deadline_s=60)\n"
         f"print(pool.ask({WORKER_PID!r}).value, pool.ask({NURSERY_PID!r}).value, flush=True)\n"
         f"pool.ask({HANG_IN_C!r})\n"
