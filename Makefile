@@ -30,7 +30,7 @@ cold-start: $(SETUP)  ## a part of it: R1-Zero, its right answers made readable,
 distill: $(SETUP)  ## a part of it: the last model teaches a small one over an address on loopback
 	$(BIN)/rlvr r1 recipes/toy/r1/chain.yaml only=[student_table] $(ARGS)
 
-ablate: $(SETUP)  ## base, pure RL, SFT, SFT then RL: one base, one evaluation
+ablate: $(SETUP)  ## base, pure RL with and without the language reward, SFT, SFT then RL
 	$(BIN)/rlvr ablate recipes/toy/ablate.yaml $(ARGS)
 
 test: $(SETUP)
