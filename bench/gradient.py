@@ -21,12 +21,12 @@ from torch import Tensor
 
 from bench.trl_trainer import TrlSettings, make_trainer
 from bench.workload import Workload
-from rlvr.advantages import AdvantageScale, assign_advantages
-from rlvr.config import GrpoConfig
-from rlvr.errors import GateError
-from rlvr.logprobs import completion_logprobs
-from rlvr.losses import policy_loss
-from rlvr.packing import pack
+from rlvr.errors import CheckError
+from rlvr.grpo.advantages import AdvantageScale, assign_advantages
+from rlvr.grpo.batching import make_batch
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.learner.logprobs import completion_logprobs
+from rlvr.learner.losses import policy_loss
 from rlvr.types import Completion, FinishReason, Group, RewardResult, Rollout, Task
 
 __all__ = ["GradientComparison", "compare_gradients"]
@@ -50,9 +50,9 @@ class GradientComparison:
     worst_parameter: str
 
     def check(self) -> None:
-        """Raises GateError where a parameter's gradient differs by more than 1e-4."""
+        """Raises CheckError where a parameter's gradient differs by more than 1e-4."""
         if not self.max_error <= MAX_ERROR:
-            raise GateError(
+            raise CheckError(
                 f"TRL and this trainer compute different gradients: relative error "
                 f"{self.max_error:.2g} at {self.worst_parameter} (limit {MAX_ERROR:g}); "
                 f"losses {self.loss_trl:.6g} and {self.loss_ours:.6g}; comparing speed would mean "
@@ -185,7 +185,7 @@ def _our_gradient(
     model: Any, config: GrpoConfig, groups: list[Group]
 ) -> tuple[float, float, Gradient]:
     """Loss, share of clipped tokens and gradient, through several micro-batches as in a run."""
-    batch = pack(
+    batch = make_batch(
         groups,
         loss=config.loss.name,
         max_tokens=config.rollout.max_tokens,

@@ -6,7 +6,7 @@ import os
 import platform
 from typing import Any
 
-from rlvr.manifest import package_versions, processor_name
+from rlvr.run.manifest import package_versions, processor_name
 
 __all__ = ["describe_machine", "load_average", "use_cores"]
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.machine import describe_machine, load_average, use_cores
 from rewards import accuracy, shutdown
-from rewards.math_accuracy import forget_answers
+from rewards.math.math_accuracy import forget_answers
 
 __all__ = ["main"]
 

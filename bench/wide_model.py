@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.toy.model import make_model
-from rlvr.toy.tokenizer import make_tokenizer
+from rlvr.toy.toy_model import make_model
+from rlvr.toy.toy_tokenizer import make_tokenizer
 
 __all__ = ["make_wide_model"]
 
@@ -26,7 +26,9 @@ NUM_PROBE_ROWS, PROBE_TOKENS = 16, 128
 
 
 def make_wide_model(folder: Path, *, mean_tokens: float, seed: int = 0, **sizes: int) -> None:
-    """Write model and tokenizer to `folder`; `sizes` are those of `rlvr.toy.model.make_model`."""
+    """Write model and tokenizer to `folder`; `sizes` are those of
+    `rlvr.toy.toy_model.make_model`.
+    """
     tokenizer = make_tokenizer(seed=seed)
     model = make_model(tokenizer, seed=seed, **sizes)
     with torch.no_grad():

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import rewards
-from rlvr.config import GrpoConfig, RewardSection, load_config
-from rlvr.inputs import Inputs, check_inputs
-from rlvr.tasks import TaskStream
+from rlvr.config import RewardSection, load_config
+from rlvr.data.inputs import Inputs
+from rlvr.data.tasks import TaskStream
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.grpo_inputs import check_inputs
 from rlvr.types import Task
 
 __all__ = ["RewardFunction", "Workload", "coin"]

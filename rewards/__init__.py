@@ -23,7 +23,7 @@ graded".
     math_structure,      lists, tuples, sets, intervals, matrices; values; sets of reals; answers
       math_values,       with a free constant
       real_sets, families
-    workers              the pool of children that can be killed (children, nursery: its two ends)
+    workers              the pool of children that can be killed (children, fork_server: its two ends)
     math_accuracy        accuracy
     think_tags           think_format
     countdown_eval       countdown
@@ -40,22 +40,22 @@ graded".
 
 from __future__ import annotations
 
-from rewards.choices import grade_choice, multiple_choice
-from rewards.countdown_eval import countdown, grade_countdown
 from rewards.grades import Grade, Outcome, RewardResult
-from rewards.json_answers import grade_json, json_schema
-from rewards.language import grade_language, language_consistency
-from rewards.lengths import cosine_length, grade_cosine, grade_overlong, overlong
-from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
-from rewards.math_accuracy import accuracy, grade_accuracy
+from rewards.math.math_accuracy import accuracy, grade_accuracy
 from rewards.mix import RewardMix, RewardSpec
-from rewards.model_judge import judge_preference, judge_rubric
-from rewards.program_tests import grade_tests, passes_tests, text_of_tests
-from rewards.repeats import grade_repetition, repetition
-from rewards.steps import grade_steps, reasoning_steps
-from rewards.tags import grade_tags, tag_count
-from rewards.think_tags import grade_format, think_format
-from rewards.workers import WorkersUnavailable, shutdown
+from rewards.shaping.language import grade_language, language_consistency
+from rewards.shaping.lengths import cosine_length, grade_cosine, grade_overlong, overlong
+from rewards.shaping.repeats import grade_repetition, repetition
+from rewards.shaping.steps import grade_steps, reasoning_steps
+from rewards.shaping.tags import grade_tags, tag_count
+from rewards.shaping.think_tags import grade_format, think_format
+from rewards.verifiers.choices import grade_choice, multiple_choice
+from rewards.verifiers.countdown_eval import countdown, grade_countdown
+from rewards.verifiers.json_answers import grade_json, json_schema
+from rewards.verifiers.matches import exact_match, grade_exact, grade_regex, regex_match
+from rewards.verifiers.model_judge import judge_preference, judge_rubric
+from rewards.verifiers.program_tests import grade_tests, passes_tests, text_of_tests
+from rewards.worker_pool.pool import WorkersUnavailable, shutdown
 
 __all__ = [
     "Grade",

@@ -14,7 +14,7 @@ from typing import Any
 from rewards.grades import RewardResult
 from rewards.registry import load_reward
 from rewards.reward import Part, Reward
-from rewards.transcript import resolve_thought_open
+from rewards.transcript import resolve_think_prefilled
 
 __all__ = ["RewardMix", "RewardSpec"]
 
@@ -115,7 +115,7 @@ class RewardMix:
         *,
         prompts: Sequence[object] | None = None,
         completion_ids: Sequence[Sequence[int]] | None = None,
-        thought_open: bool | Sequence[bool] | None = None,
+        think_prefilled: bool | Sequence[bool] | None = None,
     ) -> list[RewardResult]:
         """Grade completions, in order; `columns` hold one entry a completion.
 
@@ -131,7 +131,7 @@ class RewardMix:
             columns=columns,
             prompts=prompts,
             completion_ids=completion_ids,
-            thought_open=resolve_thought_open(len(completions), thought_open, prompts),
+            think_prefilled=resolve_think_prefilled(len(completions), think_prefilled, prompts),
         )
         graded: list[dict[str, Part]] = [{} for _ in completions]
         for name, part in self._parts.items():
@@ -176,7 +176,7 @@ class _Given:
     columns: Mapping[str, Sequence[Any]]
     prompts: Sequence[object] | None
     completion_ids: Sequence[Sequence[int]] | None
-    thought_open: Sequence[bool]
+    think_prefilled: Sequence[bool]
 
     def graded_by(self, part: _Weighted, rows: Sequence[int]) -> Sequence[Part]:
         """One Part for each of the rows."""
@@ -189,7 +189,7 @@ class _Given:
             part.options,
             prompts=None if prompts is None else [prompts[row] for row in rows],
             completion_ids=None if ids is None else [ids[row] for row in rows],
-            thought_open=[self.thought_open[row] for row in rows],
+            think_prefilled=[self.think_prefilled[row] for row in rows],
         )
 
 

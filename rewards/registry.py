@@ -14,12 +14,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewards.choices import grade_choices
-from rewards.countdown_eval import grade_countdown
 from rewards.grades import Grade
-from rewards.json_answers import check_schema, grade_jsons
-from rewards.language import check_language, grade_languages
-from rewards.lengths import (
+from rewards.math.math_accuracy import grade_accuracies
+from rewards.reward import Batch, GradeBatch, Part, Reward, reward_of
+from rewards.shaping.language import check_language, grade_languages
+from rewards.shaping.lengths import (
     COSINE_VALUES,
     check_cosine,
     check_overlong,
@@ -27,15 +26,16 @@ from rewards.lengths import (
     grade_overlong,
     lengths_of,
 )
-from rewards.matches import grade_exacts, grade_regexes
-from rewards.math_accuracy import grade_accuracies
-from rewards.model_judge import Endpoint, check_part, grade_preferences, grade_rubrics
-from rewards.program_tests import grade_programs
-from rewards.repeats import check_repetition, grade_repetition
-from rewards.reward import Batch, GradeBatch, Part, Reward, reward_of
-from rewards.steps import check_steps, grade_steps
-from rewards.tags import grade_tags
-from rewards.think_tags import check_profile, grade_formats
+from rewards.shaping.repeats import check_repetition, grade_repetition
+from rewards.shaping.steps import check_steps, grade_steps
+from rewards.shaping.tags import grade_tags
+from rewards.shaping.think_tags import check_profile, grade_formats
+from rewards.verifiers.choices import grade_choices
+from rewards.verifiers.countdown_eval import grade_countdown
+from rewards.verifiers.json_answers import check_schema, grade_jsons
+from rewards.verifiers.matches import grade_exacts, grade_regexes
+from rewards.verifiers.model_judge import Endpoint, check_part, grade_preferences, grade_rubrics
+from rewards.verifiers.program_tests import grade_programs
 
 __all__ = ["REGISTERED", "load_reward"]
 
@@ -74,7 +74,7 @@ def _accuracy(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     grades = grade_accuracies(
         batch.completions,
         batch.columns["answer"],
-        batch.thought_open,
+        batch.think_prefilled,
         worked_out=options.get("worked_out", False),
     )
     return [_as_part(grade) for grade in grades]
@@ -82,7 +82,7 @@ def _accuracy(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
 
 def _think_format(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     profile = options.get("profile", "zero")
-    grades = grade_formats(batch.completions, batch.thought_open, profile=profile)
+    grades = grade_formats(batch.completions, batch.think_prefilled, profile=profile)
     return [_as_part(grade) for grade in grades]
 
 
@@ -91,11 +91,11 @@ def _countdown(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
         batch.completions,
         batch.columns["numbers"],
         batch.columns["target"],
-        batch.thought_open,
+        batch.think_prefilled,
         strict=True,
     )
     return [
-        _as_part(grade_countdown(completion, numbers=given, target=goal, thought_open=is_open))
+        _as_part(grade_countdown(completion, numbers=given, target=goal, think_prefilled=is_open))
         for completion, given, goal, is_open in rows
     ]
 
@@ -104,7 +104,7 @@ def _passes_tests(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     grades = grade_programs(
         batch.completions,
         batch.columns["tests"],
-        batch.thought_open,
+        batch.think_prefilled,
         partial=options.get("partial", False),
     )
     return [_as_part(grade) for grade in grades]
@@ -116,7 +116,7 @@ def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> Grade
     def grade(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
         given = {column: batch.columns.get(column), **options}
         golds = given.pop(column)
-        grades = grade_many(batch.completions, golds, batch.thought_open, **given)
+        grades = grade_many(batch.completions, golds, batch.think_prefilled, **given)
         return [_as_part(grade) for grade in grades]
 
     return grade
@@ -132,8 +132,10 @@ def _each(grade_one: Callable[..., Grade]) -> GradeBatch:
 
 
 def _tag_count(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    rows = zip(batch.completions, batch.thought_open, strict=True)
-    return [_as_part(grade_tags(completion, thought_open=is_open)) for completion, is_open in rows]
+    rows = zip(batch.completions, batch.think_prefilled, strict=True)
+    return [
+        _as_part(grade_tags(completion, think_prefilled=is_open)) for completion, is_open in rows
+    ]
 
 
 def _overlong(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
@@ -143,7 +145,7 @@ def _overlong(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
 
 def _cosine_length(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     lengths = lengths_of(batch.completions, batch.completion_ids)
-    grades = grade_accuracies(batch.completions, batch.columns["answer"], batch.thought_open)
+    grades = grade_accuracies(batch.completions, batch.columns["answer"], batch.think_prefilled)
     marks = [None if grade.value is None else grade.value >= 1 for grade in grades]
     return [
         _as_part(grade_cosine(num_tokens, is_right, **options))
@@ -158,7 +160,7 @@ _OF_JUDGES = ("rubric", "part")
 def _judge_rubric(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
     endpoint, rest = _endpoint(options)
     prompts = batch.prompts or [""] * len(batch.completions)
-    grades = grade_rubrics(batch.completions, prompts, batch.thought_open, endpoint, **rest)
+    grades = grade_rubrics(batch.completions, prompts, batch.think_prefilled, endpoint, **rest)
     return [_as_part(grade) for grade in grades]
 
 
@@ -167,7 +169,7 @@ def _judge_preference(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part
     prompts = batch.prompts or [""] * len(batch.completions)
     references = batch.columns["reference"]
     grades = grade_preferences(
-        batch.completions, references, prompts, batch.thought_open, endpoint, **rest
+        batch.completions, references, prompts, batch.think_prefilled, endpoint, **rest
     )
     return [_as_part(grade) for grade in grades]
 

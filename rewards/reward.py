@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 __all__ = ["Batch", "GradeBatch", "Part", "Reward", "reward_of"]
 
 _ON_DEMAND = ("completion_ids", "prompts")  # by us too, where the function takes them
-_GIVEN = ("completions", "thought_open", *_ON_DEMAND)  # by us, not by a column of the data
+_GIVEN = ("completions", "think_prefilled", *_ON_DEMAND)  # by us, not by a column of the data
 _TRLS_OWN = ("environments", "log_extra", "log_metric", "trainer_state")  # of its trainer
 
 
@@ -34,7 +34,7 @@ class Batch(NamedTuple):
     columns: Mapping[str, Sequence[Any]]
     prompts: Sequence[object] | None
     completion_ids: Sequence[Sequence[int]] | None
-    thought_open: Sequence[bool]
+    think_prefilled: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +58,10 @@ class Reward:
         *,
         prompts: Sequence[object] | None,
         completion_ids: Sequence[Sequence[int]] | None,
-        thought_open: Sequence[bool],
+        think_prefilled: Sequence[bool],
     ) -> Sequence[Part]:
         """One Part per completion."""
-        batch = Batch(completions, columns, prompts, completion_ids, thought_open)
+        batch = Batch(completions, columns, prompts, completion_ids, think_prefilled)
         return self.grade(batch, options)
 
 
@@ -86,7 +86,7 @@ def reward_of(name: str, function: Callable[..., Any]) -> Reward:
             "completions": batch.completions,
             "prompts": batch.prompts,
             "completion_ids": batch.completion_ids,
-            "thought_open": batch.thought_open,
+            "think_prefilled": batch.think_prefilled,
             **options,
         }
         values = function(**{key: given[key] for key in given if takes_all or key in accepted})

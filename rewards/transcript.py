@@ -2,7 +2,7 @@
 
 A chat message may carry its thought apart, as `reasoning_content` (or `thinking`); what its content
 holds then comes after the thought. A template may have opened the thought in the prompt already, so
-that the completion begins inside it: `thought_open` says so.
+that the completion begins inside it: `think_prefilled` says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = [
     "Turn",
     "after_thought",
     "as_turn",
-    "resolve_thought_open",
+    "resolve_think_prefilled",
     "whole_text",
 ]
 
@@ -51,48 +51,48 @@ def as_turn(completion: object) -> Turn:
     raise ValueError(f"a completion is a string or a list of chat messages, not {kind}")
 
 
-def after_thought(turn: Turn, thought_open: bool) -> str | None:
+def after_thought(turn: Turn, think_prefilled: bool) -> str | None:
     """The text after the last `</think>`; all without a thought; None: a thought never ended."""
     text = turn.text
     end = text.rfind(CLOSE_THINK)
     if end >= 0:
         rest = text[end + len(CLOSE_THINK) :]
         return None if OPEN_THINK in rest else rest
-    if OPEN_THINK in text or (thought_open and turn.thought is None):
+    if OPEN_THINK in text or (think_prefilled and turn.thought is None):
         return None
     return text
 
 
-def whole_text(turn: Turn, thought_open: bool) -> str:
+def whole_text(turn: Turn, think_prefilled: bool) -> str:
     """The completion with its thought in tags, as without any template it would be."""
     if turn.thought is not None:
         return f"{OPEN_THINK}{turn.thought}{CLOSE_THINK}{turn.text}"
-    return OPEN_THINK + turn.text if thought_open else turn.text
+    return OPEN_THINK + turn.text if think_prefilled else turn.text
 
 
-def resolve_thought_open(
-    num_completions: int, thought_open: object = None, prompts: Sequence[object] | None = None
+def resolve_think_prefilled(
+    num_completions: int, think_prefilled: object = None, prompts: Sequence[object] | None = None
 ) -> list[bool]:
     """One flag a completion: has its prompt's template opened the thought already?
 
-    `thought_open` is one flag for all, a list of them, or None: so where a string prompt ends in
+    `think_prefilled` is one flag for all, a list of them, or None: so where a string prompt ends in
     `<think>`.
     """
-    if isinstance(thought_open, bool):
-        return [thought_open] * num_completions
-    if thought_open is None and prompts is None:
+    if isinstance(think_prefilled, bool):
+        return [think_prefilled] * num_completions
+    if think_prefilled is None and prompts is None:
         return [False] * num_completions
     flags: Sequence[Any]
-    if thought_open is None:
+    if think_prefilled is None:
         flags = [_ends_in_thought(prompt) for prompt in prompts or ()]
-    elif isinstance(thought_open, Sequence) and not isinstance(thought_open, str):
-        flags = [bool(flag) for flag in thought_open]
+    elif isinstance(think_prefilled, Sequence) and not isinstance(think_prefilled, str):
+        flags = [bool(flag) for flag in think_prefilled]
     else:
         raise ValueError(
-            f"thought_open is True, False, None or a list of them, not {thought_open!r}"
+            f"think_prefilled is True, False, None or a list of them, not {think_prefilled!r}"
         )
     if len(flags) != num_completions:
-        name = "prompts" if thought_open is None else "thought_open"
+        name = "prompts" if think_prefilled is None else "think_prefilled"
         raise ValueError(f"{num_completions} completions, but {len(flags)} {name}")
     return list(flags)
 

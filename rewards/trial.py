@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from rewards.mix import RewardMix
 from rewards.registry import REGISTERED
-from rewards.workers import WorkersUnavailable, shutdown
+from rewards.worker_pool.pool import WorkersUnavailable, shutdown
 from sandbox import SandboxUnavailable
 
 __all__ = ["TrialError", "main", "read_rows", "try_rewards"]
@@ -25,7 +25,7 @@ _COMPLETION = "completion"
 _CHUNK = 256
 _WIDTH = 48
 _BY_DEFAULT = ("think_format", "accuracy", "countdown", "passes_tests")
-_OWN_COLUMNS = (_COMPLETION, "prompt", "thought_open")
+_OWN_COLUMNS = (_COMPLETION, "prompt", "think_prefilled")
 
 
 class TrialError(ValueError):
@@ -58,7 +58,7 @@ def parser(prog: str = "python -m rewards") -> argparse.ArgumentParser:
         "file",
         metavar="FILE",
         help="JSONL (also .gz) or CSV: a column `completion` (text or messages), the columns that "
-        "the rewards need, and `prompt` or `thought_open` where the prompt opened the thought",
+        "the rewards need, and `prompt` or `think_prefilled` where the prompt opened the thought",
     )
     made.add_argument(
         "--reward",
@@ -110,12 +110,12 @@ def _graded(
     mix: RewardMix, rows: Sequence[Mapping[str, Any]], names: set[str]
 ) -> list[dict[str, Any]]:
     columns = {name: [row.get(name) for row in rows] for name in names.difference(_OWN_COLUMNS)}
-    flags = [row.get("thought_open") for row in rows]
+    flags = [row.get("think_prefilled") for row in rows]
     results = mix.grade(
         [row[_COMPLETION] for row in rows],
         columns,
         prompts=[row.get("prompt") for row in rows] if "prompt" in names else None,
-        thought_open=[bool(flag) for flag in flags] if "thought_open" in names else None,
+        think_prefilled=[bool(flag) for flag in flags] if "think_prefilled" in names else None,
     )
     return [
         {

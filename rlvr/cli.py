@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 
 from rlvr.errors import RLVRError, Stopped
+from rlvr.run.stage_protocol import STAGES, load_stage, run_stage
 
 __all__ = ["main"]
 
-# each is a module of rlvr.commands with run(recipe, overrides) -> exit status
 COMMANDS = {
     "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
     "sft": "supervised training: a base, a cold start, adapters, a student, a reward model",
@@ -30,6 +30,15 @@ COMMANDS = {
 }
 
 
+# commands that are no stage of their own: module:function(recipe, overrides) -> exit status
+OTHER_COMMANDS = {
+    "r1": "rlvr.stages.pipeline.pipeline_command:run_r1",
+    "ablate": "rlvr.stages.pipeline.pipeline_command:run_ablate",
+    "serve": "rlvr.serving.serve_command:run_serve",
+    "chat": "rlvr.serving.chat_command:run_chat",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 done, 2 the user's input was wrong, 1 anything else."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -41,8 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a stage sets its own
     try:
-        command = importlib.import_module(f"rlvr.commands.{options.command}")
-        return int(command.run(options.recipe, options.overrides))
+        if options.command in STAGES:
+            return run_stage(load_stage(options.command), options.recipe, options.overrides)
+        module, _, function = OTHER_COMMANDS[options.command].partition(":")
+        run = getattr(importlib.import_module(module), function)
+        return int(run(options.recipe, options.overrides))
     except Stopped as stopped:
         print(_how_to_go_on(stopped.step), file=sys.stderr)
         return stopped.exit_status

@@ -4,7 +4,15 @@ borders.
 
 from __future__ import annotations
 
-__all__ = ["ActorDied", "ConfigError", "GateError", "RLVRError", "RunLocked", "Stopped", "one_line"]
+__all__ = [
+    "ActorDied",
+    "CheckError",
+    "ConfigError",
+    "RLVRError",
+    "RunLocked",
+    "Stopped",
+    "one_line",
+]
 
 
 class RLVRError(Exception):
@@ -25,7 +33,7 @@ class RunLocked(ConfigError):
     """A living process holds the run folder."""
 
 
-class GateError(RLVRError):
+class CheckError(RLVRError):
     """A self-check failed and the run cannot be trusted any further."""
 
 

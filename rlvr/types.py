@@ -75,7 +75,7 @@ class Ungraded:
 
     texts: Sequence[str]
     columns: Sequence[Mapping[str, Any]]  # those of the completion's task
-    thought_open: bool  # the prompts have opened <think> already
+    think_prefilled: bool  # the prompts have opened <think> already
     prompts: Sequence[str] | None  # as the model read them; None: no reward wants them
     completion_ids: Sequence[NDArray[np.int32]] | None  # [T] each; None: no reward wants them
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: see rlvr.processes
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch is imported: see rlvr.cluster.processes
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
@@ -22,8 +24,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a 2-layer Qwen3 of random weights, tied embeddings, and its tokenizer."""
-    from rlvr.toy.model import make_model
-    from rlvr.toy.tokenizer import make_tokenizer
+    from rlvr.toy.toy_model import make_model
+    from rlvr.toy.toy_tokenizer import make_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny_model")
     tokenizer = make_tokenizer()

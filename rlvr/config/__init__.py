@@ -11,18 +11,13 @@ is answered in well under a second.
 
 from __future__ import annotations
 
-from rlvr.config.chain import AblateConfig, ChainConfig
-from rlvr.config.clean import CleanConfig
-from rlvr.config.distill import DistillConfig
-from rlvr.config.evaluation import CompareConfig, EvaluateConfig
-from rlvr.config.export import ExportConfig
-from rlvr.config.grpo import GrpoConfig
 from rlvr.config.loading import load_config
-from rlvr.config.sample import KeepSection, SampleConfig
+from rlvr.config.recipe import GenerationStageConfig, StageConfig
 from rlvr.config.sections import (
     CheckpointSection,
+    ChecksSection,
     EvalSection,
-    GatesSection,
+    GenerationSection,
     LearnerSection,
     LossSection,
     ModelSection,
@@ -34,25 +29,14 @@ from rlvr.config.sections import (
     SandboxSection,
     TasksSection,
     TrackersSection,
-    WritingSection,
 )
-from rlvr.config.serve import ServeConfig, ServeSection, VariantSection
-from rlvr.config.sft import SftConfig
-from rlvr.config.stage import StageConfig, WriterConfig
 
 __all__ = [
-    "AblateConfig",
-    "ChainConfig",
     "CheckpointSection",
-    "CleanConfig",
-    "CompareConfig",
-    "DistillConfig",
+    "ChecksSection",
     "EvalSection",
-    "EvaluateConfig",
-    "ExportConfig",
-    "GatesSection",
-    "GrpoConfig",
-    "KeepSection",
+    "GenerationSection",
+    "GenerationStageConfig",
     "LearnerSection",
     "LossSection",
     "ModelSection",
@@ -60,17 +44,10 @@ __all__ = [
     "ResourcesSection",
     "RewardSection",
     "RolloutSection",
-    "SampleConfig",
     "SamplingSection",
     "SandboxSection",
-    "ServeConfig",
-    "ServeSection",
-    "SftConfig",
     "StageConfig",
     "TasksSection",
     "TrackersSection",
-    "VariantSection",
-    "WriterConfig",
-    "WritingSection",
     "load_config",
 ]

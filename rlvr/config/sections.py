@@ -9,9 +9,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 __all__ = [
     "CheckpointSection",
+    "ChecksSection",
     "EvalSection",
     "Frac",
-    "GatesSection",
+    "GenerationSection",
     "LearnerSection",
     "LossSection",
     "MixedTasksSection",
@@ -30,7 +31,6 @@ __all__ = [
     "Section",
     "TasksSection",
     "TrackersSection",
-    "WritingSection",
 ]
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -63,7 +63,7 @@ class TasksSection(Section):
 
     source: str = Field(
         description="gsm8k, math, countdown, mbpp, code, jsonl (any file or data set), toy, "
-        "toy_programs, toy_courtesies, a benchmark (aime24, aime25, gpqa, svamp, cmath, "
+        "toy_programs, toy_requests, a benchmark (aime24, aime25, gpqa, svamp, cmath, "
         "humaneval, livecodebench), or package:function"
     )
     path: PathText | None = Field(None, description="file, or name of a data set")
@@ -122,7 +122,7 @@ def _spelled_out(value: Any) -> Any:
 Rewards = dict[str, Annotated[RewardSection, BeforeValidator(_spelled_out)]]
 
 
-class WritingSection(Section):
+class GenerationSection(Section):
     """How the engines write completions."""
 
     temperature: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
@@ -151,7 +151,7 @@ class WritingSection(Section):
         return self.max_prompt_tokens + self.max_tokens
 
 
-class SamplingSection(WritingSection):
+class SamplingSection(GenerationSection):
     """How a stage without a learner writes: several completions of each task."""
 
     group_size: PositiveInt = Field(4, description="completions of one task (k)")
@@ -160,7 +160,7 @@ class SamplingSection(WritingSection):
     )
 
 
-class RolloutSection(WritingSection):
+class RolloutSection(GenerationSection):
     """How GRPO's engines write: groups, and how far they may lag behind the learner."""
 
     tasks_per_step: PositiveInt = Field(
@@ -169,17 +169,17 @@ class RolloutSection(WritingSection):
     group_size: Annotated[int, Field(ge=2)] = Field(16, description="completions of one task (G)")
     num_minibatches: PositiveInt = Field(
         1,
-        description="optimizer steps of one harvest, which is that many times larger: its "
+        description="optimizer steps of one rollout batch, which is that many times larger: its "
         "completions are shuffled and each is used once; new weights go out after the last",
     )
     max_staleness: Annotated[int, Field(ge=0, le=8)] = Field(
         0,
-        description="harvests written ahead; 0: on-policy, 1: write while the learner works; a "
+        description="rollout batches written ahead; 0: on-policy, 1: write while the learner works; a "
         "completion's weights lag at most (max_staleness + 1) * num_minibatches - 1 steps",
     )
     max_tokens_from: dict[NonNegativeInt, PositiveInt] = Field(
         {},
-        description="step: max_tokens from the first harvest on that begins there or later, "
+        description="step: max_tokens from the first rollout batch on that begins there or later, "
         "e.g. {8200: 65536}",
     )
 
@@ -189,7 +189,7 @@ class RolloutSection(WritingSection):
         return self.max_prompt_tokens + max(self.max_tokens, *self.max_tokens_from.values(), 0)
 
     def max_tokens_at(self, step: int) -> int:
-        """The longest completion of a harvest whose training begins after `step` steps."""
+        """The longest completion of a rollout batch whose training begins after `step` steps."""
         begun = [start for start in self.max_tokens_from if start <= step]
         return self.max_tokens_from[max(begun)] if begun else self.max_tokens
 
@@ -276,7 +276,7 @@ class CheckpointSection(Section):
     keep: PositiveInt = Field(2, description="newest checkpoints that stay on disk")
 
 
-class GatesSection(Section):
+class ChecksSection(Section):
     """Self-checks; a run that fails one stops with the reason."""
 
     max_mismatch_kl: PositiveFloat = Field(
@@ -325,7 +325,7 @@ class ResourcesSection(Section):
     start_deadline_s: PositiveFloat = Field(900.0, description="until all actors stand, in seconds")
     phase_deadline_s: PositiveFloat = Field(
         3600.0,
-        description="of a learner step, sync, grading or checkpoint, in seconds; of a harvest: "
+        description="of a learner step, sync, grading or checkpoint, in seconds; of a rollout batch: "
         "until its next completions (one that goes on writing is not ended)",
     )
 

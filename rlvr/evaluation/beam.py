@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.evaluation.completion_rows import Generate
 from rlvr.evaluation.picking import Aggregation, aggregated
-from rlvr.evaluation.writing import Generate
-from rlvr.rollout.requests import Finished, Request, SamplingSpec, completion_seed
+from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec, completion_seed
 from rlvr.types import Completion, FinishReason
 
 __all__ = ["Beam", "BeamSearch", "Found"]

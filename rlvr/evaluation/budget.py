@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.data.reasoning_tags import is_thinking
 from rlvr.errors import ConfigError
-from rlvr.evaluation.writing import Generate
-from rlvr.rollout.requests import Finished, Request, SamplingSpec
-from rlvr.thoughts import is_thinking
+from rlvr.evaluation.completion_rows import Generate
+from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
 from rlvr.types import Completion, FinishReason
 
 __all__ = ["ThinkingBudget"]
@@ -33,7 +33,7 @@ class ThinkingBudget:
     budget: int  # tokens of a thought
     cue_ids: NDArray[np.int32]  # that close it and begin the answer
     decode: Callable[[NDArray[np.int32]], str]
-    thought_open: bool
+    think_prefilled: bool
     closed: set[tuple[int, int]] = field(default_factory=set)  # (task_index, sample_index)
 
     async def __call__(
@@ -68,7 +68,7 @@ class ThinkingBudget:
                     yield chunk
 
     def _is_thinking(self, item: Finished) -> bool:
-        return is_thinking(item.completion.text, thought_open=self.thought_open)
+        return is_thinking(item.completion.text, think_prefilled=self.think_prefilled)
 
     async def _continued(
         self,

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.config.evaluation import StrategySection
-from rlvr.evaluate import standard_error
+from rlvr.evaluation.completion_rows import RowKey, key_of
+from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.picking import aggregated, best_of, prefixes, weighted_vote
 from rlvr.evaluation.scorers import Scored, Scorer
+from rlvr.evaluation.suite_metrics import Row, grouped, row_clusters
 from rlvr.evaluation.suites import Suite
-from rlvr.evaluation.summary import Row, grouped, row_clusters
-from rlvr.evaluation.writing import RowKey, key_of
-from rlvr.row_log import RowLog
+from rlvr.grpo.held_out_eval import standard_error
+from rlvr.run.row_log import RowLog
 
 __all__ = ["chosen", "score_rows"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rewards.plain_numbers import plain_number
+from rewards.math.plain_numbers import plain_number
 
 __all__ = ["coverage"]
 

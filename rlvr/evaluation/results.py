@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rlvr.config.evaluation import EvaluateConfig, StrategySection
 from rlvr.evaluation.choosing import chosen
+from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
+from rlvr.evaluation.suite_metrics import Row, robustness_drop, summarize_rows
 from rlvr.evaluation.suites import Suite
-from rlvr.evaluation.summary import Row, robustness_drop, summarize_rows
 
 __all__ = ["cost_of", "make_summary", "rows_of"]
 

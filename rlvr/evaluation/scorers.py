@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rewards import RewardMix
-from rewards.model_judge import Endpoint, grade_rubrics
-from rlvr.config.evaluation import JudgeSection, StrategySection
+from rewards.verifiers.model_judge import Endpoint, grade_rubrics
 from rlvr.errors import ConfigError
+from rlvr.evaluation.eval_config import JudgeSection, StrategySection
 from rlvr.types import Task
 
 __all__ = ["Scored", "Scorer", "make_scorer"]
@@ -36,7 +36,7 @@ class Scorer(Protocol):
     def __call__(self, items: Sequence[Scored]) -> list[float | None]: ...
 
 
-def make_scorer(strategy: StrategySection, *, thought_open: bool) -> Scorer:
+def make_scorer(strategy: StrategySection, *, think_prefilled: bool) -> Scorer:
     """The scorer that a strategy names.
 
     Raises:
@@ -44,9 +44,9 @@ def make_scorer(strategy: StrategySection, *, thought_open: bool) -> Scorer:
     """
     try:
         if strategy.rule is not None and strategy.scorer == "rule":
-            return _Rule(RewardMix({strategy.rule: {}}), thought_open)
+            return _Rule(RewardMix({strategy.rule: {}}), think_prefilled)
         if strategy.judge is not None and strategy.scorer == "judge":
-            return _Judge(_endpoint(strategy.judge), strategy.judge.rubric, thought_open)
+            return _Judge(_endpoint(strategy.judge), strategy.judge.rubric, think_prefilled)
     except ValueError as error:
         raise ConfigError(f"strategy.{strategy.name}.{strategy.scorer}: {error}") from None
     assert strategy.reward_model is not None, "the config is checked"
@@ -56,7 +56,7 @@ def make_scorer(strategy: StrategySection, *, thought_open: bool) -> Scorer:
 @dataclass(frozen=True, slots=True)
 class _Rule:
     mix: RewardMix
-    thought_open: bool
+    think_prefilled: bool
 
     def __call__(self, items: Sequence[Scored]) -> list[float | None]:
         names = dict.fromkeys(name for item in items for name in item.task.columns)
@@ -64,7 +64,7 @@ class _Rule:
             [item.text for item in items],
             {name: [item.task.columns.get(name) for item in items] for name in names},
             prompts=[item.prompt for item in items],
-            thought_open=self.thought_open,
+            think_prefilled=self.think_prefilled,
         )
         return [result.value for result in results]
 
@@ -76,7 +76,7 @@ class _RewardModel:
     folder: str
 
     def __call__(self, items: Sequence[Scored]) -> list[float | None]:
-        from rlvr.preference import score
+        from rlvr.reward_models.preference_model import score
 
         logits = score(self.folder, [item.prompt + item.text for item in items])
         return [(1.0 + math.tanh(logit / 2)) / 2 for logit in logits]
@@ -86,13 +86,13 @@ class _RewardModel:
 class _Judge:
     endpoint: Endpoint
     rubric: str
-    thought_open: bool
+    think_prefilled: bool
 
     def __call__(self, items: Sequence[Scored]) -> list[float | None]:
         grades = grade_rubrics(
             [item.text for item in items],
             [_question(item.task) for item in items],
-            [self.thought_open] * len(items),
+            [self.think_prefilled] * len(items),
             self.endpoint,
             rubric=self.rubric,
             part="whole",

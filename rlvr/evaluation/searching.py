@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.config.evaluation import StrategySection
+from rlvr.cluster.signals import in_daemon_thread
 from rlvr.evaluation.beam import BeamSearch, Found
+from rlvr.evaluation.completion_rows import ActorGroup, Pool, graded_rows, key_of
+from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import Scored, Scorer
 from rlvr.evaluation.suites import Suite
-from rlvr.evaluation.writing import Crew, Pool, graded_rows, key_of
-from rlvr.rollout.requests import Finished
-from rlvr.row_log import RowLog
-from rlvr.stopping import in_daemon_thread
+from rlvr.rollout.engine_requests import Finished
+from rlvr.run.row_log import RowLog
 from rlvr.types import Completion, FinishReason, Task
 
 __all__ = ["TASKS_AT_A_TIME", "search_suite"]
@@ -28,7 +28,7 @@ async def search_suite(
     suite: Suite,
     pool: Pool,
     log: RowLog,
-    crew: Crew,
+    actors: ActorGroup,
     *,
     strategy: StrategySection,
     scorer: Scorer,
@@ -39,7 +39,7 @@ async def search_suite(
     left = [t for t in suite.tasks if (pool.name, suite.name, t.id, 0) not in there]
     for start in range(0, len(left), TASKS_AT_A_TIME):
         tasks = left[start : start + TASKS_AT_A_TIME]
-        prompts = [crew.encoder.text(task) for task in tasks]
+        prompts = [actors.encoder.text(task) for task in tasks]
 
         async def score(
             items: Sequence[tuple[int, str]],
@@ -50,7 +50,7 @@ async def search_suite(
             return await in_daemon_thread(lambda: scorer(scored))
 
         search = BeamSearch(
-            generate=crew.generate,
+            generate=actors.generate,
             score=score,
             decode=decode,
             sampling=pool.sampling,
@@ -60,19 +60,19 @@ async def search_suite(
             max_iterations=strategy.max_iterations,
             aggregate=strategy.aggregate,
         )
-        log.append(await _searched(suite, pool, tasks, crew, search))
+        log.append(await _searched(suite, pool, tasks, actors, search))
 
 
 async def _searched(
-    suite: Suite, pool: Pool, tasks: Sequence[Task], crew: Crew, search: BeamSearch
+    suite: Suite, pool: Pool, tasks: Sequence[Task], actors: ActorGroup, search: BeamSearch
 ) -> list[dict[str, Any]]:
     started = time.monotonic()
     found = await search.search(
-        [crew.encoder.encode(task) for task in tasks],
+        [actors.encoder.encode(task) for task in tasks],
         seed_parts=[(pool.seed, "eval", suite.name, task.id) for task in tasks],
     )
     chunk = [_finished(i, one) for i, one in enumerate(found)]
-    rows = await graded_rows(suite, pool.name, tasks, chunk, crew)
+    rows = await graded_rows(suite, pool.name, tasks, chunk, actors)
     seconds = round((time.monotonic() - started) / len(rows), 4)
     return [
         {**row, "search_tokens": one.num_tokens, "seconds": seconds}

@@ -12,13 +12,13 @@ from typing import Any
 
 from rewards import RewardMix
 from rlvr.config import RewardSection
-from rlvr.config.evaluation import EvaluateConfig, SuiteSection
+from rlvr.data.inputs import Inputs, check_generation, check_is_finite
+from rlvr.data.model_files import check_model
+from rlvr.data.tasks import TaskList
 from rlvr.errors import ConfigError
+from rlvr.evaluation.eval_config import EvaluateConfig, SuiteSection
 from rlvr.evaluation.scorers import make_scorer
 from rlvr.evaluation.text_metrics import language_of_prompt
-from rlvr.inputs import Inputs, check_is_finite, check_writer
-from rlvr.model_files import check_model
-from rlvr.tasks import TaskList
 from rlvr.types import Task
 
 __all__ = [
@@ -64,7 +64,9 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
     suites, parts = [], []
     for name, section in config.suites.items():
         key = f"suites.{name}.tasks"
-        part = check_writer(config, section.tasks, section.rewards or config.rewards, section=key)
+        part = check_generation(
+            config, section.tasks, section.rewards or config.rewards, section=key
+        )
         check_is_finite(part.tasks, section=key)
         suites.append(_suite(name, section, part, config))
         parts.append(part)
@@ -168,7 +170,7 @@ def _check_pairs(suites: list[Suite]) -> None:
 def _check_scorers(config: EvaluateConfig, suites: list[Suite]) -> None:
     for strategy in config.strategy:
         if strategy.scorer is not None:
-            make_scorer(strategy, thought_open=False)
+            make_scorer(strategy, think_prefilled=False)
         if strategy.rule is None:
             continue
         needed = RewardMix({strategy.rule: {}}).required_columns

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 
-from rewards.language import LANGUAGES, grade_language
-from rewards.words import Script, sentences
-from rlvr.cleaning import filters
-from rlvr.cleaning.repetition import repetition_rate
-from rlvr.thoughts import Parts
+from rewards.shaping.language import LANGUAGES, grade_language
+from rewards.shaping.words import Script, sentences
+from rlvr.data.cleaning import filters
+from rlvr.data.cleaning.repetition import repetition_rate
+from rlvr.data.reasoning_tags import Parts
 
 __all__ = [
     "FLAGS",
@@ -42,7 +42,7 @@ def language_of_prompt(text: str) -> str:
 def language_mixing(text: str, language: str) -> float | None:
     """Share of the words that are not `language`: 1 - R_language (equation 7 of the paper).
 
-    None where there is no word, or the language is none of rewards.language.
+    None where there is no word, or the language is none of rewards.shaping.language.
     """
     if language not in LANGUAGES:
         return None
@@ -51,7 +51,7 @@ def language_mixing(text: str, language: str) -> float | None:
 
 
 def readability_flags(parts: Parts, *, language: str) -> dict[str, bool]:
-    """What makes a completion hard to read; the limits are those of rlvr.cleaning.filters."""
+    """What makes a completion hard to read; the limits are those of rlvr.data.cleaning.filters."""
     thought = parts.thought or ""
     both = f"{thought}\n\n{parts.answer}"
     known = language in LANGUAGES

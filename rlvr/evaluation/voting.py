@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rewards import grade_choice
-from rewards.extract import Answer, read_answer
-from rewards.math_accuracy import grade_accuracies
-from rewards.plain_numbers import plain_number
+from rewards.math.extract import Answer, read_answer
+from rewards.math.math_accuracy import grade_accuracies
+from rewards.math.plain_numbers import plain_number
 from rewards.transcript import as_turn
 
 __all__ = ["Cluster", "clusters_of", "most_voted", "stated_answer"]
@@ -30,12 +30,14 @@ class Cluster:
     members: tuple[int, ...]  # places of the completions, ascending
 
 
-def stated_answer(text: str, *, thought_open: bool, is_choice: bool = False) -> str | None:
+def stated_answer(text: str, *, think_prefilled: bool, is_choice: bool = False) -> str | None:
     """The answer that a completion states, as the rewards read it; None: it states none."""
     if is_choice:
-        chosen = [c for c in LETTERS if grade_choice(text, c, thought_open=thought_open).value]
+        chosen = [
+            c for c in LETTERS if grade_choice(text, c, think_prefilled=think_prefilled).value
+        ]
         return chosen[0] if len(chosen) == 1 else None
-    answer = read_answer(as_turn(text), thought_open)
+    answer = read_answer(as_turn(text), think_prefilled)
     return answer.text.strip() if isinstance(answer, Answer) else None
 
 

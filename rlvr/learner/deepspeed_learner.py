@@ -23,10 +23,10 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from rlvr.cpu_linear import use_onednn
-from rlvr.errors import GateError, RLVRError
-from rlvr.learner.spec import LearnerSpec, deepspeed_config
-from rlvr.processes import redirect_output
+from rlvr.cluster.processes import redirect_output
+from rlvr.errors import CheckError, RLVRError
+from rlvr.learner.cpu_linear import use_onednn
+from rlvr.learner.learner_spec import LearnerSpec, deepspeed_config
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
@@ -61,7 +61,7 @@ class DeepSpeedLearner:
         """One optimizer step on this rank's micro-batches.
 
         Raises:
-            GateError: where loss or gradient is not finite; the weights are untouched then.
+            CheckError: where loss or gradient is not finite; the weights are untouched then.
         """
         started = time.monotonic()
         self._engine.train()
@@ -75,7 +75,7 @@ class DeepSpeedLearner:
         sums.reduce()
         grad_norm = self._update()
         if self._optimizer.skipped or not np.isfinite([sums.loss, grad_norm]).all():
-            raise GateError(
+            raise CheckError(
                 f"step {step}: loss {sums.loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
                 "no optimizer step was made"
             )
@@ -89,7 +89,7 @@ class DeepSpeedLearner:
         """
         import ray
 
-        from rlvr.weight_sync.packed import pack_weights
+        from rlvr.weight_sync.packed_weights import pack_weights
 
         with self._gathered():
             if self._spec.rank != 0:
@@ -143,8 +143,8 @@ class DeepSpeedLearner:
                 AutoTokenizer.from_pretrained(self._spec.model_path).save_pretrained(folder)
 
     def _forward(self, micro_batch: MicroBatch, sums: _Sums) -> torch.Tensor:
-        from rlvr.logprobs import completion_logprobs
-        from rlvr.losses import policy_loss
+        from rlvr.learner.logprobs import completion_logprobs
+        from rlvr.learner.losses import policy_loss
 
         loss_section = self._spec.loss
         token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)
@@ -266,7 +266,7 @@ class _Policy(torch.nn.Module):
     def forward(
         self, token_ids: torch.Tensor, loss_mask: torch.Tensor, temperature: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        from rlvr.logprobs import completion_logprobs
+        from rlvr.learner.logprobs import completion_logprobs
 
         return completion_logprobs(self.model, token_ids, loss_mask, temperature=temperature)
 

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.errors import GateError
-from rlvr.processes import redirect_output
-from rlvr.rollout.requests import EngineSpec, Finished, Request, SamplingSpec
+from rlvr.cluster.processes import redirect_output
+from rlvr.errors import CheckError
+from rlvr.rollout.engine_requests import EngineSpec, Finished, Request, SamplingSpec
 from rlvr.types import Completion, FinishReason
-from rlvr.weight_sync.packed import PackedWeights
+from rlvr.weight_sync.packed_weights import PackedWeights
 
 __all__ = ["VllmEngine"]
 
@@ -77,11 +77,11 @@ class VllmEngine:
         """Yield chunks of completions as they end.
 
         Raises:
-            GateError: where the engine holds another policy version than the one asked for.
+            CheckError: where the engine holds another policy version than the one asked for.
         """
         if policy_version != self._policy_version:
             held = self._policy_version
-            raise GateError(
+            raise CheckError(
                 f"engine asked to write as policy version {policy_version}, but it holds {held}"
             )
         batch = _Batch(requests, sampling, asyncio.get_running_loop(), asyncio.Queue())
@@ -98,7 +98,7 @@ class VllmEngine:
         """Take over a policy version; returns the digest of what the workers received.
 
         Raises:
-            GateError: where what arrived is not what was sent.
+            CheckError: where what arrived is not what was sent.
         """
         return await self._command(lambda: self._load(packed))
 
@@ -207,7 +207,7 @@ class VllmEngine:
         digests = self._llm.collective_rpc("load_packed", args=(packed,))
         self._llm.reset_prefix_cache()
         if any(digest != packed.digest for digest in digests):
-            raise GateError(
+            raise CheckError(
                 f"weight sync of version {packed.policy_version}: the engine received other "
                 f"bytes than the "
                 f"learner sent (digest {digests[0]}, sent {packed.digest})"

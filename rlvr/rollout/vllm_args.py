@@ -8,7 +8,7 @@ from vllm import SamplingParams
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
-from rlvr.rollout.requests import EngineSpec, SamplingSpec
+from rlvr.rollout.engine_requests import EngineSpec, SamplingSpec
 
 __all__ = ["engine_args", "probe_params", "sampling_params"]
 
@@ -31,7 +31,7 @@ def engine_args(spec: EngineSpec) -> dict[str, Any]:
         "generation_config": "vllm",
         "enable_prefix_caching": True,  # the prompt of a group is computed once
         "skip_tokenizer_init": not spec.has_stop_strings,
-        "worker_extension_cls": "rlvr.weight_sync.worker.WeightSyncWorker",
+        "worker_extension_cls": "rlvr.weight_sync.worker_extension.WeightSyncWorker",
         "disable_log_stats": True,
         "trust_remote_code": spec.trust_remote_code,
     }

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rlvr.errors import ConfigError, RLVRError
-from rlvr.serving.thoughts import Piece, ThoughtSplitter
+from rlvr.serving.thought_stream import Piece, ThoughtSplitter
 
 __all__ = ["Conversation", "first_model"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from rlvr.data.prompts import PromptTemplate
 from rlvr.errors import ConfigError
-from rlvr.prompts import PromptTemplate
 from rlvr.types import Task
 
 __all__ = ["chat_template", "own_template", "writes_bos"]
@@ -33,7 +33,7 @@ BOS
 {%- endif -%}
 {%- endfor -%}
 """
-_CLOSERS = " \t\n\r\f\v\"'”’)]*$\\"  # noqa: RUF001 - as rlvr.prompts has them
+_CLOSERS = " \t\n\r\f\v\"'”’)]*$\\"  # noqa: RUF001 - as rlvr.data.prompts has them
 _ENDS = ".?!:;…。？！：；"  # noqa: RUF001
 _MARK = "\ue000"  # in no template
 _SYSTEM = """{%- if messages[0]['role'] != 'system' -%}

@@ -18,9 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
+from rlvr.serving.ab_split import TrafficSplit
 from rlvr.serving.arm import Answer, Arm, BrokenOff, NoReplica
 from rlvr.serving.reply_cache import ReplyCache, reply_key
-from rlvr.serving.split import TrafficSplit
 from rlvr.serving.traffic import Traffic
 
 __all__ = ["Router"]

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlvr.model_files import resolve_model
-from rlvr.processes import actor_env
-from rlvr.prompts import PromptTemplate
+from rlvr.cluster.processes import actor_env
+from rlvr.data.model_files import resolve_model
+from rlvr.data.prompts import PromptTemplate
 from rlvr.serving.jinja_template import chat_template, own_template
 from rlvr.types import Task
 
@@ -127,7 +127,7 @@ def _parser(spec: ServerSpec) -> str:
     if template.text is None and not template.prefill and own_template(spec.model_path):
         return "deepseek_r1" if _added_tokens(spec.model_path) >= TAGS else "think_text"
     text = PromptTemplate(text=template.text or "{prompt}", prefill=template.prefill)
-    is_open = text.render(Task(id="parser", prompt="?")).thought_open
+    is_open = text.render(Task(id="parser", prompt="?")).think_prefilled
     return "think_text_open" if is_open else "think_text"
 
 

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from rlvr.errors import RLVRError
 from rlvr.serving.conversation import Conversation
-from rlvr.serving.thoughts import Piece
+from rlvr.serving.thought_stream import Piece
 
 __all__ = ["chat"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from vllm.reasoning import ReasoningParser, ReasoningParserManager
 from vllm.reasoning.basic_parsers import DeltaMessage  # where it is defined has changed
 
-from rlvr.serving.thoughts import Piece, ThoughtSplitter, split_thought
+from rlvr.serving.thought_stream import Piece, ThoughtSplitter, split_thought
 
 __all__ = ["OpenThinkTextParser", "ThinkTextParser"]
 
@@ -23,15 +23,15 @@ class ThinkTextParser(ReasoningParser):
     answer when the tag comes; the whole reply has it as thought.
     """
 
-    thought_open = False
+    think_prefilled = False
 
     def __init__(self, tokenizer: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(tokenizer, *args, **kwargs)
-        self._splitter = ThoughtSplitter(thought_open=self.thought_open)
+        self._splitter = ThoughtSplitter(think_prefilled=self.think_prefilled)
 
     def extract_reasoning(self, model_output: str, request: Any) -> tuple[str | None, str | None]:
         """Of a whole reply."""
-        thought, answer = split_thought(model_output, thought_open=self.thought_open)
+        thought, answer = split_thought(model_output, think_prefilled=self.think_prefilled)
         return thought, answer or None
 
     def extract_reasoning_streaming(
@@ -69,7 +69,7 @@ class ThinkTextParser(ReasoningParser):
 class OpenThinkTextParser(ThinkTextParser):
     """The prompt ends in `<think>`, and the completion begins inside the thought."""
 
-    thought_open = True
+    think_prefilled = True
 
 
 def _message(pieces: Sequence[Piece]) -> Any:

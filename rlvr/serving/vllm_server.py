@@ -21,10 +21,10 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rlvr import orphans
+from rlvr.cluster import process_reaper
+from rlvr.data.model_files import check_model
+from rlvr.data.prompts import make_template
 from rlvr.errors import RLVRError
-from rlvr.model_files import check_model
-from rlvr.prompts import make_template
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
 __all__ = ["KEY_ENV", "ServerProcess", "free_port", "served", "wait_healthy"]
@@ -59,7 +59,7 @@ class ServerProcess:
         """Returns at once; the output goes to the log, behind what is there."""
         mark = uuid.uuid4().hex
         self._watcher = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(orphans.__file__), mark],
+            [sys.executable, "-I", "-S", str(process_reaper.__file__), mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -69,7 +69,7 @@ class ServerProcess:
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(
                 self._command,
-                env={**self._env, orphans.MARK: orphans.with_mark(mark)},
+                env={**self._env, process_reaper.MARK: process_reaper.with_mark(mark)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -18,11 +18,12 @@ again a bounded number of times. Keys come from the environment and go nowhere b
 
 from __future__ import annotations
 
+from rlvr.data.chat_messages import Answer, read_message
 from rlvr.teacher.client import NoReply, Refused, Reply, Teacher
 from rlvr.teacher.endpoint import NoEndpointLeft
 from rlvr.teacher.keys import check_endpoints
 from rlvr.teacher.parallel import in_parallel
-from rlvr.teacher.replies import Answer, Usage, read_message
+from rlvr.teacher.text_lengths import Usage
 
 __all__ = [
     "Answer",

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rlvr.config.distill import AskSection, TeacherSection
+from rlvr.data.chat_messages import read_message
 from rlvr.errors import RLVRError
 from rlvr.teacher.endpoint import CallFailed, Endpoint, Fault, endpoints_of
+from rlvr.teacher.endpoint_pool import EndpointPool
 from rlvr.teacher.keys import check_endpoints
-from rlvr.teacher.pool import EndpointPool
-from rlvr.teacher.replies import Usage, read_message, read_usage
+from rlvr.teacher.teacher_config import AskSection, TeacherSection
+from rlvr.teacher.text_lengths import Usage, read_usage
 
 if TYPE_CHECKING:
     import aiohttp
@@ -109,13 +110,15 @@ class Teacher:
             NoEndpointLeft: all addresses are given up; the text says why.
         """
         body = _body(messages, sampling, prefill=prefill, seed=seed)
-        thought_open = prefill.rstrip().endswith("<think>")
+        think_prefilled = prefill.rstrip().endswith("<think>")
         refusing: list[Endpoint] = []
         for attempt in range(self._section.num_tries):
             try:
                 async with self._pool.calling(without=refusing) as endpoint:
                     completion = await self._post(endpoint, body)
-                return self._reply(completion, endpoint, attempt + 1, thought_open=thought_open)
+                return self._reply(
+                    completion, endpoint, attempt + 1, think_prefilled=think_prefilled
+                )
             except CallFailed as failure:
                 last = f"{endpoint.name}: {failure.reason}"
                 if failure.fault is Fault.QUESTION and endpoint.num_answers:
@@ -133,11 +136,16 @@ class Teacher:
         return await post(self._session, endpoint, body)
 
     def _reply(
-        self, completion: Mapping[str, Any], endpoint: Endpoint, calls: int, *, thought_open: bool
+        self,
+        completion: Mapping[str, Any],
+        endpoint: Endpoint,
+        calls: int,
+        *,
+        think_prefilled: bool,
     ) -> Reply:
         choice = completion["choices"][0]
         finish_reason = choice.get("finish_reason")
-        answer = read_message(choice["message"], finish_reason, thought_open=thought_open)
+        answer = read_message(choice["message"], finish_reason, think_prefilled=think_prefilled)
         return Reply(
             reasoning_content=answer.reasoning_content,
             content=answer.content,

@@ -13,8 +13,8 @@ import logging
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from rlvr.config.distill import EndpointSection, TeacherSection
 from rlvr.errors import RLVRError
+from rlvr.teacher.teacher_config import EndpointSection, TeacherSection
 
 __all__ = ["CallFailed", "Endpoint", "Fault", "NoEndpointLeft", "endpoints_of"]
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.config.distill import ScoringSection
-from rlvr.formats.placeholders import fill_placeholders
+from rlvr.data.placeholders import fill_placeholders
 from rlvr.teacher.client import Refused, Reply, Teacher
-from rlvr.teacher.verdicts import read_correctness, read_scores
+from rlvr.teacher.judge_verdicts import read_correctness, read_scores
+from rlvr.teacher.teacher_config import ScoringSection
 
 __all__ = ["AXES", "CORRECTNESS_PROMPT", "QUALITY_PROMPT", "Judge", "Verdict"]
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from rlvr.config.distill import EndpointSection
 from rlvr.errors import ConfigError
+from rlvr.teacher.teacher_config import EndpointSection
 
 __all__ = ["check_endpoints", "key_of", "without_key"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from rewards.extract import last_boxed
+from rewards.math.extract import last_boxed
 
 __all__ = ["read_label"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.extract import Answer, read_answer
-from rewards.language import grade_language
+from rewards.math.extract import Answer, read_answer
+from rewards.shaping.language import grade_language
 from rewards.transcript import after_thought, as_turn
 
 __all__ = ["readable", "readable_summary", "summary_of", "translated"]
@@ -45,23 +45,23 @@ def readable(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def readable_summary(
-    completions: list[Any], language: list[str], thought_open: Any = None, **columns: Any
+    completions: list[Any], language: list[str], think_prefilled: Any = None, **columns: Any
 ) -> list[float]:
     """1 where what follows the thought states an answer in words of the row's language, else 0.
 
     A reward by its dotted path; the toy world's evaluation counts with it how many answers people
     can read.
     """
-    is_open = bool(thought_open)
+    is_open = bool(think_prefilled)
     return [
         float(_is_readable(completion, code, is_open))
         for completion, code in zip(completions, language, strict=True)
     ]
 
 
-def _is_readable(completion: Any, language: str, thought_open: bool) -> bool:
+def _is_readable(completion: Any, language: str, think_prefilled: bool) -> bool:
     turn = as_turn(completion)
-    rest = after_thought(turn, thought_open)
-    if rest is None or not isinstance(read_answer(turn, thought_open), Answer):
+    rest = after_thought(turn, think_prefilled)
+    if rest is None or not isinstance(read_answer(turn, think_prefilled), Answer):
         return False
     return grade_language({"content": "", "reasoning_content": rest}, language).value == 1.0

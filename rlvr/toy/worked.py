@@ -1,6 +1,6 @@
 """Rows of the toy world's other families for supervised stages: `data: rlvr.toy.worked:programs`.
 
-programs      right, well-formed answers          courtesies   kind, curt and confused replies
+programs      right, well-formed answers          requests   kind, curt and confused replies
 preferences   pairs for a reward model: a kind reply before one that is not
 """
 
@@ -10,11 +10,11 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from rlvr.toy.courtesies import Manner, train_courtesy
 from rlvr.toy.programs import train_program, written_program
+from rlvr.toy.toy_requests import Manner, train_request
 from rlvr.toy.wordings import LANGUAGES
 
-__all__ = ["courtesies", "preferences", "programs"]
+__all__ = ["preferences", "programs", "requests"]
 
 NUM_ROWS = 4000
 MANNERS: tuple[Manner, ...] = ("kind", "curt", "confused")
@@ -35,26 +35,26 @@ def programs(split: str | None = None) -> Iterator[dict[str, Any]]:
         yield _row(program.asked_in(language), thought, written_program(program), language)
 
 
-def courtesies(split: str | None = None) -> Iterator[dict[str, Any]]:
+def requests(split: str | None = None) -> Iterator[dict[str, Any]]:
     """Four thousand rows; `split` seeds them."""
     rng = random.Random(f"toy/worked/courtesies/{split}")
     for _ in range(NUM_ROWS):
-        courtesy = train_courtesy(rng)
+        request = train_request(rng)
         (manner,) = rng.choices(MANNERS, weights=MANNER_WEIGHTS)
-        reply = courtesy.reply(manner, rng)
-        yield _row(courtesy.prompt, _CARE[courtesy.language], reply, courtesy.language)
+        reply = request.reply(manner, rng)
+        yield _row(request.prompt, _CARE[request.language], reply, request.language)
 
 
 def preferences(split: str | None = None) -> Iterator[dict[str, Any]]:
     """Four thousand pairs; `split` seeds them."""
     rng = random.Random(f"toy/worked/preferences/{split}")
     for _ in range(NUM_ROWS):
-        courtesy = train_courtesy(rng)
+        request = train_request(rng)
         worse: Manner = rng.choice(("curt", "confused"))
         yield {
-            "prompt": courtesy.prompt,
-            "chosen": courtesy.reply("kind", rng),
-            "rejected": courtesy.reply(worse, rng),
+            "prompt": request.prompt,
+            "chosen": request.reply("kind", rng),
+            "rejected": request.reply(worse, rng),
         }
 
 

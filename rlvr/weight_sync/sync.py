@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.errors import GateError
+from rlvr.errors import CheckError
 
 __all__ = ["ProbedEngines", "ProbedLearner", "SyncReport", "WeightSync"]
 
@@ -28,7 +28,7 @@ class ProbedEngines(Protocol):
     """Engines that take weights."""
 
     async def load_weights(self, packed_ref: Any) -> None:
-        """GateError where the bytes are not those that were sent."""
+        """CheckError where the bytes are not those that were sent."""
         ...
 
     async def probe(self, token_ids: NDArray[np.int32]) -> Sequence[NDArray[np.float32]]:
@@ -67,7 +67,7 @@ class WeightSync:
 
     async def __call__(self, policy_version: int) -> SyncReport:
         """Raises:
-        GateError: where digest or probe say that the engines do not hold the learner's weights.
+        CheckError: where digest or probe say that the engines do not hold the learner's weights.
         """
         started = time.monotonic()
         await self.engines.load_weights(await self.learner.weights(policy_version=policy_version))
@@ -77,10 +77,10 @@ class WeightSync:
         errors = [float(np.abs(logprobs - expected).max()) for logprobs in found]
         worst = int(np.argmax(errors))
         if not errors[worst] <= self.max_probe_error:  # also where it is nan
-            raise GateError(
+            raise CheckError(
                 f"weight sync of version {policy_version}: engine {worst} and the learner differ "
                 f"by "
                 f"{errors[worst]:.2g} nats on the probe text (limit {self.max_probe_error:.2g}, "
-                "gates.max_probe_error): they do not hold the same weights"
+                "checks.max_probe_error): they do not hold the same weights"
             )
         return SyncReport(sync_s=time.monotonic() - started, probe_error=errors[worst])

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crews import tiny_config, tiny_recipe
+from actor_groups import tiny_config, tiny_recipe
 from whole_runs import Run, assert_nothing_is_left, running, shared_memory
 
-from rlvr.cluster import connected
-from rlvr.config import GrpoConfig
-from rlvr.crew import Crew, cpus_needed, start_crew
+from rlvr.cluster.ray_cluster import connected
+from rlvr.grpo.actor_group import ActorGroup, cpus_needed, start_actors
+from rlvr.grpo.grpo_config import GrpoConfig
 
 os.environ.pop("RAY_ADDRESS", None)  # tests bring a cluster of their own
 os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # actors find odd_rewards there
@@ -25,7 +25,7 @@ os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # actors find odd_rewards
 class Stage:
     """Two engines, a learner rank with a reference, a reward worker; and their config."""
 
-    crew: Crew
+    actors: ActorGroup
     config: GrpoConfig
 
 
@@ -40,10 +40,10 @@ def stage(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     logs.mkdir()
     rewards = {name: {"weight": s.weight, "options": {}} for name, s in config.rewards.items()}
     with connected(logs=logs, num_cpus=cpus_needed(config), weights_bytes=1 << 20) as cluster:
-        crew = asyncio.run(
-            start_crew(config, cluster, model_path=str(tiny_model), logs=logs, rewards=rewards)
+        actors = asyncio.run(
+            start_actors(config, cluster, model_path=str(tiny_model), logs=logs, rewards=rewards)
         )
-        yield Stage(crew=crew, config=config)
+        yield Stage(actors=actors, config=config)
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import SftConfig
-from rlvr.run_folder import RunFolder
+from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft import check_data, run_sft
 from rlvr.stages.sft.dataset import make_data
 from rlvr.stages.sft.models import load_tokenizer
-from rlvr.stages.sft.process import free_port, rank_env, training_process
+from rlvr.stages.sft.rank_process import free_port, rank_env, training_process
+from rlvr.stages.sft.sft_config import SftConfig
 
 TEMPLATE = "User: {prompt}\nAssistant:"
 

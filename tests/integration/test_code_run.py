@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from crews import tiny_recipe
+from actor_groups import tiny_recipe
 from whole_runs import assert_nothing_is_left, rollouts, running, shared_memory
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import ray
 import torch
+from actor_groups import DEADLINE_S, TEMPERATURE, make_requests, make_sync, write
 from conftest import Stage
-from crews import DEADLINE_S, TEMPERATURE, make_requests, make_sync, write
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlvr.errors import GateError
-from rlvr.learner.group import LearnerGroup
-from rlvr.logprobs import completion_logprobs
-from rlvr.rollout.pool import EnginePool
-from rlvr.rollout.requests import SamplingSpec
+from rlvr.errors import CheckError
+from rlvr.learner.learner_group import LearnerGroup
+from rlvr.learner.logprobs import completion_logprobs
+from rlvr.rollout.engine_pool import EnginePool
+from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.types import Completion, FinishReason
-from rlvr.weight_sync.packed import unpack_weights
+from rlvr.weight_sync.packed_weights import unpack_weights
 
 SAMPLING = SamplingSpec(temperature=TEMPERATURE, max_tokens=24, stop=(), stop_token_ids=(0,))
 
@@ -27,8 +27,8 @@ SAMPLING = SamplingSpec(temperature=TEMPERATURE, max_tokens=24, stop=(), stop_to
 @pytest.fixture(scope="module")
 def pools(stage: Stage) -> tuple[EnginePool, EnginePool]:
     """One engine alone, and both; all hold version 0."""
-    asyncio.run(make_sync(stage.crew, stage.config)(0))
-    engines = stage.crew.engines
+    asyncio.run(make_sync(stage.actors, stage.config)(0))
+    engines = stage.actors.engines
     return EnginePool(engines[:1], deadline_s=DEADLINE_S), EnginePool(
         engines, deadline_s=DEADLINE_S
     )
@@ -65,7 +65,7 @@ def test_log_probs_at_temperature_0_7_are_the_learners(
 ) -> None:
     requests = make_requests(stage.config)
     completions = write(pools[1], requests, SAMPLING, policy_version=0)
-    learner = LearnerGroup(stage.crew.learners, deadline_s=DEADLINE_S)
+    learner = LearnerGroup(stage.actors.learners, deadline_s=DEADLINE_S)
     sent = ray.get(asyncio.run(learner.weights(policy_version=0)))
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     model.load_state_dict(dict(unpack_weights(sent)))
@@ -119,5 +119,5 @@ def test_a_stop_string_ends_the_completion_and_stays_in_its_text(
 def test_an_engine_does_not_write_under_a_version_it_does_not_hold(
     stage: Stage, pools: tuple[EnginePool, EnginePool]
 ) -> None:
-    with pytest.raises(GateError, match="asked to write as policy version 7, but it holds 0"):
+    with pytest.raises(CheckError, match="asked to write as policy version 7, but it holds 0"):
         write(pools[0], make_requests(stage.config), SAMPLING, policy_version=7)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from whole_runs import RLVR, Run, spawn, wait_until, write_recipe
 
-from rlvr.config.evaluation import StrategySection
+from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import Scored, make_scorer
 from rlvr.types import Task
 
@@ -161,7 +161,7 @@ def test_a_reward_model_scores_completions_between_0_and_1(
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     strategy = StrategySection(name="best_of_n", scorer="reward_model", reward_model=str(tmp_path))
-    scorer = make_scorer(strategy, thought_open=False)
+    scorer = make_scorer(strategy, think_prefilled=False)
     task = Task(id="n/0", prompt="2+3?")
     items = [Scored(task=task, prompt="2+3? ", text=text) for text in ("5", "6, or 7", "5")]
     first, second, third = scorer(items)

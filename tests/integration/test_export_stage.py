@@ -18,10 +18,10 @@ import torch
 import yaml
 from sft_runs import config_of, sums, trained, write_rows
 
-from rlvr.config import ExportConfig
-from rlvr.run_folder import RunFolder, read_json
-from rlvr.stages.export import run_export
-from rlvr.stages.export_merge import probe_logits
+from rlvr.run.run_folder import RunFolder, read_json
+from rlvr.stages.export.export_config import ExportConfig
+from rlvr.stages.export.export_model import check_export, run_export
+from rlvr.stages.export.merge_adapters import probe_logits
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())"]
@@ -43,7 +43,7 @@ def exported(run: RunFolder, tmp_path: Path, **values: Any) -> RunFolder:
     folder = RunFolder(config.run_dir)
     with folder.locked():
         folder.claim(config)
-        run_export(config, folder)
+        run_export(config, folder, check_export(config))
     return folder
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import ray
 import torch
+from actor_groups import DEADLINE_S, packed, start_learners, stored_groups, tiny_config
 from conftest import Stage
-from crews import DEADLINE_S, packed, start_learners, stored_groups, tiny_config
 
-from rlvr.config import GrpoConfig
-from rlvr.errors import GateError
-from rlvr.learner.group import LearnerGroup
+from rlvr.errors import CheckError
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.learner.learner_group import LearnerGroup
 from rlvr.types import Batch, StepReport
-from rlvr.weight_sync.packed import PackedWeights, unpack_weights
+from rlvr.weight_sync.packed_weights import PackedWeights, unpack_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def test_a_gradient_that_is_not_finite_on_one_rank_leaves_the_weights_of_all(
     stepped: Stepped = request.getfixturevalue(name)
     batch = _poisoned(packed(stored_groups(seed=1), stepped.config))
     before = _weights(stepped.learner)
-    with pytest.raises(GateError, match="not finite; no optimizer step was made"):
+    with pytest.raises(CheckError, match="not finite; no optimizer step was made"):
         asyncio.run(stepped.learner.step(batch, step=1))
     assert _weights(stepped.learner).digest == before.digest
     asyncio.run(stepped.learner.step(packed(stored_groups(seed=1), stepped.config), step=1))
@@ -177,7 +177,7 @@ def test_in_bfloat16_a_broken_gradient_is_refused_and_a_checkpoint_comes_back(
     asyncio.run(bfloat16.save_checkpoint(str(tmp_path)))
     before = _weights(bfloat16)
     batch = packed(stored_groups(seed=1), one_rank.config)
-    with pytest.raises(GateError, match="not finite; no optimizer step was made"):
+    with pytest.raises(CheckError, match="not finite; no optimizer step was made"):
         asyncio.run(bfloat16.step(_poisoned(batch), step=2))
     assert _weights(bfloat16).digest == before.digest
     report = asyncio.run(bfloat16.step(batch, step=2))

@@ -1,5 +1,5 @@
-"""The loop on real actors with several optimizer steps of one harvest, and a reference that is
-replaced between them.
+"""The loop on real actors with several optimizer steps of one rollout batch, and a reference that
+is replaced between them.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from actor_groups import DEADLINE_S, run_loop
 from conftest import Stage
-from crews import DEADLINE_S, run_loop
 from whole_runs import train_lines
 
-from rlvr.config import GrpoConfig
-from rlvr.learner.group import LearnerGroup
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.learner.learner_group import LearnerGroup
 
 Line = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def folder(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder after two harvests of three mini-batches each."""
-    learner = LearnerGroup(stage.crew.learners, deadline_s=DEADLINE_S)
+    """The run folder after two rollout batches of three mini-batches each."""
+    learner = LearnerGroup(stage.actors.learners, deadline_s=DEADLINE_S)
     asyncio.run(learner.replace_reference())  # other tests have moved the policy away from it
     output_dir = str(tmp_path_factory.mktemp("minibatches"))
     values = stage.config.model_dump() | {"output_dir": output_dir, "num_steps": 6}
     values["rollout"]["num_minibatches"] = 3
     values["loss"]["replace_reference_every"] = 2
     config = GrpoConfig.model_validate(values)
-    run_loop(stage.crew, config)
+    run_loop(stage.actors, config)
     return config.run_dir
 
 

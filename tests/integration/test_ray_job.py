@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from crews import tiny_recipe
+from actor_groups import tiny_recipe
 from whole_runs import (
     START_S,
     Run,

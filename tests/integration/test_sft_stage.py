@@ -17,9 +17,9 @@ import yaml
 from safetensors.torch import load_file
 from sft_runs import TEMPLATE, config_of, metrics, sums, trained, write_rows
 
-from rlvr.config import SftConfig
-from rlvr.run_folder import RunFolder, read_json
+from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.stages.sft.examples import thought_of
+from rlvr.stages.sft.sft_config import SftConfig
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())", "sft"]
@@ -208,7 +208,7 @@ def test_a_reward_model_learns_a_planted_preference(
     tiny_model: Path, tmp_path: Path, pairwise: bool
 ) -> None:
     """Right sums are better than wrong ones by a word that they end in."""
-    from rlvr.preference import score
+    from rlvr.reward_models.preference_model import score
 
     rows: list[dict[str, Any]] = []
     for row in sums(100):

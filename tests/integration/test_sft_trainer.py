@@ -10,9 +10,9 @@ import pytest
 import torch
 from sft_runs import a_trainer, config_of, metrics, sums, trained, write_rows
 
-from rlvr.config.sft import LoraSection
 from rlvr.errors import ConfigError
-from rlvr.stages.sft.memory import model_shape, num_lora_params
+from rlvr.stages.sft.sft_config import LoraSection
+from rlvr.stages.sft.training_memory import model_shape, num_lora_params
 
 
 def gradient(config: Any, num_rows: int) -> tuple[float, torch.Tensor]:
@@ -106,8 +106,8 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it(
 def test_a_teacher_with_another_tokenizer_is_refused(
     tiny_model: Path, data: str, tmp_path: Path
 ) -> None:
-    from rlvr.toy.model import make_model
-    from rlvr.toy.tokenizer import make_tokenizer
+    from rlvr.toy.toy_model import make_model
+    from rlvr.toy.toy_tokenizer import make_tokenizer
 
     other = make_tokenizer(vocab_size=400)
     make_model(other, hidden_size=32, num_layers=1, num_heads=2).save_pretrained(tmp_path / "t")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from crews import tiny_recipe
+from actor_groups import tiny_recipe
 from whole_runs import Run, assert_nothing_is_left, rollouts, running, shared_memory, train_lines
 
 MANY = 500

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import ray
 import torch
+from actor_groups import DEADLINE_S, make_sync, packed, stored_groups
 from conftest import Stage
-from crews import DEADLINE_S, make_sync, packed, stored_groups
 from numpy.typing import NDArray
 
-from rlvr.errors import GateError
-from rlvr.learner.group import LearnerGroup
-from rlvr.rollout.pool import EnginePool
-from rlvr.weight_sync.packed import PackedWeights, pack_weights, unpack_weights
+from rlvr.errors import CheckError
+from rlvr.learner.learner_group import LearnerGroup
+from rlvr.rollout.engine_pool import EnginePool
+from rlvr.weight_sync.packed_weights import PackedWeights, pack_weights, unpack_weights
 
 Tensors = dict[str, torch.Tensor]
 
@@ -70,10 +70,10 @@ def _with_a_corrupted_byte(sent: PackedWeights) -> PackedWeights:
 @pytest.fixture
 def moved(stage: Stage) -> LearnerGroup:
     """The learner, one step ahead of engines that were in sync with it."""
-    learner = LearnerGroup(stage.crew.learners, deadline_s=DEADLINE_S)
+    learner = LearnerGroup(stage.actors.learners, deadline_s=DEADLINE_S)
 
     async def move() -> None:
-        await make_sync(stage.crew, stage.config)(0)
+        await make_sync(stage.actors, stage.config)(0)
         await learner.step(packed(stored_groups(), stage.config), step=0)
 
     asyncio.run(move())
@@ -83,8 +83,8 @@ def moved(stage: Stage) -> LearnerGroup:
 def test_after_a_learner_step_a_sync_makes_both_engines_the_learner(
     stage: Stage, moved: LearnerGroup
 ) -> None:
-    sync = make_sync(stage.crew, stage.config)
-    engines = EnginePool(stage.crew.engines, deadline_s=DEADLINE_S)
+    sync = make_sync(stage.actors, stage.config)
+    engines = EnginePool(stage.actors.engines, deadline_s=DEADLINE_S)
 
     async def errors() -> tuple[list[float], list[float]]:
         expected = await moved.probe(sync.probe_token_ids)
@@ -112,24 +112,24 @@ def test_the_probe_sees_weights_that_arrived_and_are_not_the_learners(
     stage: Stage, moved: LearnerGroup, change: Any
 ) -> None:
     faulty = FaultyLearner(learner=moved, fault=_repacked(change))
-    with pytest.raises(GateError, match=r"differ by .* nats on the probe text"):
-        asyncio.run(make_sync(stage.crew, stage.config, learner=faulty)(1))
-    asyncio.run(make_sync(stage.crew, stage.config)(1))  # and the right weights mend it
+    with pytest.raises(CheckError, match=r"differ by .* nats on the probe text"):
+        asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
+    asyncio.run(make_sync(stage.actors, stage.config)(1))  # and the right weights mend it
 
 
 def test_the_digest_sees_one_corrupted_bit_and_the_engine_serves_nothing_after_it(
     stage: Stage, moved: LearnerGroup
 ) -> None:
     faulty = FaultyLearner(learner=moved, fault=_with_a_corrupted_byte)
-    with pytest.raises(GateError, match="received other bytes"):
-        asyncio.run(make_sync(stage.crew, stage.config, learner=faulty)(1))
-    with pytest.raises(GateError, match="holds -1"):
+    with pytest.raises(CheckError, match="received other bytes"):
+        asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
+    with pytest.raises(CheckError, match="holds -1"):
         asyncio.run(_write_nothing(stage))
 
 
 async def _write_nothing(stage: Stage) -> None:
     from test_engine import SAMPLING
 
-    pool = EnginePool(stage.crew.engines, deadline_s=DEADLINE_S)
+    pool = EnginePool(stage.actors.engines, deadline_s=DEADLINE_S)
     async for _ in pool.generate([], SAMPLING, policy_version=1):
         pass

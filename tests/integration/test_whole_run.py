@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from crews import tiny_recipe
+from actor_groups import tiny_recipe
 from whole_runs import (
     Run,
     assert_nothing_is_left,
@@ -30,7 +30,7 @@ group/no_signal_frac completion/length/mean completion/length/max completion/tru
 completion/reflection_words/mean
 policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
-sync/probe_error time/step_s time/generate_s time/grade_s time/harvest_wait_s time/learn_s
+sync/probe_error time/step_s time/generate_s time/grade_s time/rollout_wait_s time/learn_s
 time/sync_s time/other_s
 """
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from rewards import grade_accuracy
-from rewards.extract import Answer, last_boxed, read_answer
-from rewards.transcript import as_turn, resolve_thought_open
+from rewards.math.extract import Answer, last_boxed, read_answer
+from rewards.transcript import as_turn, resolve_think_prefilled
 
 BOXES = [
     (r"\boxed{42}", "42"),
@@ -83,21 +83,21 @@ def test_a_completion_without_an_answer_earns_nothing(text: str, outcome: str) -
 
 
 def test_a_thought_that_the_prompt_opened_has_to_be_closed() -> None:
-    assert grade_accuracy("\\boxed{42}", "42", thought_open=True).outcome == "truncated"
-    assert grade_accuracy("2+40</think>\\boxed{42}", "42", thought_open=True).value == 1.0
+    assert grade_accuracy("\\boxed{42}", "42", think_prefilled=True).outcome == "truncated"
+    assert grade_accuracy("2+40</think>\\boxed{42}", "42", think_prefilled=True).value == 1.0
 
 
 def test_a_string_prompt_that_ends_in_a_tag_opens_the_thought() -> None:
     prompts = ["1+1? <think>\n", "1+1?", [{"role": "user", "content": "<think>"}]]
-    assert resolve_thought_open(3, None, prompts) == [True, False, False]
-    assert resolve_thought_open(2, True) == [True, True]
-    assert resolve_thought_open(2, [False, True], ["<think>", "<think>"]) == [False, True]
+    assert resolve_think_prefilled(3, None, prompts) == [True, False, False]
+    assert resolve_think_prefilled(2, True) == [True, True]
+    assert resolve_think_prefilled(2, [False, True], ["<think>", "<think>"]) == [False, True]
 
 
 @pytest.mark.parametrize("key", ["reasoning_content", "thinking"])
 def test_a_message_may_carry_its_thought_apart(key: str) -> None:
     message = {"role": "assistant", "content": "<answer>42</answer>", key: "41?"}
-    assert grade_accuracy([message], "42", thought_open=True).value == 1.0
+    assert grade_accuracy([message], "42", think_prefilled=True).value == 1.0
     assert grade_accuracy([{**message, "content": None}], "42").outcome == "no_answer"
 
 

@@ -12,8 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.countdown_eval import MAX_CHARS, countdown, evaluate_expression, grade_countdown
 from rewards.grades import Outcome
+from rewards.verifiers.countdown_eval import (
+    MAX_CHARS,
+    countdown,
+    evaluate_expression,
+    grade_countdown,
+)
 
 NUMBERS = [13, 58, 2, 88]
 TARGET = 72  # 13 + 88 - 58 / 2
@@ -81,7 +86,7 @@ def test_a_thought_that_the_prompt_opened_must_be_closed() -> None:
     solution = "<answer>13 + 88 - 58 / 2</answer>"
     completions = [solution, f"So.</think>{solution}"]
     numbers, targets = [NUMBERS] * 2, [TARGET] * 2
-    assert countdown(completions, numbers, targets, thought_open=True) == [0.0, 1.0]
+    assert countdown(completions, numbers, targets, think_prefilled=True) == [0.0, 1.0]
     assert countdown(completions, numbers, targets, prompts=["Go. <think>\n"] * 2) == [0.0, 1.0]
     assert countdown(completions, numbers, targets) == [1.0, 1.0]
 

@@ -19,8 +19,8 @@ from rewards import (
     grade_regex,
 )
 from rewards.grades import Outcome
-from rewards.language import LANGUAGES
 from rewards.registry import REGISTERED
+from rewards.shaping.language import LANGUAGES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "rewards.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from rewards import Grade, Outcome
-from rewards.math_accuracy import grade_accuracies
+from rewards.math.math_accuracy import grade_accuracies
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.language import LANGUAGES, grade_language, language_consistency
-from rewards.words import sentences
+from rewards.shaping.language import LANGUAGES, grade_language, language_consistency
+from rewards.shaping.words import sentences
 
 # The same twenty thoughts in the seven languages that share the Latin script, and some Russian.
 SENTENCES = {
@@ -286,7 +286,7 @@ def test_the_share_of_words(thought: str, language: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("completion", "thought_open", "value", "outcome"),
+    ("completion", "think_prefilled", "value", "outcome"),
     [
         ("<think>so it is</think>也许", False, 1.0, "correct"),
         ("<think>so it 是</think>", False, 2 / 3, "wrong"),
@@ -307,9 +307,9 @@ def test_the_share_of_words(thought: str, language: str, value: float) -> None:
     ],
 )
 def test_only_the_thought_is_read(
-    completion: object, thought_open: bool, value: float, outcome: str
+    completion: object, think_prefilled: bool, value: float, outcome: str
 ) -> None:
-    grade = grade_language(completion, "en", thought_open=thought_open)
+    grade = grade_language(completion, "en", think_prefilled=think_prefilled)
     assert (grade.value, grade.outcome) == (pytest.approx(value), outcome)
 
 
@@ -320,7 +320,7 @@ def test_languages_come_as_a_column_or_as_one() -> None:
         1.0,
         1.0,
     ]
-    assert language_consistency(completions, "zh", thought_open=True) == [1.0, 0.0]
+    assert language_consistency(completions, "zh", think_prefilled=True) == [1.0, 0.0]
     with pytest.raises(ValueError, match="2 completions, but 1 languages"):
         language_consistency(completions, ["zh"])
 
@@ -345,12 +345,14 @@ TEXTS = st.one_of(st.text(max_size=60), st.lists(TOKENS, max_size=20).map("".joi
 
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.sampled_from(LANGUAGES), st.booleans())
-def test_any_text_earns_between_zero_and_one(text: str, language: str, thought_open: bool) -> None:
+def test_any_text_earns_between_zero_and_one(
+    text: str, language: str, think_prefilled: bool
+) -> None:
     for completion in (text, f"<think>{text}</think>"):
-        grade = grade_language(completion, language, thought_open=thought_open)
+        grade = grade_language(completion, language, think_prefilled=think_prefilled)
         assert grade.value is not None
         assert 0.0 <= grade.value <= 1.0
-        assert grade == grade_language(completion, language, thought_open=thought_open)
+        assert grade == grade_language(completion, language, think_prefilled=think_prefilled)
 
 
 @given(st.integers(1, 30), st.integers(1, 30))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rewards import grade_accuracy
-from rewards.math_accuracy import grade_accuracies
+from rewards.math.math_accuracy import grade_accuracies
 
 ROWS = [
     json.loads(line)

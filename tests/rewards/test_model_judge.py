@@ -12,7 +12,7 @@ import pytest
 
 from rewards import RewardMix, judge_preference, judge_rubric
 from rewards.grades import Outcome
-from rewards.model_judge import Endpoint, grade_rubrics
+from rewards.verifiers.model_judge import Endpoint, grade_rubrics
 
 
 class Model(ThreadingHTTPServer):
@@ -92,7 +92,7 @@ def test_the_answer_alone_or_everything_is_judged(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("completion", "thought_open", "part", "shown"),
+    ("completion", "think_prefilled", "part", "shown"),
     [
         ("<think>let me see</think>\n5 it is.", False, "answer", "5 it is."),
         (
@@ -115,11 +115,11 @@ def test_the_answer_alone_or_everything_is_judged(model: Model) -> None:
     ],
 )
 def test_what_a_judge_is_shown_to_the_letter(
-    model: Model, completion: object, thought_open: bool, part: str, shown: str
+    model: Model, completion: object, think_prefilled: bool, part: str, shown: str
 ) -> None:
     model.reply = lambda question: '{"score": 7, "better": "tie"}'
     options: dict[str, Any] = {"prompts": ["2+3?"], "url": model.url, "model": "judge"}
-    options |= {"thought_open": thought_open, "part": part}
+    options |= {"think_prefilled": think_prefilled, "part": part}
     judge_rubric([completion], **options)
     judge_preference([completion], ["<think>five?</think>Five."], **options)
     scored, first, second = (body["messages"][0]["content"] for body in model.asked)

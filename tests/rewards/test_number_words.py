@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards import grade_accuracy
-from rewards.number_words import _spelled, in_digits
+from rewards.math.number_words import _spelled, in_digits
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rewards import Outcome, grade_tests, passes_tests
-from rewards.program_tests import last_code_block, text_of_tests
+from rewards.verifiers.program_tests import last_code_block, text_of_tests
 
 CONTESTS = Path(__file__).parents[3] / "shared/data/code_contests/dev_60.jsonl.gz"
 DOUBLE = {"cases": [{"input": "21", "output": "42"}, {"input": "0", "output": "0"}]}
@@ -126,7 +126,7 @@ def test_it_is_a_reward_in_trls_form() -> None:
     messages = [{"role": "assistant", "reasoning_content": "Twice.", "content": GOOD}]
     values = passes_tests([GOOD, messages, "nothing"], [DOUBLE] * 3, difficulty=[1, 2, 3])
     assert values == [1.0, 1.0, 0.0]
-    assert passes_tests([GOOD], [DOUBLE], thought_open=True) == [1.0]
+    assert passes_tests([GOOD], [DOUBLE], think_prefilled=True) == [1.0]
     with pytest.raises(ValueError, match="not one entry for each of 1"):
         passes_tests([GOOD], [DOUBLE] * 2)
 

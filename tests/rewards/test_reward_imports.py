@@ -32,7 +32,8 @@ def test_grading_plain_numbers_loads_nothing_heavy_and_starts_no_child() -> None
     loaded = in_fresh_python(
         "import json, sys\n"
         "import sandbox\n"
-        "from rewards import accuracy, math_accuracy, think_format\n"
+        "from rewards import accuracy, think_format\n"
+        "from rewards.math import math_accuracy\n"
         r"values = accuracy(['\\boxed{1/2}', '<answer>It is 7.</answer>'], ['0.5', '7'])"
         "\nassert values == [1.0, 1.0]\n"
         "assert not math_accuracy._POOL.is_started\n"

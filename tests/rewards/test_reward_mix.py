@@ -109,10 +109,10 @@ def test_the_range_and_the_columns_are_known_before_any_call() -> None:
     assert RewardMix({"own_rewards:length": 1.0}).ranges == {"own_rewards:length": (0.0, 100.0)}
 
 
-def test_thought_open_reaches_every_part() -> None:
+def test_think_prefilled_reaches_every_part() -> None:
     mix = RewardMix({"accuracy": 1.0, "think_format": 1.0})
     rest = GOOD.removeprefix("<think>")
-    assert mix.grade([rest], {"answer": ["5"]}, thought_open=True)[0].value == 2.0
+    assert mix.grade([rest], {"answer": ["5"]}, think_prefilled=True)[0].value == 2.0
     assert mix.grade([rest], {"answer": ["5"]}, prompts=["2+3? <think>"])[0].value == 2.0
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import grade_accuracy, grade_format
-from rewards.notation import tidy
-from rewards.plain_numbers import plain_number
+from rewards.math.notation import tidy
+from rewards.math.plain_numbers import plain_number
 
 TOKENS = st.sampled_from(
     [
@@ -24,10 +24,10 @@ GOLDS = st.sampled_from(["42", "x+1", "(1,2)", r"\frac{1}{2}", "Friday", "B", r"
 
 @settings(max_examples=250, deadline=None)
 @given(TEXTS, GOLDS, st.booleans())
-def test_any_text_earns_zero_or_one(text: str, gold: str, thought_open: bool) -> None:
-    grade = grade_accuracy(text, gold, thought_open=thought_open)
+def test_any_text_earns_zero_or_one(text: str, gold: str, think_prefilled: bool) -> None:
+    grade = grade_accuracy(text, gold, think_prefilled=think_prefilled)
     assert grade.value in (0.0, 1.0)
-    assert grade == grade_accuracy(text, gold, thought_open=thought_open)
+    assert grade == grade_accuracy(text, gold, think_prefilled=think_prefilled)
 
 
 @settings(max_examples=250, deadline=None)
@@ -43,8 +43,8 @@ def test_any_gold_can_be_handed_in(gold: str) -> None:
 
 
 @given(TEXTS, st.sampled_from(["zero", "r1"]), st.booleans())
-def test_any_text_has_a_form_or_has_not(text: str, profile: str, thought_open: bool) -> None:
-    assert grade_format(text, profile=profile, thought_open=thought_open).value in (0.0, 1.0)
+def test_any_text_has_a_form_or_has_not(text: str, profile: str, think_prefilled: bool) -> None:
+    assert grade_format(text, profile=profile, think_prefilled=think_prefilled).value in (0.0, 1.0)
 
 
 @given(st.integers(-(10**9), 10**9), st.integers(1, 10**6))

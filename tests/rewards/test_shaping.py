@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards.grades import Grade
-from rewards.lengths import (
+from rewards.shaping.lengths import (
     cosine_length,
     grade_cosine,
     grade_overlong,
     overlong,
 )
-from rewards.repeats import grade_repetition, repetition
-from rewards.steps import grade_steps, reasoning_steps
-from rewards.tags import grade_tags, tag_count
+from rewards.shaping.repeats import grade_repetition, repetition
+from rewards.shaping.steps import grade_steps, reasoning_steps
+from rewards.shaping.tags import grade_tags, tag_count
 
 OVERLONG = [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10**9, -1.0)]
 
@@ -158,7 +158,7 @@ def test_each_tag_counts_once_and_in_order(text: str, value: float) -> None:
 
 def test_a_tag_that_the_prompt_wrote_counts() -> None:
     assert tag_count(["2</think><answer>5</answer>"], prompts=["5? <think>"]) == [1.0]
-    assert tag_count(["<think>2</think><answer>5</answer>"], thought_open=True) == [0.75]
+    assert tag_count(["<think>2</think><answer>5</answer>"], think_prefilled=True) == [0.75]
     message = {"role": "assistant", "content": "<answer>5</answer>", "reasoning_content": "2+3"}
     assert tag_count([[message]]) == [1.0]
 

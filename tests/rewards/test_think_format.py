@@ -72,8 +72,8 @@ def test_a_template_that_opens_the_thought_changes_no_verdict(text: str, value: 
     if text.startswith("<think>"):
         inside = text.removeprefix("<think>")
         assert think_format([inside], prompts=["2+3? <think>"]) == [value]
-        assert think_format([inside], thought_open=True) == [value]
-        assert think_format([text], thought_open=True) == [0.0]
+        assert think_format([inside], think_prefilled=True) == [value]
+        assert think_format([text], think_prefilled=True) == [0.0]
 
 
 def test_a_message_with_its_thought_apart_is_in_form() -> None:

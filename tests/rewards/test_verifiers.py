@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards import json_answers, matches, shutdown
-from rewards.choices import grade_choice, multiple_choice
-from rewards.json_answers import grade_json, json_schema
-from rewards.matches import exact_match, grade_exact, grade_regex, regex_match
+from rewards import shutdown
+from rewards.verifiers import json_answers, matches
+from rewards.verifiers.choices import grade_choice, multiple_choice
+from rewards.verifiers.json_answers import grade_json, json_schema
+from rewards.verifiers.matches import exact_match, grade_exact, grade_regex, regex_match
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -229,12 +230,12 @@ TEXTS = st.one_of(st.text(max_size=60), st.lists(TOKENS, max_size=14).map("".joi
 
 @settings(max_examples=100, deadline=None)
 @given(TEXTS, st.booleans())
-def test_any_text_earns_zero_or_one(text: str, thought_open: bool) -> None:
+def test_any_text_earns_zero_or_one(text: str, think_prefilled: bool) -> None:
     grades = [
-        grade_choice(text, "B", thought_open=thought_open),
-        grade_exact(text, "B", thought_open=thought_open),
-        grade_regex(text, "[AB5]+", thought_open=thought_open),
-        grade_json(text, {"minimum": 3}, thought_open=thought_open),
+        grade_choice(text, "B", think_prefilled=think_prefilled),
+        grade_exact(text, "B", think_prefilled=think_prefilled),
+        grade_regex(text, "[AB5]+", think_prefilled=think_prefilled),
+        grade_json(text, {"minimum": 3}, think_prefilled=think_prefilled),
     ]
     assert {grade.value for grade in grades} <= {0.0, 1.0}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rewards.workers import Failure, Reply, WorkerPool, WorkersUnavailable
+from rewards.worker_pool.pool import Failure, Reply, WorkerPool, WorkersUnavailable
 
 ROOT = Path(__file__).resolve().parents[2]
 HANG = "(lambda: [None for _ in iter(int, 1)])()"
@@ -23,7 +23,7 @@ SLEEP = "__import__('time').sleep(30)"
 DIE = "__import__('os')._exit(1)"
 HUNGRY = "len(b'x' * 10**10)"
 WORKER_PID = "__import__('os').getpid()"
-NURSERY_PID = "__import__('os').getppid()"
+FORK_SERVER_PID = "__import__('os').getppid()"
 
 
 @pytest.fixture
@@ -102,14 +102,14 @@ def test_no_child_is_started_before_it_is_needed(pool: WorkerPool) -> None:
 
 
 def test_shutdown_ends_the_children_and_the_next_question_starts_new_ones(pool: WorkerPool) -> None:
-    pids = [pool.ask(WORKER_PID).value, pool.ask(NURSERY_PID).value]
+    pids = [pool.ask(WORKER_PID).value, pool.ask(FORK_SERVER_PID).value]
     pool.shutdown()
     wait_until_gone(pids)
     assert pool.ask("1").value == 1
 
 
-def test_a_nursery_that_was_killed_is_replaced(pool: WorkerPool) -> None:
-    os.kill(pool.ask(NURSERY_PID).value, signal.SIGKILL)
+def test_a_fork_server_that_was_killed_is_replaced(pool: WorkerPool) -> None:
+    os.kill(pool.ask(FORK_SERVER_PID).value, signal.SIGKILL)
     assert pool.ask("40 + 2").value == 42
 
 
@@ -129,7 +129,7 @@ def test_a_fork_of_the_parent_has_a_pool_of_its_own(pool: WorkerPool) -> None:
     mine = pool.ask(WORKER_PID).value
     code = (
         "import os, sys, time\n"
-        "from rewards.workers import WorkerPool\n"
+        "from rewards.worker_pool.pool import WorkerPool\n"
         "pool = WorkerPool('builtins:eval', control='2', control_value=2)\n"
         f"mine = pool.ask({WORKER_PID!r}).value\n"
         "child = os.fork()\n"
@@ -149,11 +149,11 @@ def test_a_fork_of_the_parent_has_a_pool_of_its_own(pool: WorkerPool) -> None:
 def test_children_end_with_their_parent_even_while_they_hang(how: signal.Signals) -> None:
     code = (
         "import signal\n"
-        "from rewards.workers import WorkerPool\n"
+        "from rewards.worker_pool.pool import WorkerPool\n"
         # a shell's background jobs inherit that it is ignored
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "pool = WorkerPool('builtins:eval', control='2', control_value=2, deadline_s=60)\n"
-        f"print(pool.ask({WORKER_PID!r}).value, pool.ask({NURSERY_PID!r}).value, flush=True)\n"
+        f"print(pool.ask({WORKER_PID!r}).value, pool.ask({FORK_SERVER_PID!r}).value, flush=True)\n"
         f"pool.ask({HANG_IN_C!r})\n"
     )
     with subprocess.Popen(

@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from loopback_teacher import LoopbackTeacher
 
-from rlvr.commands.distill import run
+from rlvr.run.stage_protocol import run_stage
+from rlvr.stages.distill.distill_stage import STAGE
 
 QUICK = {"timeout_s": 5, "backoff_s": 0.01, "put_aside_s": 0.05}
 
@@ -33,7 +34,7 @@ class Distillation:
     folder: Path
 
     def run(self, *overrides: str) -> int:
-        return run(str(self.recipe), overrides)
+        return run_stage(STAGE, str(self.recipe), overrides)
 
     def rows(self, name: str = "rows") -> list[dict[str, Any]]:
         return read_jsonl(self.folder / f"{name}.jsonl")

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.config import GrpoConfig
-from rlvr.errors import GateError
-from rlvr.evaluate import Evaluation
-from rlvr.rollout.requests import Finished, Request, SamplingSpec
+from rlvr.errors import CheckError
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.held_out_eval import Evaluation
+from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
 from rlvr.types import (
     Batch,
     Completion,
@@ -102,7 +102,7 @@ def config_of(output_dir: Path | str = "runs", **sections: Any) -> GrpoConfig:
 class FakeEncoder:
     """Every prompt is two tokens."""
 
-    thought_open: bool = False
+    think_prefilled: bool = False
 
     def encode(self, task: Task) -> NDArray[np.int32]:
         return np.array([7, 8], np.int32)
@@ -231,7 +231,7 @@ class FakeSync:
     """Gives the engines a new version, which no completion that is being written must see."""
 
     engines: FakeEngines
-    failure: GateError | None = None
+    failure: CheckError | None = None
     hold: asyncio.Event | None = None  # what its end waits for
 
     async def __call__(self, policy_version: int) -> SyncReport:

@@ -18,11 +18,11 @@ from fakes import (
     config_of,
 )
 
-from rlvr.checkpoints import Checkpoints
+from rlvr.data.tasks import TaskList, TaskStream
 from rlvr.errors import Stopped
-from rlvr.harvest import Harvester
-from rlvr.loop import GrpoLoop
-from rlvr.tasks import TaskList, TaskStream
+from rlvr.grpo.loop import GrpoLoop
+from rlvr.grpo.rollouts import RolloutCollector
+from rlvr.run.checkpoints import Checkpoints
 from rlvr.types import Task, TrainState
 
 DEADLINE_S = 20  # of a test: a loop that waits for ever fails
@@ -64,7 +64,7 @@ class Run:
     def _loop(self) -> GrpoLoop:
         return GrpoLoop(
             config=config_of(self.folder, **self.sections),
-            harvester=Harvester(
+            collector=RolloutCollector(
                 engines=self.engines, graders=self.graders, encoder=FakeEncoder(), seed=0
             ),
             learner=self.learner,

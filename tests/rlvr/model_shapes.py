@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rlvr.config import SftConfig
-from rlvr.stages.sft.memory import ModelShape
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.training_memory import ModelShape
 
 
 def batch_of(config: SftConfig) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rlvr.advantages import AdvantageScale, assign_advantages, has_signal
+from rlvr.grpo.advantages import AdvantageScale, assign_advantages, has_signal
 from rlvr.types import Completion, FinishReason, Group, RewardResult, Rollout, Task
 
 

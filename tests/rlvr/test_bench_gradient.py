@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.errors import GateError
+from rlvr.errors import CheckError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TRL warns at import: of this vLLM, of its own dependencies
@@ -45,7 +45,7 @@ def test_gradient_is_that_of_trl(workload: Workload, loss: str) -> None:
 def test_comparison_stops_where_the_gradients_differ(workload: Workload, change: str) -> None:
     ours = replace(workload, overrides=(*workload.overrides, change))
     comparison = compare_gradients(workload, num_tasks=4, ours=ours)
-    with pytest.raises(GateError, match="compute different gradients: relative error"):
+    with pytest.raises(CheckError, match="compute different gradients: relative error"):
         comparison.check()
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.checkpoints import Checkpoints
 from rlvr.errors import ActorDied, RLVRError
+from rlvr.run.checkpoints import Checkpoints
 from rlvr.types import TrainState
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.cleaning.contamination import Contamination, words
-from rlvr.cleaning.filters import (
+from rlvr.data.cleaning.contamination import Contamination, words
+from rlvr.data.cleaning.filters import (
     code_in_thought,
     long_paragraph,
     malformed,
@@ -13,7 +13,7 @@ from rlvr.cleaning.filters import (
     repeated,
     truncated,
 )
-from rlvr.cleaning.repetition import repetition_rate
+from rlvr.data.cleaning.repetition import repetition_rate
 
 NATALIA = "Natalia sold clips to 48 of her friends in April, and then she sold half as many in May."
 NORMAL = (
@@ -105,7 +105,7 @@ def test_code_in_a_thought_is_a_fenced_block() -> None:
 
 def test_the_form_is_that_of_think_format() -> None:
     assert malformed("<think>2+3</think>5") is None
-    assert malformed("2+3</think>5", thought_open=True) is None
+    assert malformed("2+3</think>5", think_prefilled=True) is None
     assert malformed({"content": "5", "reasoning_content": "2+3"}) is None
     assert malformed("5") == "form: 0 <think> and 0 </think>, not one of each"
     assert malformed("<think>2+3</think>5", profile="zero") == (
@@ -118,4 +118,4 @@ def test_a_completion_is_truncated_by_the_limit_or_in_its_thought() -> None:
     assert truncated("<think>a</think>b", finish_reason="stop") is None
     assert truncated("<think>a</think>b", finish_reason="length") is not None
     assert truncated("<think>a") == "truncated: the thought was opened and never closed"
-    assert truncated("a", thought_open=True) is not None
+    assert truncated("a", think_prefilled=True) is not None

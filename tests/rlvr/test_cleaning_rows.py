@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from rlvr.cleaning.distractors import with_distractors
-from rlvr.cleaning.domains import Domains, balance, read_domains
-from rlvr.cleaning.duplicates import Duplicates, normalized
-from rlvr.cleaning.layout import lay_out, with_caption, with_system
-from rlvr.cleaning.row_form import wrong_form
-from rlvr.cleaning.row_text import answer_of, language_of, question_of, thought_of
-from rlvr.cleaning.steps import numbered, split_steps
+from rlvr.data.cleaning.distractors import with_distractors
+from rlvr.data.cleaning.domains import Domains, balance, read_domains
+from rlvr.data.cleaning.duplicates import Duplicates, normalized
+from rlvr.data.cleaning.layout import lay_out, with_caption, with_system
+from rlvr.data.cleaning.row_form import wrong_form
+from rlvr.data.cleaning.row_text import answer_of, language_of, question_of, thought_of
+from rlvr.data.cleaning.thought_steps import numbered, split_steps
 from rlvr.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from rlvr.cli import main
-from rlvr.run_folder import RunFolder, write_json
+from rlvr.run.run_folder import RunFolder, write_json
 
 RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())"]
 
@@ -72,7 +72,7 @@ print(json.dumps([statuses, sorted(sys.modules)]))
     statuses, modules = json.loads(done.stdout)
     assert statuses == [2, 2, 2]
     assert done.stderr.count("\n") == 3
-    heavy = {"torch", "ray", "vllm", "deepspeed", "transformers", "datasets", "rlvr.launch"}
+    heavy = {"torch", "ray", "vllm", "deepspeed", "transformers", "datasets", "rlvr.grpo.launch"}
     assert not heavy & set(modules)
 
 
@@ -101,7 +101,8 @@ def test_a_folder_that_is_held_is_refused(recipe: Path, capsys: pytest.CaptureFi
 def test_a_finished_run_prints_its_table_and_how_to_start_anew(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from rlvr.config import GrpoConfig, load_config
+    from rlvr.config import load_config
+    from rlvr.grpo.grpo_config import GrpoConfig
 
     config = load_config(GrpoConfig, recipe)
     folder = RunFolder(config.run_dir)

@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 import yaml
 
-import rlvr.config
-from rlvr.config import GrpoConfig, SftConfig, load_config
+from rlvr.config import load_config
 from rlvr.errors import ConfigError
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.run.stage_protocol import STAGES, load_stage
+from rlvr.serving.serve_config import ServeConfig
+from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
+from rlvr.stages.sft.sft_config import SftConfig
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS: dict[str, Any] = {
-    schema.model_fields["stage"].default: schema
-    for schema in vars(rlvr.config).values()
-    if "stage" in getattr(schema, "model_fields", {})
+    **{command: load_stage(command).schema for command in STAGES},
+    "r1": ChainConfig,
+    "ablate": AblateConfig,
+    "serve": ServeConfig,
 }
 RECIPES = sorted((ROOT / "recipes").rglob("*.yaml"))
 RECIPE = """\
@@ -143,7 +148,7 @@ def test_an_override_of_one_weight_leaves_the_others(recipe: Path) -> None:
         ("loss.name=ppo", "loss.name: 'ppo' is not allowed: Input should be 'grpo', 'dr_grpo' or "),
         ("learner.zero_stage=4", "learner.zero_stage: 4 is not allowed: Input should be 0, 1, 2 "),
         ("name=../up", "name: '../up' is not allowed: "),
-        ("gates.max_ungraded_frac=2", "gates.max_ungraded_frac: 2 is not allowed: "),
+        ("checks.max_ungraded_frac=2", "checks.max_ungraded_frac: 2 is not allowed: "),
         ("rewards.accuracy.weight=heavy", "rewards.accuracy.weight: 'heavy' is not allowed: "),
     ],
 )

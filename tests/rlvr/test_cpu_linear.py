@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rlvr.cpu_linear import OneDnnLinear, use_onednn
+from rlvr.learner.cpu_linear import OneDnnLinear, use_onednn
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -11,9 +11,9 @@ import pytest
 from distill_runs import distillation, patient, read_jsonl, write_jsonl
 from loopback_teacher import Ask, Fails, Hangs, LoopbackTeacher, Resets, Says
 
+from rlvr.data.formats import read_samples
 from rlvr.errors import ConfigError, RLVRError
-from rlvr.formats import read_traces
-from rlvr.teacher.prompts import hash_of
+from rlvr.teacher.teacher_prompts import hash_of
 
 SUMS = [{"prompt": f"{i}+1?", "answer": str(i + 1)} for i in range(6)]
 KEY = "sk-Very-Secret-1"
@@ -65,9 +65,9 @@ def test_a_recipe_becomes_rows_with_scores_and_those_that_are_kept(tmp_path: Pat
     prompt = json.loads((run.folder / "prompt.json").read_text())
     assert prompt["sha256"] == first["template_sha256"]
     for name in ("alpaca", "sharegpt", "messages"):
-        again = list(read_traces(f"{run.folder / 'export'}#run_{name}"))
+        again = list(read_samples(f"{run.folder / 'export'}#run_{name}"))
         assert again == [{key: row[key] for key in again[0]} for row in kept]
-    assert list(read_traces(str(run.folder / "kept.jsonl"))) == kept
+    assert list(read_samples(str(run.folder / "kept.jsonl"))) == kept
     assert run.summary["num_kept"] == 5
     assert run.summary["dropped"] == {"score": 1}
     assert run.summary["scored_by"] == {"rule": 5, "judge": 1}
@@ -105,7 +105,7 @@ def test_a_finished_run_is_left_alone_and_a_threshold_may_change(
     assert kept[8] == {"3+1?", "4+1?", "5+1?"} < kept[5]
     assert [row["score"] for row in run.rows()] == list(scores.values())
     line = "kept.jsonl: 3 of 6 rows; dropped: score 3; scored by: judge 6"
-    assert capsys.readouterr().out.splitlines()[-1].endswith(line)
+    assert line in capsys.readouterr().out
 
 
 def test_another_scoring_scores_anew_and_asks_no_teacher(tmp_path: Path) -> None:

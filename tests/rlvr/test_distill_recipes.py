@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.config.distill import DistillConfig
 from rlvr.config.loading import load_config
 from rlvr.errors import ConfigError
-from rlvr.stages.distill_inputs import check_distill
+from rlvr.stages.distill.distill_config import DistillConfig
+from rlvr.stages.distill.distill_inputs import check_distill
 from rlvr.teacher.labels import read_label
-from rlvr.teacher.prompts import make_prompt
+from rlvr.teacher.teacher_prompts import make_prompt
 from rlvr.types import Task
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "distill"

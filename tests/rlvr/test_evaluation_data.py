@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from rewards import grade_accuracy
-from rlvr.config import CompareConfig, EvaluateConfig, load_config
+from rlvr.config import load_config
+from rlvr.data.inputs import open_section
 from rlvr.errors import ConfigError
+from rlvr.evaluation.eval_config import CompareConfig, EvaluateConfig
 from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.presets import known_models, preset_of
-from rlvr.inputs import open_section
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes/eval"

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from rlvr.config import EvaluateConfig, load_config
+from rlvr.config import load_config
 from rlvr.errors import ConfigError
+from rlvr.evaluation.eval_config import EvaluateConfig
 from rlvr.evaluation.results import make_summary
+from rlvr.evaluation.suite_metrics import robustness_drop, summarize_rows
 from rlvr.evaluation.suites import SUITE, check_eval, with_suffix
-from rlvr.evaluation.summary import robustness_drop, summarize_rows
 from rlvr.evaluation.voting import clusters_of, most_voted, stated_answer
 from rlvr.types import Task
 
@@ -31,7 +32,7 @@ def row(task: str, sample: int, answer: str | None, *, right: bool = False, **mo
         "reasoning_content": "a quarter twice",
         "content": stated,
         "completion": f"<think>a quarter twice</think>{stated}",
-        "thought_open": False,
+        "think_prefilled": False,
         "scores": {"accuracy": float(right)},
         "is_right": right,
         "num_tokens": 10,
@@ -86,7 +87,7 @@ def test_a_weighted_vote_adds_scores_up() -> None:
 def test_the_stated_answer_is_read_as_the_rewards_read_it(
     text: str, is_choice: bool, answer: str | None
 ) -> None:
-    assert stated_answer(text, thought_open=False, is_choice=is_choice) == answer
+    assert stated_answer(text, think_prefilled=False, is_choice=is_choice) == answer
 
 
 def test_accuracy_is_a_mean_over_tasks_with_its_error() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from rlvr.config import ExportConfig
 from rlvr.errors import ConfigError, RLVRError
-from rlvr.stages.export import check_export
-from rlvr.stages.export_card import lineage
-from rlvr.stages.export_gptq import gptq_bytes
-from rlvr.stages.export_merge import check_logits
+from rlvr.stages.export.export_config import ExportConfig
+from rlvr.stages.export.export_model import check_export
+from rlvr.stages.export.gptq import gptq_bytes
+from rlvr.stages.export.merge_adapters import check_logits
+from rlvr.stages.export.model_card import lineage
 
 
 def recipe(run: Path, **values: Any) -> ExportConfig:

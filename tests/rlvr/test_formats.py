@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from rlvr.errors import ConfigError, RLVRError
-from rlvr.formats import (
+from rlvr.data.formats import (
     FORMATS,
     fill_placeholders,
     find_placeholders,
     join_thought,
-    read_traces,
+    read_samples,
     split_thought,
     write_exports,
 )
+from rlvr.errors import ConfigError, RLVRError
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "2+3?", "reasoning_content": " 2\n\nand 3", "content": "5\n"},
@@ -55,16 +55,16 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_written_is_read_again_as_it_was(name: str, tmp_path: Path) -> None:
     [file, *_] = write_exports(tmp_path, ROWS, name="mine", formats=[name])
-    assert list(read_traces(str(file))) == ROWS
-    assert list(read_traces(str(tmp_path))) == ROWS  # by the folder's dataset_info.json
+    assert list(read_samples(str(file))) == ROWS
+    assert list(read_samples(str(tmp_path))) == ROWS  # by the folder's dataset_info.json
 
 
 def test_a_folder_of_several_is_read_by_name(tmp_path: Path) -> None:
     write_exports(tmp_path, ROWS, name="mine", formats=list(FORMATS))
     for name in FORMATS:
-        assert list(read_traces(f"{tmp_path}#mine_{name}")) == ROWS
+        assert list(read_samples(f"{tmp_path}#mine_{name}")) == ROWS
     with pytest.raises(ConfigError, match=r"no data set None; it has mine_.*FOLDER#NAME"):
-        next(read_traces(str(tmp_path)))
+        next(read_samples(str(tmp_path)))
 
 
 def test_each_form_is_that_of_llama_factory(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_old_file(tmp_path: Path)
 
 def test_columns_and_a_template_make_the_exact_text(tmp_path: Path) -> None:
     path = write_json(tmp_path / "medical.json", MEDICAL)
-    rows = list(read_traces(path, columns=COLUMNS, template=TEMPLATE))
+    rows = list(read_samples(path, columns=COLUMNS, template=TEMPLATE))
     assert [row["text"] for row in rows] == [
         "### Question:\nWhich nerve?\n\n### Response:\n<think>\nWrist drop ...\n</think>\n"
         "The radial.{eos}",
@@ -139,10 +139,10 @@ def test_a_missing_column_or_value_names_the_row(tmp_path: Path) -> None:
     path = write_json(tmp_path / "medical.json", [MEDICAL[0], {"Question": "?", "Response": "!"}])
     line = rf"{path}:2: no column 'Complex_CoT' for cot; columns found: 'Question', 'Response'"
     with pytest.raises(ConfigError, match=line):
-        list(read_traces(path, columns=COLUMNS))
+        list(read_samples(path, columns=COLUMNS))
     line = rf"{path}:1: has no 'instruction' for the {{instruction}} of data.template; it has "
     with pytest.raises(ConfigError, match=line):
-        list(read_traces(path, columns=COLUMNS, template="{instruction}\n{answer}"))
+        list(read_samples(path, columns=COLUMNS, template="{instruction}\n{answer}"))
 
 
 def test_rows_that_are_null_broken_or_dropped_are_left_out_and_counted(
@@ -150,16 +150,16 @@ def test_rows_that_are_null_broken_or_dropped_are_left_out_and_counted(
 ) -> None:
     path = write_json(tmp_path / "m.json", [{**MEDICAL[0], "Response": None}, MEDICAL[1]])
     with caplog.at_level(logging.WARNING):
-        assert len(list(read_traces(path, columns=COLUMNS))) == 1
+        assert len(list(read_samples(path, columns=COLUMNS))) == 1
     assert f"1 of 2 rows left out; {path}:1: Response is null" in caplog.text
     said = [{"role": "user", "content": "2+3?"}]
     replies = ["<think>a", "<think>a</think><think>b</think>5", "<think>a</think>5"]
     chats = [{"messages": [*said, {"role": "assistant", "content": one}]} for one in replies]
     chats += [{"messages": said}, {"messages": [*said, {"role": "tool", "content": "5"}]}]
-    assert len(list(read_traces(write_json(tmp_path / "c.json", chats)))) == 1
+    assert len(list(read_samples(write_json(tmp_path / "c.json", chats)))) == 1
     kept = {"prompt": "2+3?", "reasoning_content": "a", "content": "5", "kept": True}
     own = [kept, {**kept, "kept": False, "dropped_because": "score: 0 is below 5"}]
-    assert list(read_traces(write_json(tmp_path / "rows.json", own))) == [kept]
+    assert list(read_samples(write_json(tmp_path / "rows.json", own))) == [kept]
 
 
 def test_forms_of_others_are_known_by_their_columns(tmp_path: Path) -> None:
@@ -182,9 +182,9 @@ def test_forms_of_others_are_known_by_their_columns(tmp_path: Path) -> None:
         ({"prompt": "2+3?", "completion": " 5"}, {"prompt": "2+3?", "completion": " 5"}),
     ]
     for record, row in records:
-        assert list(read_traces(write_json(tmp_path / "rows.json", [record]))) == [row]
+        assert list(read_samples(write_json(tmp_path / "rows.json", [record]))) == [row]
     with pytest.raises(ConfigError, match=r"rows.json:1: is of no known form; columns found: 'a'"):
-        list(read_traces(write_json(tmp_path / "rows.json", [{"a": 1}])))
+        list(read_samples(write_json(tmp_path / "rows.json", [{"a": 1}])))
 
 
 def test_columns_and_tags_of_an_index_are_followed(tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_columns_and_tags_of_an_index_are_followed(tmp_path: Path) -> None:
     }
     (tmp_path / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
     expected = {"prompt": "2+3?", "reasoning_content": None, "content": "5"}
-    assert list(read_traces(f"{tmp_path}#plain")) == [expected]
-    assert list(read_traces(f"{tmp_path}#chat")) == [{**expected, "reasoning_content": "a"}]
+    assert list(read_samples(f"{tmp_path}#plain")) == [expected]
+    assert list(read_samples(f"{tmp_path}#chat")) == [{**expected, "reasoning_content": "a"}]
 
 
 @pytest.mark.parametrize(

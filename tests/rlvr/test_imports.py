@@ -23,32 +23,32 @@ LIGHT = [
     "sandbox",
     "rewards",
     "rlvr.errors",
-    "rlvr.formats",
+    "rlvr.data.formats",
     "rlvr.teacher",
     "rlvr.types",
     "rlvr.config",
-    "rlvr.tasks",
-    "rlvr.prompts",
-    "rlvr.advantages",
-    "rlvr.chain",
-    "rlvr.harvest_queue",
-    "rlvr.minibatches",
-    "rlvr.packing",
-    "rlvr.inputs",
-    "rlvr.loop",
-    "rlvr.evaluate",
+    "rlvr.data.tasks",
+    "rlvr.data.prompts",
+    "rlvr.grpo.advantages",
+    "rlvr.stages.pipeline.pipeline_plan",
+    "rlvr.grpo.rollout_buffer",
+    "rlvr.grpo.batching",
+    "rlvr.data.inputs",
+    "rlvr.grpo.loop",
+    "rlvr.grpo.held_out_eval",
     "rlvr.evaluation.results",
     "rlvr.evaluation.suites",
-    "rlvr.report.comparison",
-    "rlvr.preflight",
-    "rlvr.run_log",
-    "rlvr.summary",
+    "rlvr.evaluation.side_by_side",
+    "rlvr.grpo.checks",
+    "rlvr.grpo.run_logger",
+    "rlvr.grpo.run_summary",
     "rlvr.cli",
-    "rlvr.commands.chat",
-    "rlvr.commands.export",
-    "rlvr.commands.serve",
-    "rlvr.commands.sft",
-    "rlvr.stages.clean",
+    "rlvr.grpo.grpo_stage",
+    "rlvr.serving.chat_command",
+    "rlvr.stages.export.export_stage",
+    "rlvr.serving.serve_command",
+    "rlvr.stages.sft.sft_stage",
+    "rlvr.stages.clean.clean_rows",
 ]
 
 
@@ -120,7 +120,7 @@ def test_the_sandbox_needs_the_standard_library_only() -> None:
 
 
 def test_only_the_command_line_imports_launch() -> None:
-    assert importers_of("rlvr.launch") == {"rlvr.commands.grpo"}
+    assert importers_of("rlvr.grpo.launch") == {"rlvr.grpo.grpo_stage"}
 
 
 def test_engine_and_learner_do_not_know_each_other() -> None:
@@ -128,7 +128,10 @@ def test_engine_and_learner_do_not_know_each_other() -> None:
     assert not [m for m in importers_of("rlvr.rollout") if m.startswith("rlvr.learner")]
 
 
-@pytest.mark.parametrize("module", ["rlvr.loop", "rlvr.evaluate", "rlvr.harvest", "rlvr.gates"])
+@pytest.mark.parametrize(
+    "module",
+    ["rlvr.grpo.loop", "rlvr.grpo.held_out_eval", "rlvr.grpo.rollouts", "rlvr.grpo.checks"],
+)
 def test_the_controller_sees_types_and_protocols_only(module: str) -> None:
     assert not roots(imported(module)) & HEAVY
     assert not [name for name in imported(module) if name.startswith("rlvr.learner")]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from fakes import config_of
 
-from rlvr.config import GrpoConfig
 from rlvr.errors import ConfigError
-from rlvr.inputs import check_inputs
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.grpo_inputs import check_inputs
 from sandbox import shutdown
 
 
@@ -87,7 +87,7 @@ def test_a_step_cannot_hold_more_tasks_than_there_are(model: str, tmp_path: Path
     assert "lower it to 3" in line
 
 
-def test_nor_can_a_harvest_of_several_steps(model: str, tmp_path: Path) -> None:
+def test_nor_can_a_rollout_batch_of_several_steps(model: str, tmp_path: Path) -> None:
     tasks = rows(tmp_path, *({"prompt": f"{i}?", "answer": "5"} for i in range(7)))
     rollout = {"tasks_per_step": 4, "group_size": 2, "num_minibatches": 2}
     line = refusal(model, tasks=tasks, rollout=rollout)

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from rlvr.errors import ConfigError
-from rlvr.logprobs import completion_logprobs, token_logprobs
+from rlvr.learner.logprobs import completion_logprobs, token_logprobs
 
 TINY: dict[str, Any] = {
     "vocab_size": 40,

@@ -10,14 +10,14 @@ import pytest
 from fakes import report_of
 from loop_runs import Killed, Run, seeds, stopped_at
 
-from rlvr.errors import ActorDied, GateError
+from rlvr.errors import ActorDied, CheckError
 
 
 def stale(**rollout: Any) -> dict[str, Any]:
     return {"tasks_per_step": 2, "group_size": 2, "max_tokens": 16, "max_staleness": 1} | rollout
 
 
-def test_on_policy_a_harvest_starts_after_the_sync_of_the_step_before(tmp_path: Path) -> None:
+def test_on_policy_a_rollout_batch_starts_after_the_sync_of_the_step_before(tmp_path: Path) -> None:
     run = Run(tmp_path)
     state = run.start()
     expected = ["sync 0"]
@@ -31,7 +31,7 @@ def test_on_policy_a_harvest_starts_after_the_sync_of_the_step_before(tmp_path: 
 
 def test_with_staleness_1_the_next_batch_is_written_while_the_learner_works(tmp_path: Path) -> None:
     run = Run(tmp_path, {"rollout": stale()})
-    run.learner.ended[0] = run.engines.holds[1] = asyncio.Event()  # harvest 1 outlasts step 0
+    run.learner.ended[0] = run.engines.holds[1] = asyncio.Event()  # rollout batch 1 outlasts step 0
     run.start()
     at = run.events.index
     assert at("generate 1 under 0") < at("step 0") < at("step 0 ends") < at("generate 1 ends")
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, killed_
 
 
 @pytest.mark.parametrize("max_staleness", [0, 1])
-def test_a_stop_in_the_middle_of_a_harvest_keeps_the_last_whole_step(
+def test_a_stop_in_the_middle_of_a_rollout_batch_keeps_the_last_whole_step(
     tmp_path: Path, max_staleness: int
 ) -> None:
     run = Run(tmp_path, {"rollout": stale(max_staleness=max_staleness)})
@@ -97,7 +97,7 @@ def test_a_stop_in_the_middle_of_a_harvest_keeps_the_last_whole_step(
     assert run.engines.num_running == 0
 
 
-def test_a_run_stopped_while_it_waits_for_the_next_harvest_goes_on_with_the_same_tasks(
+def test_a_run_stopped_while_it_waits_for_the_next_rollout_batch_goes_on_with_the_same_tasks(
     tmp_path: Path,
 ) -> None:
     sections = {"num_steps": 4, "rollout": stale()}
@@ -195,8 +195,8 @@ def test_a_dead_grader_ends_the_run_under_its_own_name(tmp_path: Path) -> None:
 
 def test_a_sync_that_fails_its_proof_ends_the_run(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.sync.failure = GateError("they do not hold the same weights")
-    with pytest.raises(GateError, match="same weights"):
+    run.sync.failure = CheckError("they do not hold the same weights")
+    with pytest.raises(CheckError, match="same weights"):
         run.start()
     assert run.events == []
 
@@ -214,7 +214,7 @@ def test_a_report_that_cannot_be_trusted_ends_the_run(
 ) -> None:
     run = Run(tmp_path)
     run.learner.reports[step] = report_of(**values)
-    with pytest.raises(GateError, match=message):
+    with pytest.raises(CheckError, match=message):
         run.start()
     assert len(run.log.steps) == step
 
@@ -228,17 +228,17 @@ def test_what_may_differ_later_does_not_end_the_run(tmp_path: Path) -> None:
 def test_rewards_without_spread_end_the_run_after_the_agreed_number_of_steps(
     tmp_path: Path,
 ) -> None:
-    run = Run(tmp_path, {"num_steps": 5, "gates": {"max_no_signal_steps": 3}})
+    run = Run(tmp_path, {"num_steps": 5, "checks": {"max_no_signal_steps": 3}})
     run.graders.always = 0.0
-    with pytest.raises(GateError, match=r"for 3 steps .*all rewards are 0"):
+    with pytest.raises(CheckError, match=r"for 3 steps .*all rewards are 0"):
         run.start()
     assert len(run.log.steps) == 2
 
 
 def test_a_batch_whose_gradient_is_not_finite_is_kept(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.learner.failures[1] = GateError("the gradient is not finite")
-    with pytest.raises(GateError, match=r"not finite; the batch is kept in broken_batch_2\.npz"):
+    run.learner.failures[1] = CheckError("the gradient is not finite")
+    with pytest.raises(CheckError, match=r"not finite; the batch is kept in broken_batch_2\.npz"):
         run.start()
     [(step, batch)] = run.log.broken
     assert step == 2

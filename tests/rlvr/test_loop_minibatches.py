@@ -1,5 +1,5 @@
-"""Several optimizer steps of one harvest: what is in which, when the engines get the weights, and
-what a run that was ended in between goes on with.
+"""Several optimizer steps of one rollout batch: what is in which, when the engines get the
+weights, and what a run that was ended in between goes on with.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import pytest
 from fakes import group_of, report_of, rollout_of
 from loop_runs import Killed, Run, seeds, stopped_at
 
-from rlvr.advantages import assign_advantages
-from rlvr.config import GrpoConfig
-from rlvr.errors import GateError
-from rlvr.minibatches import deal_minibatches
+from rlvr.errors import CheckError
+from rlvr.grpo.advantages import assign_advantages
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.rollout_buffer import deal_minibatches
 from rlvr.types import Group
 
 ROLLOUT = {"tasks_per_step": 2, "group_size": 4, "max_tokens": 16, "num_minibatches": 3}
@@ -23,7 +23,7 @@ TRAINED = Counter((f"train/{i}", k) for i in range(12) for k in range(4))
 
 
 def run_of(folder: Path, *, rollout: dict[str, Any] | None = None, **sections: Any) -> Run:
-    """Two harvests of 24 completions, three mini-batches of 8 each."""
+    """Two rollout batches of 24 completions, three mini-batches of 8 each."""
     return Run(folder, {"num_steps": 6, "rollout": ROLLOUT | (rollout or {}), **sections})
 
 
@@ -38,12 +38,12 @@ def trained(*runs: Run) -> Counter[tuple[str, int]]:
     )
 
 
-def test_a_harvest_is_trained_in_as_many_steps_as_it_has_batches(tmp_path: Path) -> None:
+def test_a_rollout_batch_is_trained_in_as_many_steps_as_it_has_batches(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     state = run.start()
     expected = ["sync 0"]
-    for harvest, start in enumerate((0, 3)):
-        expected += [f"generate {harvest} under {start}", f"generate {harvest} ends"]
+    for batch, start in enumerate((0, 3)):
+        expected += [f"generate {batch} under {start}", f"generate {batch} ends"]
         for step in range(start, start + 3):
             expected += [f"step {step}", f"step {step} ends"]
         expected += [f"sync {start + 3}"]
@@ -76,7 +76,7 @@ def test_a_mini_batch_mixes_groups_whose_advantages_are_those_of_the_whole_group
 
 def test_what_could_not_be_graded_is_left_out_and_counted(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    run.graders.refuses_one_in = 6  # 4 of a harvest's 24
+    run.graders.refuses_one_in = 6  # 4 of a rollout batch's 24
     run.start()
     batches, lines = run.learner.batches, run.log.steps
     assert sum(batch.num_rollouts for batch in batches) == 48 - 8
@@ -96,27 +96,27 @@ def test_staleness_counts_optimizer_steps_since_the_weights_that_wrote(tmp_path:
     ]
 
 
-def test_only_a_harvests_first_mini_batch_is_held_against_the_engines(tmp_path: Path) -> None:
+def test_only_a_rollout_batchs_first_mini_batch_is_held_against_the_engines(tmp_path: Path) -> None:
     odd = report_of(mismatch_kl=0.5, max_ratio_error=3.0)
     run = run_of(tmp_path / "a")
     run.learner.reports |= {1: odd, 2: odd}
     assert run.start().step == 6
     run = run_of(tmp_path / "b")
     run.learner.reports[3] = odd
-    with pytest.raises(GateError, match=r"mismatch_kl is 0\.5"):
+    with pytest.raises(CheckError, match=r"mismatch_kl is 0\.5"):
         run.start()
 
 
-def test_a_harvest_without_signal_counts_at_each_of_its_steps(tmp_path: Path) -> None:
-    run = run_of(tmp_path, gates={"max_no_signal_steps": 5})
+def test_a_rollout_batch_without_signal_counts_at_each_of_its_steps(tmp_path: Path) -> None:
+    run = run_of(tmp_path, checks={"max_no_signal_steps": 5})
     run.graders.always = 1.0
-    with pytest.raises(GateError, match="for 5 steps"):
+    with pytest.raises(CheckError, match="for 5 steps"):
         run.start()
     assert len(run.log.steps) == 4
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 4, 5])
-def test_a_run_killed_between_mini_batches_goes_on_from_the_last_harvest(
+def test_a_run_killed_between_mini_batches_goes_on_from_the_last_rollout_batch(
     tmp_path: Path, killed_at: int
 ) -> None:
     whole, first, second = (run_of(tmp_path / name, **EVERY_STEP) for name in ("a", "b", "b"))
@@ -125,7 +125,7 @@ def test_a_run_killed_between_mini_batches_goes_on_from_the_last_harvest(
     with pytest.raises(Killed):
         first.start()
     state = second.start()
-    kept = killed_at // 3 * 3  # checkpoints are made between two harvests
+    kept = killed_at // 3 * 3  # checkpoints are made between two rollout batches
     assert first.events.count("save") == kept // 3
     assert second.learner.weights == whole.learner.weights
     assert first.log.task_ids[:kept] + second.log.task_ids == whole.log.task_ids
@@ -137,7 +137,7 @@ EVERY_STEP: dict[str, Any] = {"checkpoint": {"every_steps": 1}}
 
 @pytest.mark.parametrize("max_staleness", [0, 1])
 @pytest.mark.parametrize("stopped_after", [1, 2, 3, 5])
-def test_a_run_stopped_between_mini_batches_keeps_the_rest_of_the_harvest(
+def test_a_run_stopped_between_mini_batches_keeps_the_rest_of_the_rollout_batch(
     tmp_path: Path, stopped_after: int, max_staleness: int
 ) -> None:
     rollout = {"max_staleness": max_staleness}
@@ -147,7 +147,7 @@ def test_a_run_stopped_between_mini_batches_keeps_the_rest_of_the_harvest(
     found = first.checkpoints.latest()
     assert found is not None
     assert (found[1].step, found[1].cursor) == (stopped_after, stopped_after // 3 * 6)
-    assert (found[0] / "harvest.pickle").exists() == (stopped_after % 3 > 0)
+    assert (found[0] / "rollout_batch.pickle").exists() == (stopped_after % 3 > 0)
     state = second.start()
     assert second.learner.weights == whole.learner.weights
     assert trained(first, second) == TRAINED
@@ -159,7 +159,7 @@ def whole_tokens(run: Run) -> int:
     return sum(line["tokens/completion"] for line in run.log.steps)
 
 
-def test_evaluations_and_checkpoints_wait_for_the_end_of_the_harvest(tmp_path: Path) -> None:
+def test_evaluations_and_checkpoints_wait_for_the_end_of_the_rollout_batch(tmp_path: Path) -> None:
     sections = {"eval": {"every_steps": 2}, "checkpoint": {"every_steps": 4}}
     run = Run(tmp_path, {"num_steps": 9, "rollout": ROLLOUT | {"tasks_per_step": 1}, **sections}, 3)
     run.start()
@@ -168,7 +168,7 @@ def test_evaluations_and_checkpoints_wait_for_the_end_of_the_harvest(tmp_path: P
     assert saves == ["sync 6", "sync 9"]
 
 
-def test_the_last_harvest_is_as_large_as_the_steps_that_are_left(tmp_path: Path) -> None:
+def test_the_last_rollout_batch_is_as_large_as_the_steps_that_are_left(tmp_path: Path) -> None:
     run = Run(tmp_path, {"num_steps": 4, "rollout": ROLLOUT})
     state = run.start()
     assert [len(requests) for requests in run.engines.requests] == [24, 8]
@@ -176,13 +176,13 @@ def test_the_last_harvest_is_as_large_as_the_steps_that_are_left(tmp_path: Path)
     assert [batch.num_rollouts for batch in run.learner.batches] == [8] * 4
 
 
-def test_completions_may_be_longer_from_the_first_harvest_behind_a_set_step(
+def test_completions_may_be_longer_from_the_first_rollout_batch_behind_a_set_step(
     tmp_path: Path,
 ) -> None:
     longer = {"max_tokens_from": {2: 32}}
     run = run_of(tmp_path / "a", rollout=longer)
     run.start()
-    assert run.engines.max_tokens == [16, 32]  # harvests begin at 0 and 3
+    assert run.engines.max_tokens == [16, 32]  # rollout batches begin at 0 and 3
     run = run_of(tmp_path / "b", rollout=longer | {"num_minibatches": 1, "max_staleness": 1})
     run.start()
     assert run.engines.max_tokens == [16, 16, 32, 32, 32, 32]
@@ -206,7 +206,7 @@ def test_an_engine_reads_the_longest_that_will_ever_be_written() -> None:
     assert GrpoConfig.model_validate(config.model_dump(mode="json")) == config
 
 
-def test_the_reference_is_replaced_in_the_middle_of_a_harvest_too(tmp_path: Path) -> None:
+def test_the_reference_is_replaced_in_the_middle_of_a_rollout_batch_too(tmp_path: Path) -> None:
     run = run_of(tmp_path, loss={"beta": 0.1, "replace_reference_every": 2})
     run.start()
     at = [i for i, event in enumerate(run.events) if event == "replace reference"]

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlvr.logprobs import token_logprobs
-from rlvr.losses import LossName, LossTerms, policy_loss, row_weights
-from rlvr.packing import pack
+from rlvr.grpo.batching import make_batch
+from rlvr.learner.logprobs import token_logprobs
+from rlvr.learner.losses import LossName, LossTerms, policy_loss, row_weights
 from rlvr.types import (
     Batch,
     Completion,
@@ -346,7 +346,7 @@ def packed(
     num_ranks: int = 1,
     skip_no_signal: bool = False,
 ) -> Batch:
-    return pack(
+    return make_batch(
         groups,
         loss=name,
         max_tokens=25,

@@ -11,11 +11,12 @@ import pytest
 from fakes import completion_of, group_of, report_of, rollout_of
 
 from rlvr.errors import RLVRError
-from rlvr.harvest import Harvest
-from rlvr.metrics import MetricsFile, StepTimes, step_metrics
+from rlvr.grpo.metrics import StepTimes, step_metrics
+from rlvr.grpo.rollouts import RolloutBatch
+from rlvr.run.metrics_file import MetricsFile
 from rlvr.types import FinishReason, Group, Rollout
 
-TIMES = StepTimes(step_s=2.0, harvest_wait_s=1.0, learn_s=0.5, sync_s=0.25)
+TIMES = StepTimes(step_s=2.0, rollout_wait_s=1.0, learn_s=0.5, sync_s=0.25)
 NAMES = """
 step
 reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungraded_frac
@@ -23,7 +24,7 @@ group/no_signal_frac completion/length/mean completion/length/max completion/tru
 completion/reflection_words/mean
 policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
-sync/probe_error time/step_s time/generate_s time/grade_s time/harvest_wait_s time/learn_s
+sync/probe_error time/step_s time/generate_s time/grade_s time/rollout_wait_s time/learn_s
 time/sync_s time/other_s
 """
 
@@ -41,9 +42,9 @@ def cut_off(rollout: Rollout, num_tokens: int) -> Rollout:
 
 
 def metrics_of(*groups: Group, **report: Any) -> dict[str, Any]:
-    harvest = Harvest(groups=groups, generate_s=0.75, grade_s=0.125, num_tokens=30)
+    batch = RolloutBatch(groups=groups, generate_s=0.75, grade_s=0.125, num_tokens=30)
     return step_metrics(
-        harvest, groups, report_of(**report), TIMES, step=4, staleness=1, probe_error=1e-6
+        batch, groups, report_of(**report), TIMES, step=4, staleness=1, probe_error=1e-6
     )
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from rlvr.tasks import TaskList
-from rlvr.tasks.mixture import Mixture, Part
+from rlvr.data.tasks import TaskList
+from rlvr.data.tasks.mixture import Mixture, Part
 from rlvr.types import Task
 
 

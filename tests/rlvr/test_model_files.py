@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.errors import ConfigError
-from rlvr.model_files import (
+from rlvr.data.model_files import (
     check_context,
     check_model,
     end_token_ids,
     resolve_model,
     weights_bytes,
 )
+from rlvr.errors import ConfigError
 
 
 @dataclass(slots=True)

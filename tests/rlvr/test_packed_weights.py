@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rlvr.weight_sync.packed import digest_of, pack_weights, unpack_weights
+from rlvr.weight_sync.packed_weights import digest_of, pack_weights, unpack_weights
 
 NAMED = [
     ("embed.weight", torch.arange(6, dtype=torch.float32).reshape(2, 3)),

@@ -5,46 +5,50 @@ from __future__ import annotations
 import pytest
 
 from rewards import RewardMix
-from rlvr.preference_reward import harmlessness, judged_text, preference
+from rlvr.reward_models.preference_reward import harmlessness, judged_text, preference
 
 PROMPT = "User: Greet Tom.\nAssistant:"
 COMPLETION = " <think>be kind</think>\nHello!"
 
 
 def test_helpfulness_is_judged_on_the_summary_alone() -> None:
-    text = judged_text(PROMPT, COMPLETION, part="answer", thought_open=False)
+    text = judged_text(PROMPT, COMPLETION, part="answer", think_prefilled=False)
     assert text == "User: Greet Tom.\nAssistant:Hello!"
 
 
 def test_harmlessness_is_judged_on_thought_and_summary() -> None:
-    text = judged_text(PROMPT, COMPLETION, part="whole", thought_open=False)
+    text = judged_text(PROMPT, COMPLETION, part="whole", think_prefilled=False)
     assert text == PROMPT + COMPLETION
 
 
 def test_a_thought_that_the_prompt_opened_is_no_part_of_the_summary() -> None:
     opened = "Q: hi\n<think>"
-    assert judged_text(opened, "kind</think>Hello!", part="answer", thought_open=True) == (
+    assert judged_text(opened, "kind</think>Hello!", part="answer", think_prefilled=True) == (
         "Q: hi\nHello!"
     )
-    assert judged_text(opened, "kind</think>Hello!", part="whole", thought_open=True) == (
+    assert judged_text(opened, "kind</think>Hello!", part="whole", think_prefilled=True) == (
         "Q: hi\n<think>kind</think>Hello!"
     )
 
 
 def test_a_line_break_behind_the_opened_thought_changes_nothing() -> None:
     opened = "Q: <think> is a tag\n<think>\n"
-    assert judged_text(opened, "kind</think>Hello!", part="answer", thought_open=True) == (
+    assert judged_text(opened, "kind</think>Hello!", part="answer", think_prefilled=True) == (
         "Q: <think> is a tag\nHello!"
     )
-    assert judged_text(PROMPT, COMPLETION, part="answer", thought_open=False) == PROMPT + "Hello!"
+    assert (
+        judged_text(PROMPT, COMPLETION, part="answer", think_prefilled=False) == PROMPT + "Hello!"
+    )
 
 
 def test_harmlessness_has_a_name_of_its_own_so_that_a_recipe_can_have_both() -> None:
     assert harmlessness([" <think>be ki"], [PROMPT], model="runs/none") == [0.0]
     names = ("preference", "harmlessness")
     options = {"weight": 1.0, "options": {"model": "runs/none"}}
-    mix = RewardMix({f"rlvr.preference_reward:{name}": options for name in names})
-    assert mix.ranges == {f"rlvr.preference_reward:{name}": (0.0, 1.0) for name in names}
+    mix = RewardMix({f"rlvr.reward_models.preference_reward:{name}": options for name in names})
+    assert mix.ranges == {
+        f"rlvr.reward_models.preference_reward:{name}": (0.0, 1.0) for name in names
+    }
 
 
 def test_an_unfinished_thought_earns_nothing_without_a_model() -> None:
@@ -58,7 +62,7 @@ def test_another_part_is_refused() -> None:
 
 
 def test_the_mix_gives_it_the_prompts_and_knows_its_range() -> None:
-    name = "rlvr.preference_reward:preference"
+    name = "rlvr.reward_models.preference_reward:preference"
     mix = RewardMix({name: {"options": {"model": "runs/none"}}})
     assert "prompts" in mix.wants
     assert mix.ranges == {name: (0.0, 1.0)}

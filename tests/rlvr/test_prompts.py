@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from rewards import think_format
-from rewards.extract import read_answer
+from rewards.math.extract import read_answer
 from rewards.transcript import as_turn
+from rlvr.data.prompts import PRESETS, GoldStyle, PromptTemplate, make_template, render_gold
+from rlvr.data.tasks import TaskList, open_tasks
 from rlvr.errors import ConfigError
-from rlvr.prompts import PRESETS, GoldStyle, PromptTemplate, make_template, render_gold
-from rlvr.tasks import TaskList, open_tasks
 from rlvr.types import Task
 
 DATA = Path(__file__).parents[2].parent / "shared/data"
@@ -98,7 +98,7 @@ def test_a_template_that_cannot_be_filled_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "prefill", "thought_open"),
+    ("template", "prefill", "think_prefilled"),
     [
         ("r1_zero", "", False),
         ("r1_zero", " Let me solve this step by step.\n<think>", True),
@@ -110,14 +110,14 @@ def test_a_template_that_cannot_be_filled_is_refused() -> None:
         ("{prompt} Use <think> and </think>.", "", False),
     ],
 )
-def test_a_template_knows_whether_it_leaves_the_thought_open(
-    template: str, prefill: str, thought_open: bool
+def test_a_template_knows_whether_it_leaves_the_think_prefilled(
+    template: str, prefill: str, think_prefilled: bool
 ) -> None:
     rendered = make_template(template, prefill=prefill).render(
         QUESTION, tokenizer=LetterTokenizer()
     )
     assert rendered.text.endswith(prefill)
-    assert rendered.thought_open is thought_open
+    assert rendered.think_prefilled is think_prefilled
 
 
 def test_a_chat_template_gets_the_messages_and_the_system_text() -> None:
@@ -166,14 +166,14 @@ def test_a_prompt_that_is_too_long_is_named() -> None:
 
 
 @pytest.mark.parametrize("style", list(GoldStyle))
-@pytest.mark.parametrize("thought_open", [False, True])
+@pytest.mark.parametrize("think_prefilled", [False, True])
 def test_a_rendered_gold_has_the_format_and_states_the_answer(
-    style: GoldStyle, thought_open: bool
+    style: GoldStyle, think_prefilled: bool
 ) -> None:
-    gold = render_gold(r"\frac{1}{2}", thought_open=thought_open, style=style)
-    assert gold.startswith("<think>") is not thought_open
-    assert think_format([gold], profile=style.value, thought_open=thought_open) == [1.0]
-    answer = read_answer(as_turn(gold), thought_open)
+    gold = render_gold(r"\frac{1}{2}", think_prefilled=think_prefilled, style=style)
+    assert gold.startswith("<think>") is not think_prefilled
+    assert think_format([gold], profile=style.value, think_prefilled=think_prefilled) == [1.0]
+    answer = read_answer(as_turn(gold), think_prefilled)
     assert getattr(answer, "text", None) == r"\frac{1}{2}"
 
 
@@ -185,7 +185,7 @@ def test_every_real_gold_is_read_back_from_its_rendering(name: str, file: str) -
     source = open_tasks(name, path=str(DATA / file))
     assert isinstance(source, TaskList)
     golds = [str(task.columns["answer"]) for task in source.tasks]
-    read = [read_answer(as_turn(render_gold(gold, thought_open=False))) for gold in golds]
+    read = [read_answer(as_turn(render_gold(gold, think_prefilled=False))) for gold in golds]
     differing = [
         (task.id, gold)
         for task, gold, answer in zip(source.tasks, golds, read, strict=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rewards import grade_accuracy, grade_choice, grade_tests
-from rlvr.tasks import TaskList, open_tasks
+from rlvr.data.tasks import TaskList, open_tasks
 from rlvr.types import Task
 
 DATA = Path(__file__).parents[2].parent / "shared/data"

@@ -13,9 +13,13 @@ import torch
 from model_shapes import SHAPES, batch_of
 
 from rewards import RewardMix
-from rlvr.chain import planned_steps
-from rlvr.config import ChainConfig, GrpoConfig, SampleConfig, SftConfig, load_config
-from rlvr.losses import policy_loss
+from rlvr.config import load_config
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.learner.losses import policy_loss
+from rlvr.stages.pipeline.pipeline_config import ChainConfig
+from rlvr.stages.pipeline.pipeline_plan import planned_steps
+from rlvr.stages.sample.sample_config import SampleConfig
+from rlvr.stages.sft.sft_config import SftConfig
 
 ROOT = Path(__file__).parents[2]
 R1 = ROOT / "recipes" / "r1"
@@ -54,7 +58,7 @@ def test_32_questions_times_16_are_a_batch_and_16_batches_a_rollout(name: str) -
     rollout = grpo(name).rollout
     assert (rollout.tasks_per_step, rollout.group_size, rollout.num_minibatches) == (32, 16, 16)
     assert rollout.tasks_per_step * rollout.group_size == 512
-    assert grpo(name).tasks_per_harvest * rollout.group_size == 8192
+    assert grpo(name).tasks_per_batch * rollout.group_size == 8192
     assert rollout.max_staleness == 0
     # a policy is up to 15 updates ahead of what it learns from
     assert (rollout.max_staleness + 1) * rollout.num_minibatches - 1 == 15
@@ -90,7 +94,7 @@ def test_rate_temperature_and_steps(
 def test_r1_zero_takes_650_rollouts() -> None:
     config = grpo("r1_zero_paper")
     assert config.num_steps / config.rollout.num_minibatches == 650
-    assert {config.steps_of_harvest(step) for step in range(0, 10400, 16)} == {16}
+    assert {config.steps_in_batch(step) for step in range(0, 10400, 16)} == {16}
 
 
 def test_r1_zero_writes_longer_from_the_first_rollout_behind_step_8200_on() -> None:
@@ -153,8 +157,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
         ("math", {"accuracy"}),
         ("choice", {"multiple_choice"}),
         ("code", {"passes_tests"}),
-        ("helpful", {"rlvr.preference_reward:preference"}),
-        ("harmless", {"rlvr.preference_reward:harmlessness"}),
+        ("helpful", {"rlvr.reward_models.preference_reward:preference"}),
+        ("harmless", {"rlvr.reward_models.preference_reward:harmlessness"}),
     ],
 )
 def test_in_stage_2_each_kind_has_its_own_judge_beside_form_and_language(
@@ -175,11 +179,14 @@ def test_general_prompts_and_preferences_come_in_for_the_last_400_steps() -> Non
     config = grpo("all_scenarios")
     assert [source.from_step for source in config.more_tasks] == [0, 1300]
     assert config.num_steps - config.more_tasks[1].from_step == 400
-    assert config.rewards["rlvr.preference_reward:preference"].options["part"] == "answer"
+    assert (
+        config.rewards["rlvr.reward_models.preference_reward:preference"].options["part"]
+        == "answer"
+    )
     # 106 rollouts of 16 mini-batches and one of 4
     assert divmod(config.num_steps, 16) == (106, 4)
-    assert config.steps_of_harvest(1696) == 4
-    assert config.steps_of_harvest(1296) == 16  # its tasks are those of steps 1,296 to 1,311
+    assert config.steps_in_batch(1696) == 4
+    assert config.steps_in_batch(1296) == 16  # its tasks are those of steps 1,296 to 1,311
 
 
 @pytest.mark.parametrize(("name", "num_epochs"), [("cold_start", 3), ("second_sft", 2)])
@@ -258,7 +265,7 @@ def test_32b_ranks_hold_shard_reference_and_gathered_weights() -> None:
 def test_the_laptops_recipe_is_the_papers_with_smaller_numbers() -> None:
     small, paper = grpo("laptop"), grpo("r1_zero_paper")
     assert small.loss.model_copy(update={"replace_reference_every": 400}) == paper.loss
-    assert small.tasks_per_harvest * small.rollout.group_size == 512
+    assert small.tasks_per_batch * small.rollout.group_size == 512
     assert small.rollout.tasks_per_step * small.rollout.group_size == 128
     assert small.num_steps % small.rollout.num_minibatches == 0
 
@@ -266,7 +273,7 @@ def test_the_laptops_recipe_is_the_papers_with_smaller_numbers() -> None:
 def test_tinyzero_scores_and_batches_as_its_readme() -> None:
     config = load_config(GrpoConfig, ROOT / "recipes" / "countdown" / "tinyzero.yaml")
     rollout = config.rollout
-    assert config.tasks_per_harvest * rollout.group_size == 256
+    assert config.tasks_per_batch * rollout.group_size == 256
     assert rollout.tasks_per_step * rollout.group_size == 64
     assert (rollout.max_tokens, config.loss.beta, config.learner.lr) == (1024, 0.001, 1e-6)
     assert (config.tasks.split, config.eval.tasks and config.eval.tasks.split) == (
@@ -283,7 +290,7 @@ def test_tinyzero_scores_and_batches_as_its_readme() -> None:
         "try 1 + 2</think><answer>1 ** 3 / 2</answer>",
     ]
     columns: dict[str, list[Any]] = {"numbers": [[1, 2, 3]] * 4, "target": [1] * 4}
-    scores = [result.value for result in mix.grade(texts, columns, thought_open=True)]
+    scores = [result.value for result in mix.grade(texts, columns, think_prefilled=True)]
     assert scores == pytest.approx([1.0, 0.1, 0.0, 0.1])
 
 
@@ -299,7 +306,7 @@ def test_the_chain_of_r1_goes_from_base_to_student(monkeypatch: pytest.MonkeyPat
     r1, student = by_name["r1"], by_name["student"]
     assert isinstance(r1, GrpoConfig) and isinstance(student, SftConfig)
     assert r1.model.path == "runs/r1-second-sft/model"
-    assert r1.rewards["rlvr.preference_reward:harmlessness"].options == {
+    assert r1.rewards["rlvr.reward_models.preference_reward:harmlessness"].options == {
         "model": "runs/r1-safety/model"
     }
     second = by_name["second_sft"]

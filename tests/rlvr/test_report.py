@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from rlvr.commands import compare
 from rlvr.errors import ConfigError
-from rlvr.evaluation.paper import paper_table
+from rlvr.evaluation.compare_stage import STAGE
+from rlvr.evaluation.eval_report import metric_rows, shown_completion
 from rlvr.report.document import Heading, Quote, Table, Text, to_markdown
-from rlvr.report.evaluation import metric_rows, shown_completion
-from rlvr.report.numbers import count, number, percent, share
-from rlvr.report.page import to_html
+from rlvr.report.html_page import to_html
+from rlvr.report.number_format import count, number, percent, share
+from rlvr.report.paper import paper_table
+from rlvr.run.stage_protocol import run_stage
 
 VOID = {"meta", "br", "hr", "img", "link"}
 
@@ -211,7 +212,7 @@ def test_two_evaluations_stand_side_by_side(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):  # it may be made again
-        assert compare.run(str(recipe), ["paper=[r1_stages]"]) == 0
+        assert run_stage(STAGE, str(recipe), ["paper=[r1_stages]"]) == 0
     printed = capsys.readouterr().out
     folder = recipe.parent / "both"
     markdown = (folder / "report.md").read_text(encoding="utf-8")
@@ -239,14 +240,14 @@ def test_two_evaluations_stand_side_by_side(
 )
 def test_what_cannot_be_compared_is_refused(recipe: Path, overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        compare.run(str(recipe), overrides)
+        run_stage(STAGE, str(recipe), overrides)
     assert said in str(refused.value)
 
 
 def test_a_folder_that_is_no_finished_evaluation_is_refused(recipe: Path) -> None:
     def refusal(path: Path) -> str:
         with pytest.raises(ConfigError) as refused:
-            compare.run(str(recipe), [f"folders.base={path}"])
+            run_stage(STAGE, str(recipe), [f"folders.base={path}"])
         assert "\n" not in str(refused.value)
         return str(refused.value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from rlvr.rollout.requests import completion_seed
+from rlvr.rollout.engine_requests import completion_seed
 
 
 def test_the_seed_is_a_digest_of_the_parts() -> None:

@@ -13,12 +13,12 @@ import yaml
 from fakes import config_of
 
 from rlvr.errors import ConfigError, RunLocked
-from rlvr.run_folder import RunFolder, RunStatus, read_json, write_json
+from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json
 
 HOLD = """
 import sys
 from pathlib import Path
-from rlvr.run_folder import RunFolder
+from rlvr.run.run_folder import RunFolder
 with RunFolder(Path(sys.argv[1])).locked():
     print("held", flush=True)
     sys.stdin.read()

@@ -14,8 +14,8 @@ import yaml
 from tokenizers import Tokenizer, models
 
 from rlvr.cli import main
+from rlvr.data.prompts import make_template
 from rlvr.errors import RLVRError
-from rlvr.prompts import make_template
 from rlvr.serving.folder_recipe import model_recipe
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 from rlvr.serving.vllm_server import ServerProcess, free_port, wait_healthy

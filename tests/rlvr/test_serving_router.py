@@ -13,11 +13,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from rlvr.serving.ab_split import TrafficSplit
 from rlvr.serving.arm import Answer, BrokenOff, NoReplica
 from rlvr.serving.replica import Reply
 from rlvr.serving.reply_cache import ReplyCache, reply_key
 from rlvr.serving.router import Router
-from rlvr.serving.split import TrafficSplit
 from rlvr.serving.traffic import Traffic, quantile
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "2+3?"}]}

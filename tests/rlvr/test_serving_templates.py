@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, processors
 
+from rlvr.data.prompts import PRESETS, make_template
 from rlvr.errors import ConfigError
-from rlvr.prompts import PRESETS, make_template
 from rlvr.serving.jinja_template import chat_template, writes_bos
-from rlvr.serving.thoughts import Piece, ThoughtSplitter, split_thought
+from rlvr.serving.thought_stream import Piece, ThoughtSplitter, split_thought
 from rlvr.types import Task
 
 TOY = "User: {prompt}\nAssistant:"
@@ -116,7 +116,7 @@ def test_thought_and_answer_of_a_text(text: str, thought: str | None, answer: st
     ],
 )
 def test_a_thought_that_the_prompt_has_opened(text: str, thought: str, answer: str) -> None:
-    assert split_thought(text, thought_open=True) == (thought, answer)
+    assert split_thought(text, think_prefilled=True) == (thought, answer)
 
 
 def test_what_may_become_a_tag_is_held_back() -> None:
@@ -133,13 +133,13 @@ def test_what_may_become_a_tag_is_held_back() -> None:
         lambda s: s.replace("a", "<think>").replace("b", "</think>")
     ),
     cuts=st.lists(st.integers(0, 40)),
-    thought_open=st.booleans(),
+    think_prefilled=st.booleans(),
 )
-def test_cuts_change_nothing(text: str, cuts: list[int], thought_open: bool) -> None:
+def test_cuts_change_nothing(text: str, cuts: list[int], think_prefilled: bool) -> None:
     places = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
     splitter, whole = (
-        ThoughtSplitter(thought_open=thought_open),
-        ThoughtSplitter(thought_open=thought_open),
+        ThoughtSplitter(think_prefilled=think_prefilled),
+        ThoughtSplitter(think_prefilled=think_prefilled),
     )
     pieces = [p for a, b in pairwise(places) for p in splitter.feed(text[a:b])]
     pieces += splitter.finish()

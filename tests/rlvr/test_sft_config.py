@@ -9,9 +9,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from rlvr.config import SftConfig, load_config
-from rlvr.config.sft_presets import PRESETS
+from rlvr.config import load_config
 from rlvr.stages.sft.arguments import deepspeed_config, schedule, training_arguments
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {"name": "a", "model": "m", "data": "rows.jsonl"}

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 
+from rlvr.data.prompts import PromptTemplate, make_template
 from rlvr.errors import ConfigError
-from rlvr.prompts import PromptTemplate, make_template
 from rlvr.stages.sft.examples import Example
 from rlvr.stages.sft.rendering import RenderedRow, end_of_turn, render_row
 from rlvr.stages.sft.tokens import IGNORED, Fate, RowEncoder, TokenRow
-from rlvr.toy.tokenizer import EOS_TOKEN, make_tokenizer
+from rlvr.toy.toy_tokenizer import EOS_TOKEN, make_tokenizer
 from rlvr.types import Task
 
 # as R1-Distill's: what stands before </think> is dropped from the assistant's turns

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from rlvr.config import SftConfig
+from rlvr.data.tasks.rows import Row
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.dataset import check_counts, make_data
 from rlvr.stages.sft.examples import Example, read_example, thought_of
-from rlvr.stages.sft.sources import check_sources, chosen_examples, mixture_counts
-from rlvr.tasks.rows import Row
-from rlvr.toy.tokenizer import make_tokenizer
+from rlvr.stages.sft.row_sources import check_sources, chosen_examples, mixture_counts
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.toy.toy_tokenizer import make_tokenizer
 
 R1 = "<think>\n{reasoning_content}\n</think>\n\n{content}"
 
@@ -103,7 +103,7 @@ def test_a_template_names_the_column_that_a_row_lacks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "thought_open", "thought"),
+    ("text", "think_prefilled", "thought"),
     [
         ("<think>a</think>b", False, "a"),
         ("a</think>b", False, "a"),
@@ -114,8 +114,8 @@ def test_a_template_names_the_column_that_a_row_lacks() -> None:
         ("cut of", True, "cut of"),
     ],
 )
-def test_the_thought_of_an_answer(text: str, thought_open: bool, thought: str) -> None:
-    assert thought_of(text, thought_open=thought_open) == thought
+def test_the_thought_of_an_answer(text: str, think_prefilled: bool, thought: str) -> None:
+    assert thought_of(text, think_prefilled=think_prefilled) == thought
 
 
 @pytest.mark.parametrize(

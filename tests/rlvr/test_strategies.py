@@ -15,18 +15,18 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder, FakeEngines, FakeGraders
 
-from rlvr.config.evaluation import StrategySection
 from rlvr.errors import ConfigError
 from rlvr.evaluation.beam import BeamSearch
 from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.choosing import chosen, score_rows
+from rlvr.evaluation.completion_rows import ActorGroup, Pool, write_pool
+from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.picking import aggregated, best_of, prefixes, weighted_vote
 from rlvr.evaluation.scorers import Scored, make_scorer
 from rlvr.evaluation.suites import Suite, asked_task
 from rlvr.evaluation.voting import clusters_of
-from rlvr.evaluation.writing import Crew, Pool, write_pool
-from rlvr.rollout.requests import Finished, Request, SamplingSpec
-from rlvr.row_log import RowLog
+from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
+from rlvr.run.row_log import RowLog
 from rlvr.types import Completion, FinishReason, Task
 
 SAMPLING = SamplingSpec(temperature=1.0, max_tokens=16, stop=(), stop_token_ids=(2,))
@@ -136,7 +136,7 @@ def row(sample: int, text: str, *, right: bool) -> dict[str, Any]:
         "id": "n/0",
         "sample_index": sample,
         "completion": text,
-        "thought_open": False,
+        "think_prefilled": False,
         "is_right": right,
     }
 
@@ -161,9 +161,9 @@ def test_best_of_n_keeps_its_scores_and_asks_for_none_twice(tmp_path: Path) -> N
 def test_a_rule_scores_texts_with_the_columns_of_their_tasks() -> None:
     right = "<think>2+3</think><answer>5</answer>"
     items = [Scored(task=TASK, prompt="2+3?", text=text) for text in (right, right[:-10])]
-    scorer = make_scorer(section(scorer="rule", rule="think_format"), thought_open=False)
+    scorer = make_scorer(section(scorer="rule", rule="think_format"), think_prefilled=False)
     assert scorer(items) == [1.0, 0.0]
-    scorer = make_scorer(section(scorer="rule", rule="accuracy"), thought_open=False)
+    scorer = make_scorer(section(scorer="rule", rule="accuracy"), think_prefilled=False)
     assert scorer(items[:1]) == [1.0]
 
 
@@ -200,7 +200,7 @@ def judge_on_loopback() -> Iterator[str]:
 def test_a_judge_scores_whole_completions() -> None:
     with judge_on_loopback() as url:
         judge = {"url": url, "model": "any", "rubric": "crosses"}
-        scorer = make_scorer(section(scorer="judge", judge=judge), thought_open=False)
+        scorer = make_scorer(section(scorer="judge", judge=judge), think_prefilled=False)
         items = [Scored(task=TASK, prompt="", text=f"<think>x</think>{t}") for t in ("x", "xxx")]
         first, second = scorer(items)
     assert first is not None and second is not None
@@ -212,7 +212,7 @@ def test_a_judge_of_steps_tells_how_many_are_right(tmp_path: Path) -> None:
     with judge_on_loopback() as url:
         judge = {"url": url, "model": "any", "rubric": "crosses"}
         strategy = section(scorer="judge", judge=judge, by_step=True, aggregate="min")
-        scorer = make_scorer(strategy, thought_open=False)
+        scorer = make_scorer(strategy, think_prefilled=False)
         log = RowLog(tmp_path / "scores.jsonl")
         score_rows(strategy, suite_of(TASK), rows, log, scorer=scorer, prompts={"n/0": ""})
     base = log.rows[1]["step_scores"][0]  # the x of the question itself
@@ -244,8 +244,8 @@ def write(suite: Suite, log: RowLog, engines: FakeEngines) -> None:
     def generate(requests: Sequence[Request], sampling: SamplingSpec) -> Any:
         return engines.generate(requests, sampling, policy_version=0)
 
-    crew = Crew(generate=generate, graders=FakeGraders(), encoder=FakeEncoder())
-    asyncio.run(write_pool(suite, pool_of(), log, crew))
+    actors = ActorGroup(generate=generate, graders=FakeGraders(), encoder=FakeEncoder())
+    asyncio.run(write_pool(suite, pool_of(), log, actors))
 
 
 def test_what_was_killed_is_written_once_and_with_the_same_seeds(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def budgeted(engines: LetterEngines, requests: Sequence[Request]) -> dict[int, C
         budget=10,
         cue_ids=ids("</think>"),
         decode=letters,
-        thought_open=False,
+        think_prefilled=False,
     )
     found: dict[int, Completion] = {}
 
@@ -322,7 +322,7 @@ def test_a_budget_that_leaves_nothing_for_the_answer_is_refused() -> None:
         budget=10,
         cue_ids=ids("</think>"),
         decode=letters,
-        thought_open=False,
+        think_prefilled=False,
     )
 
     async def run() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from model_shapes import SHAPES, batch_of
 
-from rlvr.config import SftConfig, load_config
-from rlvr.stages.sft.memory import training_bytes
+from rlvr.config import load_config
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.training_memory import training_bytes
 
 ROOT = Path(__file__).parents[2]
 R1 = ROOT / "recipes" / "r1"

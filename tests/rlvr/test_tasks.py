@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from rlvr.data.tasks import ADAPTERS, SkippedRow, TaskList, TaskSource, open_tasks
 from rlvr.errors import ConfigError
-from rlvr.tasks import ADAPTERS, SkippedRow, TaskList, TaskSource, open_tasks
 from rlvr.types import Task
 
 DATA = Path(__file__).parents[2].parent / "shared/data"

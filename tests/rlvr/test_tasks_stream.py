@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlvr.data.tasks import TaskList, TaskStream, open_tasks
 from rlvr.errors import ConfigError
-from rlvr.tasks import TaskList, TaskStream, open_tasks
 from rlvr.types import Task
 
 

@@ -19,7 +19,6 @@ from loopback_teacher import (
     Says,
 )
 
-from rlvr.config.distill import AskSection, TeacherSection
 from rlvr.errors import ConfigError
 from rlvr.teacher import (
     NoEndpointLeft,
@@ -30,6 +29,7 @@ from rlvr.teacher import (
     check_endpoints,
     in_parallel,
 )
+from rlvr.teacher.teacher_config import AskSection, TeacherSection
 
 FIVE = Says("5", thought="2 and 3")
 QUICK = {"timeout_s": 3.0, "backoff_s": 0.01, "put_aside_s": 0.05}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.config.distill import EndpointSection, TeacherSection
 from rlvr.teacher.endpoint import CallFailed, Endpoint, Fault, endpoints_of
+from rlvr.teacher.teacher_config import EndpointSection, TeacherSection
 
 URL = "http://127.0.0.1:1/v1"
 BROKEN = CallFailed(fault=Fault.BROKEN, reason="500 down")

@@ -11,12 +11,12 @@ import pytest
 from distill_runs import patient
 from loopback_teacher import Ask, Fails, LoopbackTeacher, Says
 
-from rlvr.config.distill import DistillConfig
-from rlvr.stages.teacher_scores import Score, Scorer, scoring_hash
+from rlvr.stages.distill.distill_config import DistillConfig
+from rlvr.stages.distill.teacher_scores import Score, Scorer, scoring_hash
 from rlvr.teacher import NoReply, Teacher
 from rlvr.teacher.judge import Judge
+from rlvr.teacher.judge_verdicts import read_correctness, read_scores
 from rlvr.teacher.labels import read_label
-from rlvr.teacher.verdicts import read_correctness, read_scores
 
 QUALITY = {"harmlessness": 10, "usefulness": 8, "correctness": 6, "score": 7}
 # gold, answer, score: fractions, percents, intervals, units, garbage

@@ -8,8 +8,7 @@ import pytest
 from loopback_teacher import Says
 
 from rlvr.teacher import Answer, Usage, read_message
-from rlvr.teacher.lengths import token_lengths
-from rlvr.teacher.replies import read_usage
+from rlvr.teacher.text_lengths import read_usage, token_lengths
 
 
 def content(text: str) -> dict[str, Any]:
@@ -73,9 +72,9 @@ def test_what_was_written_of_a_truncated_thought_is_there() -> None:
 
 
 def test_behind_a_prefilled_tag_a_text_without_tags_is_a_thought() -> None:
-    answer = read_message(content("2 and"), "stop", thought_open=True)
+    answer = read_message(content("2 and"), "stop", think_prefilled=True)
     assert (answer.reasoning_content, answer.problem) == ("2 and", "the thought never ends")
-    assert read_message(content("2</think>5"), "stop", thought_open=True) == whole("2", "5")
+    assert read_message(content("2</think>5"), "stop", think_prefilled=True) == whole("2", "5")
 
 
 def test_all_styles_of_one_reply_are_read_alike() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rlvr.data.reasoning_tags import Parts, is_thinking, split_thought
 from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.text_metrics import (
     FLAGS,
@@ -15,11 +16,10 @@ from rlvr.evaluation.text_metrics import (
     repetition_rate,
 )
 from rlvr.evaluation.worked_steps import judged_steps
-from rlvr.thoughts import Parts, is_thinking, split_thought
 
 
 @pytest.mark.parametrize(
-    ("text", "thought_open", "parts"),
+    ("text", "think_prefilled", "parts"),
     [
         ("<think>a</think>b", False, Parts("a", "b")),
         ("a</think>b", True, Parts("a", "b")),
@@ -32,13 +32,13 @@ from rlvr.thoughts import Parts, is_thinking, split_thought
     ],
 )
 def test_a_completion_has_a_thought_and_an_answer(
-    text: str, thought_open: bool, parts: Parts
+    text: str, think_prefilled: bool, parts: Parts
 ) -> None:
-    assert split_thought(text, thought_open=thought_open) == parts
+    assert split_thought(text, think_prefilled=think_prefilled) == parts
 
 
 def test_a_thought_that_was_not_closed_goes_on() -> None:
-    assert is_thinking("<think>a") and is_thinking("a", thought_open=True)
+    assert is_thinking("<think>a") and is_thinking("a", think_prefilled=True)
     assert not is_thinking("<think>a</think>") and not is_thinking("a")
 
 

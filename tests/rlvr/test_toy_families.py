@@ -9,9 +9,9 @@ import pytest
 
 from rewards import grade_format, grade_language, grade_regex, passes_tests
 from rlvr.toy import worked
-from rlvr.toy.courtesies import Courtesy, courtesy_task, heldout_courtesies, train_courtesy
 from rlvr.toy.programs import Program, heldout_programs, program_task, train_program
 from rlvr.toy.refining import readable, readable_summary
+from rlvr.toy.toy_requests import ToyRequest, heldout_requests, request_task, train_request
 
 
 def test_a_program_is_its_operations_in_order() -> None:
@@ -47,30 +47,30 @@ def test_heldout_programs_are_different_and_never_trained() -> None:
 
 def test_a_task_depends_on_its_index_and_seed_alone() -> None:
     assert program_task(3, seed=1) == program_task(3, seed=1) != program_task(3, seed=2)
-    assert courtesy_task(3, seed=1) == courtesy_task(3, seed=1)
+    assert request_task(3, seed=1) == request_task(3, seed=1)
 
 
 def test_only_the_kind_reply_is_liked() -> None:
     rng = random.Random(1)
     for _ in range(50):
-        courtesy = train_courtesy(rng)
-        pattern = courtesy.pattern
+        request = train_request(rng)
+        pattern = request.pattern
         for manner, value in (("kind", 1.0), ("curt", 0.0), ("confused", 0.0)):
-            reply = courtesy.reply(manner, rng)  # type: ignore[arg-type]
+            reply = request.reply(manner, rng)  # type: ignore[arg-type]
             assert grade_regex(f"<think>so</think>{reply}", pattern).value == value, reply
 
 
 def test_heldout_requests_are_never_trained() -> None:
-    heldout = {str(task.prompt) for task in heldout_courtesies()}
+    heldout = {str(task.prompt) for task in heldout_requests()}
     assert len(heldout) > 16
-    assert len(heldout_courtesies(5)) == 5
-    trained = {row["prompt"] for row in worked.courtesies("0")}
+    assert len(heldout_requests(5)) == 5
+    trained = {row["prompt"] for row in worked.requests("0")}
     trained |= {row["prompt"] for row in worked.preferences("0")}
     assert trained.isdisjoint(heldout)
 
 
 def test_worked_rows_are_well_formed_and_in_one_language() -> None:
-    for row in [*islice(worked.programs("0"), 50), *islice(worked.courtesies("0"), 50)]:
+    for row in [*islice(worked.programs("0"), 50), *islice(worked.requests("0"), 50)]:
         assert grade_format(row["completion"], profile="r1").value == 1.0
         assert grade_language(row["completion"], row["language"]).value == 1.0
 
@@ -93,8 +93,8 @@ def test_a_readable_answer_is_a_sentence_in_the_language_of_the_question() -> No
     assert made["completion"] == " <think>算得2+3=5,好</think>答案是\\boxed{5}。"
 
 
-def test_a_courtesy_is_asked_by_name() -> None:
-    courtesy = Courtesy(act="wish", names=("小明", "小红"), language="zh")
-    assert courtesy.prompt == "祝小明和小红好运。"
-    swapped = Courtesy(act="wish", names=("小红", "小明"), language="zh")
-    assert courtesy.is_heldout == swapped.is_heldout
+def test_a_request_is_asked_by_name() -> None:
+    request = ToyRequest(act="wish", names=("小明", "小红"), language="zh")
+    assert request.prompt == "祝小明和小红好运。"
+    swapped = ToyRequest(act="wish", names=("小红", "小明"), language="zh")
+    assert request.is_heldout == swapped.is_heldout

@@ -14,14 +14,14 @@ With several ranks each is a process of its own (`launching` starts them, `rank`
 
 from __future__ import annotations
 
-from rlvr.config import SftConfig
-from rlvr.prompts import make_template
-from rlvr.run_folder import RunFolder, read_json
+from rlvr.data.prompts import make_template
+from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.launching import run_ranks
 from rlvr.stages.sft.models import check_start
-from rlvr.stages.sft.process import free_port, rank_env
 from rlvr.stages.sft.rank import train_rank
-from rlvr.stages.sft.sources import check_sources
+from rlvr.stages.sft.rank_process import free_port, rank_env
+from rlvr.stages.sft.row_sources import check_sources
+from rlvr.stages.sft.sft_config import SftConfig
 
 __all__ = ["check_data", "run_sft"]
 
@@ -40,6 +40,3 @@ def run_sft(config: SftConfig, folder: RunFolder) -> None:
         run_ranks(config, folder)
     else:
         train_rank(config, folder, rank=0, env=rank_env(config, rank=0, port=free_port()))
-    summary = read_json(folder.summary)
-    made = folder.path / "adapter" if config.lora else folder.model
-    print(f"{made} is made: {summary['num_rows']} rows, mean loss {summary['train_loss']:.3f}")

@@ -7,9 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import SftConfig
-from rlvr.config.sft import DeepSpeedSection
 from rlvr.errors import ConfigError
+from rlvr.stages.sft.sft_config import DeepSpeedSection, SftConfig
 
 __all__ = ["deepspeed_config", "has_checkpointing", "schedule", "training_arguments"]
 

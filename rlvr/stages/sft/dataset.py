@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlvr.config import SftConfig
+from rlvr.data.prompts import make_template
 from rlvr.errors import ConfigError
-from rlvr.prompts import make_template
 from rlvr.stages.sft.examples import Example
 from rlvr.stages.sft.rendering import end_of_turn, render_row
-from rlvr.stages.sft.sources import chosen_examples
+from rlvr.stages.sft.row_sources import chosen_examples
+from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.tokens import IGNORED, Fate, RowEncoder
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Counts:
     num_too_long: int  # dropped
     num_empty: int  # dropped
     by_source: dict[str, int]
-    thought_open: bool  # the prompts begin the thought
+    think_prefilled: bool  # the prompts begin the thought
     longest_tokens: int
     other_end: str | None  # that the chat template puts behind an answer, and nobody learns
     first_cut: tuple[str, ...]  # file:row of the first that were cut or dropped
@@ -93,7 +93,7 @@ def check_counts(counts: Counts, config: SftConfig) -> list[str]:
             f"eos_token: the chat template ends an answer with {counts.other_end!r}, and another "
             "end is learned; set eos_token to it if the model is to chat"
         )
-    is_thinking = counts.thought_open if config.thinking is None else config.thinking
+    is_thinking = counts.think_prefilled if config.thinking is None else config.thinking
     if is_thinking and counts.thought_frac == 0:
         lines.append(
             "data: no row has a thought, and the model is to think; it will unlearn it. Mix rows "
@@ -112,7 +112,7 @@ class _Tally:
         self._sources: Counter[str] = Counter()
         self._short: list[str] = []
         self._num_tokens = self._num_learned = self._num_thoughts = self._longest = 0
-        self._thought_open = False
+        self._think_prefilled = False
         self.other_end: str | None = None
         self.domains: list[str] = []
 
@@ -120,7 +120,7 @@ class _Tally:
         self._fates[row.fate] += 1
         if row.fate in (Fate.CUT, Fate.TOO_LONG) and len(self._short) < SHOWN:
             self._short.append(example.where)
-        self._thought_open |= rendered.thought_open
+        self._think_prefilled |= rendered.think_prefilled
         if not row.input_ids:
             return
         self._sources[self._names[place]] += 1
@@ -145,7 +145,7 @@ class _Tally:
             num_too_long=self._fates[Fate.TOO_LONG],
             num_empty=self._fates[Fate.EMPTY],
             by_source=dict(self._sources),
-            thought_open=self._thought_open,
+            think_prefilled=self._think_prefilled,
             longest_tokens=self._longest,
             other_end=self.other_end,
             first_cut=tuple(self._short),

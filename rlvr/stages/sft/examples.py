@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr.data.tasks.rows import Row
 from rlvr.errors import ConfigError
-from rlvr.tasks.rows import Row
 from rlvr.types import Prompt
 
 __all__ = [
@@ -68,13 +68,13 @@ def read_preference(row: Row, *, columns: Mapping[str, str]) -> Example:
     raise ConfigError(f"{row.where}: label is {label!r}; a number from 0 to 1 is wanted")
 
 
-def thought_of(completion: str, *, thought_open: bool = False) -> str:
-    """The text of the thought, "" where there is none; `thought_open`: the prompt began it."""
+def thought_of(completion: str, *, think_prefilled: bool = False) -> str:
+    """The text of the thought, "" where there is none; `think_prefilled`: the prompt began it."""
     head, close, _ = completion.partition(CLOSE_THINK)
     before, opened, inside = head.partition(OPEN_THINK)
     if opened:
         return inside.strip()
-    return before.strip() if close or thought_open else ""
+    return before.strip() if close or think_prefilled else ""
 
 
 def fill(template: str, values: Mapping[str, Any], *, where: str) -> str:

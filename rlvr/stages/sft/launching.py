@@ -1,6 +1,6 @@
 """Several ranks on one machine: a process for each, and none is left when one of them ends.
 
-command --starts--> rank 0 (this screen)   rank 1, 2, ... (logs/rank_N.log)
+command --starts--> rank 0 (this console)   rank 1, 2, ... (logs/rank_N.log)
    Ctrl-C, SIGTERM --> all ranks: they agree on a step, write a checkpoint and end
 """
 
@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rlvr.config import SftConfig
+from rlvr.cluster.process_reaper import no_orphans
+from rlvr.cluster.signals import SIGNALS
 from rlvr.errors import RLVRError, Stopped
-from rlvr.orphans import no_orphans
-from rlvr.run_folder import RunFolder
-from rlvr.stages.sft.process import free_port, rank_env
+from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.rank import STOPPED
-from rlvr.stopping import SIGNALS
+from rlvr.stages.sft.rank_process import free_port, rank_env
+from rlvr.stages.sft.sft_config import SftConfig
 
 __all__ = ["run_ranks"]
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import SftConfig
-from rlvr.config.sft import LoraSection
+from rlvr.data.model_files import check_model
 from rlvr.errors import ConfigError
-from rlvr.model_files import check_model
+from rlvr.stages.sft.sft_config import LoraSection, SftConfig
 
 __all__ = ["Start", "check_start", "load_model", "load_tokenizer", "make_lora", "start_of"]
 
-TOY_MODELS = ("toy", "toy_small")  # sizes of rlvr.toy.model
+TOY_MODELS = ("toy", "toy_small")  # sizes of rlvr.toy.toy_model
 SAME_KEYS = {"r": "r", "alpha": "lora_alpha", "rslora": "use_rslora"}
 
 
@@ -63,7 +62,7 @@ def check_start(config: SftConfig) -> None:
 def load_tokenizer(config: SftConfig) -> Any:
     """With the recipe's end token."""
     if config.model in TOY_MODELS:
-        from rlvr.toy.tokenizer import make_tokenizer
+        from rlvr.toy.toy_tokenizer import make_tokenizer
 
         return make_tokenizer(seed=config.seed)
     from transformers import AutoTokenizer
@@ -84,7 +83,7 @@ def load_tokenizer(config: SftConfig) -> Any:
 def load_model(config: SftConfig, tokenizer: Any, *, is_cpu: bool) -> Any:
     """A causal model, with the adapter of an earlier run where there is one."""
     if config.model in TOY_MODELS:
-        from rlvr.toy.model import SIZES, make_model
+        from rlvr.toy.toy_model import SIZES, make_model
 
         return make_model(tokenizer, seed=config.seed, **SIZES[config.model])
     import torch

@@ -19,10 +19,10 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from rlvr.disk import written
-from rlvr.metrics import MetricsFile
-from rlvr.stopping import SIGNALS
-from rlvr.trackers import Trackers
+from rlvr.cluster.signals import SIGNALS
+from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.run_folder import written
+from rlvr.run.trackers import Trackers
 
 __all__ = ["Progress", "StopFlag", "latest_checkpoint", "stop_flag", "wait_for_all"]
 

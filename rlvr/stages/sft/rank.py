@@ -11,10 +11,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rlvr.config import SftConfig, load_config
+from rlvr.config import load_config
 from rlvr.errors import RLVRError, Stopped
-from rlvr.run_folder import RunFolder
-from rlvr.stages.sft.process import training_process
+from rlvr.run.run_folder import RunFolder
+from rlvr.stages.sft.rank_process import training_process
+from rlvr.stages.sft.sft_config import SftConfig
 
 __all__ = ["STOPPED", "train_rank"]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rlvr.data.prompts import PromptTemplate, Tokenizer
 from rlvr.errors import ConfigError
-from rlvr.prompts import PromptTemplate, Tokenizer
 from rlvr.stages.sft.examples import CLOSE_THINK, OPEN_THINK, Example, thought_of
 from rlvr.types import Task
 
@@ -29,7 +29,7 @@ class RenderedRow:
     prompt_text: str
     completion: str
     has_thought: bool
-    thought_open: bool = False
+    think_prefilled: bool = False
 
 
 def render_row(
@@ -48,12 +48,12 @@ def render_row(
     completion = example.completion
     if not is_closed and no_thought == "empty_block":
         completion = EMPTY_THOUGHT + completion
-    elif not is_closed and prompt.thought_open:
+    elif not is_closed and prompt.think_prefilled:
         raise ConfigError(
             f"{example.where}: the prompt opens a thought and the row has none; set "
             "no_thought: empty_block, or leave the <think> out of the prompt"
         )
-    if prompt.thought_open:
+    if prompt.think_prefilled:
         completion = _behind_open_thought(completion, prompt.text)
     elif CLOSE_THINK in completion and OPEN_THINK not in completion:
         completion = f"{OPEN_THINK}\n{completion}"  # was written behind a prompt that opened it
@@ -62,7 +62,7 @@ def render_row(
         prompt_text=prompt.text,
         completion=completion,
         has_thought=has_thought,
-        thought_open=prompt.thought_open,
+        think_prefilled=prompt.think_prefilled,
     )
 
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 
-from rlvr.config import SftConfig
+from rlvr.data.prompts import make_template
 from rlvr.errors import ConfigError
-from rlvr.prompts import make_template
-from rlvr.run_folder import RunFolder, write_json
+from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.stages.sft.arguments import training_arguments
 from rlvr.stages.sft.examples import Example
 from rlvr.stages.sft.models import load_tokenizer
-from rlvr.stages.sft.process import has_gpu
+from rlvr.stages.sft.rank_process import has_gpu
 from rlvr.stages.sft.rendering import RenderedRow
-from rlvr.stages.sft.sources import chosen_examples
+from rlvr.stages.sft.row_sources import chosen_examples
+from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.tokens import RowEncoder
 from rlvr.stages.sft.training import outcome, save_model, train_to_the_end, write_manifest
 from rlvr.types import Task
@@ -32,7 +32,9 @@ __all__ = ["train_reward_model"]
 
 
 def train_reward_model(config: SftConfig, folder: RunFolder, *, rank: int = 0) -> None:
-    """Leaves model/, which AutoModelForSequenceClassification and `rlvr.preference` load."""
+    """Leaves model/, which AutoModelForSequenceClassification and
+    `rlvr.reward_models.preference_model` load.
+    """
     tokenizer = load_tokenizer(config)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -105,7 +107,7 @@ def _make_trainer(
     from transformers import AutoModelForSequenceClassification, PrinterCallback, set_seed
     from trl import RewardConfig, RewardTrainer
 
-    from rlvr.cpu_linear import use_onednn
+    from rlvr.learner.cpu_linear import use_onednn
 
     is_cpu = not has_gpu()
     arguments = RewardConfig(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rlvr.prompts import PromptTemplate
+from rlvr.data.prompts import PromptTemplate
 from rlvr.stages.sft.rendering import RenderedRow
 
 __all__ = ["IGNORED", "Fate", "RowEncoder", "TokenRow"]

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
-from rlvr.config import SftConfig
-from rlvr.stages.sft.losses import cross_entropy_sum, distillation_sum, learned_logits
 from rlvr.stages.sft.sampler import DomainSampler
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_losses import cross_entropy_sum, distillation_sum, learned_logits
 
 __all__ = ["RecipeTrainer"]
 
@@ -34,7 +34,7 @@ class RecipeTrainer(SFTTrainer):
         """
         has_one: bool = getattr(self, "optimizer", None) is not None
         if self._config.matrix_lr is not None and not has_one:
-            from rlvr.stages.muon import MuonWithAdamW
+            from rlvr.stages.sft.muon import MuonWithAdamW
 
             self.optimizer = MuonWithAdamW(
                 self.model if model is None else model,

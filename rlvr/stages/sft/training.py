@@ -12,16 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlvr.config import SftConfig
 from rlvr.errors import ConfigError, Stopped
-from rlvr.manifest import make_manifest
-from rlvr.metrics import MetricsFile
-from rlvr.run_folder import RunFolder, write_json
+from rlvr.run.manifest import make_manifest
+from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.stages.sft.arguments import has_checkpointing, training_arguments
 from rlvr.stages.sft.dataset import TokenData, check_counts, make_data
-from rlvr.stages.sft.memory import check_training_memory
 from rlvr.stages.sft.models import load_model, load_tokenizer, make_lora, start_of
-from rlvr.stages.sft.process import has_gpu
+from rlvr.stages.sft.rank_process import has_gpu
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.training_memory import check_training_memory
 
 __all__ = [
     "make_trainer",
@@ -67,7 +67,7 @@ def make_trainer(config: SftConfig, data: TokenData, tokenizer: Any, *, output_d
     from transformers import PrinterCallback
     from trl import SFTConfig as TrlConfig
 
-    from rlvr.cpu_linear import use_onednn
+    from rlvr.learner.cpu_linear import use_onednn
     from rlvr.stages.sft.trainer import RecipeTrainer
 
     is_cpu = not has_gpu()
@@ -97,8 +97,8 @@ def make_trainer(config: SftConfig, data: TokenData, tokenizer: Any, *, output_d
 
 def train_to_the_end(trainer: Any, config: SftConfig, folder: RunFolder, *, is_main: bool) -> None:
     """Goes on from the newest whole checkpoint. Raises Stopped."""
+    from rlvr.run.trackers import Trackers
     from rlvr.stages.sft.progress import Progress, latest_checkpoint, stop_flag, wait_for_all
-    from rlvr.trackers import Trackers
 
     metrics = MetricsFile(folder.metrics)
     wait_for_all()

@@ -1,0 +1,144 @@
+# ruff: noqa: RUF001 - full-width and Chinese punctuation is meant
+r"""Where a completion states its answer: a linear scanner, no backtracking.
+
+    completion --after the thought--> answer part --inside <answer>--> last \boxed{}, or plain text
+
+- Only the text after the last `</think>` is read; a thought that never ends has no answer.
+- Inside of it, the inside of the last `<answer>...</answer>` where there is one.
+- In that the last balanced `\boxed{}`; boxes joined by a comma, "and" or "or" are one answer made
+  of all of them, so that `\boxed{41} or \boxed{42}` is a hedge. An empty last box is an answer,
+  and wrong.
+- Without a box, the plain text of `<answer>` is the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from rewards.grades import Grade, Outcome
+from rewards.transcript import Turn, after_thought
+
+__all__ = ["Answer", "answer_part", "last_boxed", "read_answer"]
+
+_OPEN_ANSWER = "<answer>"
+_CLOSE_ANSWER = "</answer>"
+
+# Bounded repetition only: a run of 100,000 backslashes stays linear.
+_BOX_TOKEN = re.compile(r"\\{1,3}(?:boxed|fbox)\s{0,8}(?P<box>\{)|\\.|[{}]", re.DOTALL)
+_INNER_BOX = re.compile(r"\s*\\{1,3}(?:boxed|fbox)\s{0,8}\{")
+_JOINT = re.compile(
+    r"""(?:[\s$,;，、；()\[\]\\.]|\\(?:text|mathrm|mbox|quad|qquad)|[{}]|and|or|或者?|和|与|以及)*""",
+    re.IGNORECASE,
+)
+_JOINT_WORD = re.compile(r",|;|，|、|；|and|or|或|和|与|以及", re.IGNORECASE)
+_MAX_JOINT_CHARS = 32
+
+_TRUNCATED = Grade(
+    value=0.0, outcome=Outcome.TRUNCATED, reason="the thought was opened and never closed"
+)
+_NO_ANSWER = Grade(
+    value=0.0, outcome=Outcome.NO_ANSWER, reason=r"neither \boxed{} nor <answer> after the thought"
+)
+_EMPTY_ANSWER = Grade(value=0.0, outcome=Outcome.NO_ANSWER, reason="the answer is empty")
+_EMPTY_BOX = Grade(value=0.0, outcome=Outcome.WRONG, reason="the last box is empty")
+
+
+class Answer(NamedTuple):
+    """What a completion states as its answer."""
+
+    text: str  # not empty
+    is_plain: bool  # prose out of <answer>, not the inside of a box
+
+
+def read_answer(turn: Turn, think_prefilled: bool = False) -> Answer | Grade:
+    """The answer that a completion states, or the grade that it gets for stating none."""
+    part = answer_part(turn, think_prefilled)
+    if isinstance(part, Grade):
+        return part
+    text, is_tagged = part
+    boxed = last_boxed(text)
+    if boxed is not None:
+        return Answer(boxed, False) if boxed else _EMPTY_BOX
+    if not is_tagged:
+        return _NO_ANSWER
+    plain = text.strip()
+    return Answer(plain, True) if plain else _EMPTY_ANSWER
+
+
+def answer_part(turn: Turn, think_prefilled: bool = False) -> tuple[str, bool] | Grade:
+    """What follows the thought, or the inside of its last `<answer>`, which True then says."""
+    part = after_thought(turn, think_prefilled)
+    if part is None:
+        return _TRUNCATED
+    end = part.rfind(_CLOSE_ANSWER)
+    start = part.rfind(_OPEN_ANSWER, 0, end) if end >= 0 else -1
+    return (part[start + len(_OPEN_ANSWER) : end], True) if start >= 0 else (part, False)
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The inside of the last balanced `\boxed{}` or `\fbox{}`, stripped; None without one.
+
+    Boxes before it that are joined to it by a comma, "and" or "or" come with it, in order, as "41,
+    42".
+    """
+    if "boxed" not in text and "fbox" not in text:
+        return None
+    boxes = _outermost_boxes(text)
+    if not boxes:
+        return None
+    contents = [_unwrap(text[boxes[-1].start : boxes[-1].end])]
+    if not contents[0]:
+        return ""
+    for before, after in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
+        if not _is_joint(text, before.end + 1, after.opening):
+            break
+        contents.append(_unwrap(text[before.start : before.end]))
+    return ", ".join(dict.fromkeys(reversed(contents)))
+
+
+class _Box(NamedTuple):
+    opening: int  # of its backslash
+    start: int  # of its inside
+    end: int  # of its inside: the closing brace
+
+
+def _outermost_boxes(text: str) -> list[_Box]:
+    """Balanced boxes that lie in no other balanced box, left to right."""
+    stack: list[tuple[int, int] | None] = []  # for each open brace the box that it opens, or None
+    boxes: list[_Box] = []
+    for token in _BOX_TOKEN.finditer(text):
+        if token.group("box"):
+            stack.append((token.start(), token.end()))
+        elif token.group() == "{":
+            stack.append(None)
+        elif token.group() == "}" and stack:
+            opened = stack.pop()
+            if opened is None:
+                continue
+            while boxes and boxes[-1].opening > opened[0]:
+                boxes.pop()
+            boxes.append(_Box(opened[0], opened[1], token.start()))
+    return boxes
+
+
+def _unwrap(content: str) -> str:
+    r"""Take a box in a box off: `\boxed{42}` is 42."""
+    content = content.strip()
+    for _ in range(4):
+        if not _INNER_BOX.match(content):
+            return content
+        inner = _outermost_boxes(content)
+        if len(inner) != 1 or inner[0].end != len(content) - 1:
+            return content
+        content = content[inner[0].start : inner[0].end].strip()
+    return content
+
+
+def _is_joint(text: str, start: int, end: int) -> bool:
+    gap = text[start:end] if end - start <= _MAX_JOINT_CHARS else None
+    return (
+        gap is not None
+        and _JOINT.fullmatch(gap) is not None
+        and _JOINT_WORD.search(gap) is not None
+    )

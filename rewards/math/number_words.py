@@ -1,0 +1,192 @@
+"""Numbers spelled out, in English and Chinese, as digits: "forty-two" is 42, 三分之一 is 1/3.
+
+Only a text that is a number from its first word to its last, and spelled as one is spelled; "one
+two" and 一二三 stay what they are.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from rewards.math.plain_numbers import plain_number
+
+__all__ = ["in_digits", "in_digits_before_unit"]
+
+MAX_CHARS = 200
+
+_BELOW_TWENTY = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen"
+)
+_SMALL = _BELOW_TWENTY.split(" ")
+_TENS = ["-", "-", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_PARTS = {
+    "half": 2, "halves": 2, "quarter": 4, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6,
+    "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100,
+}  # fmt: skip
+_VALUES = {word: value for value, word in enumerate(_SMALL)} | {
+    word: 10 * value for value, word in enumerate(_TENS) if word != "-"
+}
+_ENGLISH = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+){0,30}")
+_DIGITS_AND_SCALE = re.compile(
+    r"(?P<digits>[+-]?[\d,.]{1,20}) ?(?P<scale>thousand|million|billion|trillion|[千万亿]|万亿)"
+)
+_CHINESE_DIGITS = {mark: value for value, mark in enumerate("零一二三四五六七八九")} | {"两": 2}
+_CHINESE_UNITS = {"十": 10, "百": 100, "千": 1000}
+_CHINESE_SCALES = {"万": 10**4, "亿": 10**8}
+_CHINESE_SCALE_VALUES = {"千": 10**3, "万": 10**4, "亿": 10**8, "万亿": 10**12}
+_SIGNED_DIGITS = re.compile(r"(?:minus|negative) |负|零下", re.IGNORECASE)
+_CHINESE_START = re.compile("负?[零一二两三四五六七八九十百千万亿点分之]{1,30}")
+_CHINESE = re.compile("(?P<sign>负?)(?P<number>[零一二两三四五六七八九十百千万亿点分之]{1,30})")
+
+
+def in_digits(text: str) -> str:
+    """The number that a text spells out, as digits or "1/3"; every other text as it is."""
+    stripped = text.strip().rstrip(".。")
+    if stripped.startswith("百分之"):
+        percent = _chinese(stripped.removeprefix("百分之"))
+        return text if percent is None else rf"{percent}\%"
+    if not stripped or len(stripped) > MAX_CHARS:
+        return text
+    readings = (read(stripped) for read in (_scaled, _english, _chinese))
+    value = next((value for value in readings if value is not None), None)
+    return text if value is None else str(value)
+
+
+def in_digits_before_unit(text: str) -> str:
+    """十二元 as 12元, "twelve dollars" as "12 dollars", 零下5度 as -5度; others as they are."""
+    if len(text) > MAX_CHARS:
+        return text
+    sign = _SIGNED_DIGITS.match(text)
+    if sign is not None and text[sign.end() : sign.end() + 1].isdigit():
+        return "-" + text[sign.end() :]
+    start = _CHINESE_START.match(text)
+    if start is not None and len(start.group()) < len(text):
+        number = _chinese(start.group())
+        return text if number is None else f"{number}{text[start.end() :]}"
+    words = text.split(" ")
+    for num_words in range(min(3, len(words) - 1), 0, -1):  # of the unit
+        number = _english(" ".join(words[:-num_words]))
+        if number is not None:
+            return f"{number} {' '.join(words[-num_words:])}"
+    return text
+
+
+def _scaled(text: str) -> Fraction | None:
+    """ "1.5 million", 100万."""
+    match = _DIGITS_AND_SCALE.fullmatch(text)
+    number = plain_number(match["digits"]) if match else None
+    if match is None or number is None:
+        return None
+    scale = _SCALES.get(match["scale"]) or _CHINESE_SCALE_VALUES[match["scale"]]
+    return Fraction(number) * scale
+
+
+def _english(text: str) -> Fraction | None:
+    if not _ENGLISH.fullmatch(text):
+        return None
+    words = [word for word in re.split("[ -]", text.lower()) if word != "and"]
+    sign = -1 if words[:1] in (["minus"], ["negative"]) else 1
+    words = words[1:] if sign < 0 else words
+    if words[:1] == ["a"] and len(words) > 1:
+        words[0] = "one"
+    if len(words) > 1 and (parts := _PARTS.get(words[-1]) or _PARTS.get(words[-1][:-1])):
+        top = _whole(words[:-1])
+        return None if not top else Fraction(sign * top, parts)
+    if words == ["half"]:
+        return Fraction(sign, 2)
+    whole = _whole(words)
+    return None if whole is None else Fraction(sign * whole)
+
+
+def _whole(words: list[str]) -> int | None:
+    """None where the words are not those of the number that they add up to."""
+    total = current = 0
+    for word in words:
+        if word in _VALUES:
+            current += _VALUES[word]
+        elif word == "hundred":
+            current *= 100
+        elif word in _SCALES:
+            total, current = total + current * _SCALES[word], 0
+        else:
+            return None
+    value = total + current
+    return value if words and _spelled(value) == words else None
+
+
+def _spelled(value: int) -> list[str]:
+    """The words of a number below 10**15, without "and"."""
+    if value == 0:
+        return ["zero"]
+    words = []
+    for scale, size in (*reversed(_SCALES.items()), ("", 1)):
+        count, value = divmod(value, size)
+        if 0 < count < 1000:
+            words += [*_below_thousand(count), *([scale] if scale else [])]
+    return words
+
+
+def _below_thousand(value: int) -> list[str]:
+    hundreds, rest = divmod(value, 100)
+    words = [_SMALL[hundreds], "hundred"] if hundreds else []
+    if rest >= 20:
+        words.append(_TENS[rest // 10])
+        rest %= 10
+    return [*words, _SMALL[rest]] if rest else words
+
+
+def _chinese(text: str) -> Fraction | None:
+    match = _CHINESE.fullmatch(text)
+    if match is None:
+        return None
+    sign = -1 if match["sign"] else 1
+    bottom, is_fraction, top = match["number"].partition("分之")
+    if is_fraction:
+        over, under = _chinese_whole(top), _chinese_whole(bottom)
+        return Fraction(sign * over, under) if over is not None and under else None
+    whole, has_point, part = match["number"].partition("点")
+    value = _chinese_whole(whole)
+    if value is None or (has_point and not all(mark in _CHINESE_DIGITS for mark in part)):
+        return None
+    if has_point and not part:
+        return None
+    decimals = "".join(str(_CHINESE_DIGITS[mark]) for mark in part)
+    return sign * (value + Fraction(int(decimals or "0"), 10 ** len(decimals)))
+
+
+def _chinese_whole(text: str) -> int | None:
+    """None for what is no number, as digits read one by one are none."""
+    if not text:
+        return None
+    for mark, size in reversed(_CHINESE_SCALES.items()):
+        head, found, tail = text.rpartition(mark)
+        if found:
+            above = _chinese_whole(head)
+            below = 0 if not tail else _chinese_whole(tail.removeprefix("零"))
+            is_number = above and below is not None and below < size
+            return above * size + below if is_number and above and below is not None else None
+    return _chinese_section(text)
+
+
+def _chinese_section(text: str) -> int | None:
+    """A number below 10,000: each unit smaller than the one before."""
+    if "零零" in text:
+        return None
+    value, digit, last_unit = 0, None, 10_000
+    for mark in text:
+        if mark == "零" and text != "零":
+            continue
+        if mark in _CHINESE_DIGITS:
+            if digit is not None:
+                return None
+            digit = _CHINESE_DIGITS[mark]
+        elif mark in _CHINESE_UNITS and _CHINESE_UNITS[mark] < last_unit:
+            last_unit = _CHINESE_UNITS[mark]
+            value += (1 if digit is None else digit) * last_unit
+            digit = None
+        else:
+            return None
+    return value + (digit or 0)

@@ -1,0 +1,172 @@
+"""The numbers game: does an expression use each number exactly once and reach the target?
+
+    completion --read_answer--> "(1 + 2) / 3 = 1" --AST, Fractions--> value and the numbers in it
+
+Nothing is evaluated by Python: the text is held to digits, + - * / and parentheses, parsed to a
+syntax tree, and the tree is walked with exact fractions. A sign before a number ("-3 + 5"), "//",
+"**", decimals and leading zeros are not part of the game. The rules are those of TinyZero without
+its holes (Jiayi-Pan/TinyZero, verl/utils/reward_score/countdown.py).
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+from rewards.grades import Grade, Outcome
+from rewards.math.extract import read_answer
+from rewards.transcript import as_turn, resolve_think_prefilled
+
+__all__ = ["MAX_CHARS", "MAX_DEPTH", "countdown", "evaluate_expression", "grade_countdown"]
+
+MAX_CHARS = 500  # of an expression; 20 numbers of three digits need about 200
+MAX_DEPTH = 40  # of parentheses within each other; the parser's own limit is 200
+MAX_DIGITS = 12  # of a number
+
+_OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+_ALLOWED = re.compile(r"[0-9+\-*/() ]*")
+_SPACES = re.compile(r"\s+")
+_SPELLINGS = {
+    r"\times": "*", r"\cdot": "*", r"\div": "/", r"\left": "", r"\right": "", "$": "",
+    "\N{MULTIPLICATION SIGN}": "*", "\N{MIDDLE DOT}": "*", "\N{DOT OPERATOR}": "*",
+    "\N{DIVISION SIGN}": "/", "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-",
+    "\N{FULLWIDTH LEFT PARENTHESIS}": "(", "\N{FULLWIDTH RIGHT PARENTHESIS}": ")",
+}  # fmt: skip
+_SPELLING = re.compile("|".join(re.escape(spelling) for spelling in _SPELLINGS))
+
+
+def countdown(
+    completions: Sequence[Any],
+    numbers: Sequence[Sequence[int]],
+    target: Sequence[int],
+    *,
+    think_prefilled: bool | Sequence[bool] | None = None,
+    **columns: Any,
+) -> list[float | None]:
+    """1 where the answer is an expression in `numbers` that equals `target`, else 0.
+
+    None where `numbers` or `target` of a row are not integers. Raises ValueError for lists of
+    different lengths.
+    """
+    flags = resolve_think_prefilled(len(completions), think_prefilled, columns.get("prompts"))
+    rows = zip(completions, numbers, target, flags, strict=True)
+    return [
+        grade_countdown(completion, numbers=given, target=goal, think_prefilled=flag).value
+        for completion, given, goal, flag in rows
+    ]
+
+
+def grade_countdown(
+    completion: Any, *, numbers: Sequence[int], target: int, think_prefilled: bool = False
+) -> Grade:
+    """The grade of one completion; the answer is read as `accuracy` reads it."""
+    given = _integers(numbers)
+    goal = _integers([target])
+    if not given or not goal:
+        return Grade(
+            value=None,
+            outcome=Outcome.UNGRADABLE_GOLD,
+            reason=f"numbers {numbers!r} or target {target!r} are not integers",
+        )
+    answer = read_answer(as_turn(completion), think_prefilled)
+    if isinstance(answer, Grade):
+        return answer
+    reason = _fault(answer.text, numbers=given, target=goal[0])
+    if reason is None:
+        return Grade(value=1.0, outcome=Outcome.CORRECT, reason="")
+    return Grade(value=0.0, outcome=Outcome.WRONG, reason=reason)
+
+
+def evaluate_expression(text: str) -> tuple[Fraction, list[int]]:
+    """The exact value of an expression and its numbers: "(1 + 2) / 3" -> 1, [1, 2, 3].
+
+    Raises ValueError, with the reason, for all that is not + - * / and parentheses over integers,
+    for a division by zero and for a text over the limits.
+    """
+    _check_limits(text)
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"not an arithmetic expression: {error.msg}") from error
+    numbers: list[int] = []
+    try:
+        return _walk(tree.body, numbers), numbers
+    except ZeroDivisionError as error:
+        raise ValueError("divides by zero") from error
+
+
+def _fault(text: str, *, numbers: list[int], target: int) -> str | None:
+    """Why an answer is wrong; None where it is right."""
+    expression, equals, stated = (part.strip() for part in _plain(text).partition("="))
+    if expression == str(target) and equals:
+        expression, stated = stated, expression
+    if equals and stated != str(target):
+        return f"states {_short(stated)!r}, not {target}"
+    try:
+        value, used = evaluate_expression(expression)
+    except ValueError as error:
+        return str(error)
+    if sorted(used) != sorted(numbers):
+        return f"uses {sorted(used)}, not {sorted(numbers)} each once"
+    if value != target:
+        return f"equals {value}, not {target}"
+    return None
+
+
+def _plain(text: str) -> str:
+    if len(text) > 2 * MAX_CHARS:  # left to the limits below; nothing is worth rewriting
+        return text
+    plain = _SPELLING.sub(lambda match: _SPELLINGS[match[0]], text)
+    return _SPACES.sub(" ", plain).strip(" .")
+
+
+def _check_limits(text: str) -> None:
+    if len(text) > MAX_CHARS:
+        raise ValueError(f"longer than {MAX_CHARS} characters")
+    if not _ALLOWED.fullmatch(text):
+        raise ValueError(f"{_short(text)!r} holds more than integers, + - * / and parentheses")
+    depth = 0
+    for mark in text:
+        depth += {"(": 1, ")": -1}.get(mark, 0)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"parentheses go deeper than {MAX_DEPTH}")
+    if re.search(rf"\d{{{MAX_DIGITS + 1}}}", text):
+        raise ValueError(f"a number of more than {MAX_DIGITS} digits")
+
+
+def _walk(node: ast.expr, numbers: list[int]) -> Fraction:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int):
+        numbers.append(node.value)
+        return Fraction(node.value)
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATIONS:
+        left = _walk(node.left, numbers)
+        right = _walk(node.right, numbers)
+        return _OPERATIONS[type(node.op)](left, right)
+    if isinstance(node, ast.UnaryOp):
+        raise ValueError("a sign before a number is not an operation of the game")
+    raise ValueError("only + - * / and parentheses over integers are allowed")
+
+
+def _integers(values: Sequence[Any]) -> list[int]:
+    """The values as int, numpy's included; empty where one of them is no integer."""
+    try:
+        return (
+            []
+            if any(isinstance(value, bool) for value in values)
+            else list(map(operator.index, values))
+        )
+    except TypeError:
+        return []
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

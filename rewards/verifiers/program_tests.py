@@ -1,0 +1,190 @@
+r"""`passes_tests`: 1 where the program in a completion passes its tests, judged in the sandbox.
+
+    completion --after the thought, inside <answer>--> last fenced block --sandbox.judge--> verdict
+
+The tests of a row, a mapping or its JSON text:
+
+    {"cases": [{"input": "21", "output": "42"}, ...]}              stdin and stdout
+    {"cases": [{"args": [1], "output": 2}, ...], "function": "f"}  calls
+    {"inputs": ["21"], "outputs": ["42"]}                          as CodeContests writes them
+    {"asserts": ["assert f(1) == 2"], "setup": "import math"}      as MBPP writes them
+
+and beside them "language", "compare" (a word, or {"code", "language"} of a checker), "tolerance"
+and "limits" as for `sandbox.judge`. JSON has neither tuples nor sets: `text_of_tests` writes tests
+with Python's literals so that they come back as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rewards.grades import Grade, Outcome
+from rewards.transcript import Turn, after_thought, as_turn, resolve_think_prefilled
+from sandbox import Checker, Judgement, Limits, Verdict, from_asserts, judge
+from sandbox.literals import decode, encode
+
+__all__ = ["grade_programs", "grade_tests", "last_code_block", "passes_tests", "text_of_tests"]
+
+_KINDS = ({"cases"}, {"inputs", "outputs"}, {"asserts"})
+_OPTIONS = {"function", "language", "compare", "tolerance", "limits", "setup", "literals"}
+_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
+_CLOSE_ANSWER, _OPEN_ANSWER = "</answer>", "<answer>"
+
+
+def passes_tests(
+    completions: Sequence[object],
+    tests: Sequence[Mapping[str, Any] | str],
+    *,
+    partial: bool = False,
+    prompts: Sequence[object] | None = None,
+    think_prefilled: bool | Sequence[bool] | None = None,
+    **columns: object,
+) -> list[float | None]:
+    """All tests or none; with `partial` the share that passes. A reward in TRL's form.
+
+    None where a row's tests cannot be read, and where the sandbox, not the program, failed.
+
+    Raises:
+        SandboxUnavailable: this machine offers no isolation, or lacks a compiler.
+        ValueError: lengths that differ, or a completion that is neither text nor messages.
+    """
+    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    return [grade.value for grade in grade_programs(completions, tests, flags, partial=partial)]
+
+
+def grade_tests(
+    completion: object,
+    tests: Mapping[str, Any] | str,
+    *,
+    partial: bool = False,
+    think_prefilled: bool = False,
+) -> Grade:
+    """One completion, with the sandbox's verdict in the reason."""
+    [grade] = grade_programs([completion], [tests], [think_prefilled], partial=partial)
+    return grade
+
+
+def grade_programs(
+    completions: Sequence[object],
+    tests: Sequence[Mapping[str, Any] | str],
+    think_prefilled: Sequence[bool],
+    *,
+    partial: bool = False,
+) -> list[Grade]:
+    """A grade for each completion, several at a time."""
+    if isinstance(tests, str | Mapping) or len(tests) != len(completions):
+        raise ValueError(f"tests has not one entry for each of {len(completions)} completions")
+
+    def grade(completion: object, row: Mapping[str, Any] | str, is_open: bool) -> Grade:
+        return _grade(as_turn(completion), row, think_prefilled=is_open, partial=partial)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return list(threads.map(grade, completions, tests, think_prefilled))
+
+
+def last_code_block(text: str) -> str | None:
+    """The inside of the last fenced block; None without one, or where the last never ends."""
+    start, fence, block = 0, "", None
+    for line in _FENCE.finditer(text):
+        mark = line.group(1)
+        if not fence:
+            start, fence, block = line.end() + 1, mark, None
+        elif mark[0] == fence[0] and len(mark) >= len(fence) and line.group().strip() == mark:
+            fence, block = "", text[start : line.start()]
+    return block
+
+
+def text_of_tests(tests: Mapping[str, Any]) -> str:
+    """JSON text for a data set's column, in which tuples, sets and other keys than text survive."""
+    cases = [
+        {key: encode(value) if key in ("args", "output") else value for key, value in case.items()}
+        for case in tests["cases"]
+    ]
+    return json.dumps({**tests, "cases": cases, "literals": True})
+
+
+def _grade(
+    turn: Turn, row: Mapping[str, Any] | str, *, think_prefilled: bool, partial: bool
+) -> Grade:
+    try:
+        arguments = _read_tests(row)
+    except (TypeError, ValueError, KeyError) as error:
+        return _none(Outcome.UNGRADABLE_GOLD, f"tests that cannot be read: {error}")
+    answer = after_thought(turn, think_prefilled)
+    if answer is None:
+        return _zero(Outcome.TRUNCATED, "the thought was opened and never closed")
+    code = last_code_block(_inside_answer(answer))
+    if code is None or not code.strip():
+        return _zero(Outcome.NO_ANSWER, "no whole code block after the thought")
+    try:
+        judgement = judge(code, **arguments, stop_early=not partial)
+    except ValueError as error:
+        return _none(Outcome.UNGRADABLE_GOLD, f"tests that cannot be used: {error}")
+    return _of_judgement(judgement, len(arguments["cases"]), partial=partial)
+
+
+def _inside_answer(text: str) -> str:
+    end = text.rfind(_CLOSE_ANSWER)
+    start = text.rfind(_OPEN_ANSWER, 0, end) if end >= 0 else -1
+    return text[start + len(_OPEN_ANSWER) : end] if start >= 0 else text
+
+
+def _read_tests(row: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Arguments of `sandbox.judge`."""
+    tests = json.loads(row) if isinstance(row, str) else dict(row)
+    if not isinstance(tests, dict) or not any(kind <= set(tests) for kind in _KINDS):
+        raise ValueError("neither cases, nor inputs and outputs, nor asserts")
+    kind = next(kind for kind in _KINDS if kind <= set(tests))
+    if unknown := set(tests) - kind - _OPTIONS:
+        raise ValueError(f"unknown keys {', '.join(sorted(map(str, unknown)))}")
+    arguments = {key: tests[key] for key in ("function", "language", "tolerance") if key in tests}
+    arguments["cases"] = _read_cases(tests)
+    if (compare := tests.get("compare")) is not None:
+        arguments["compare"] = Checker(**compare) if isinstance(compare, dict) else compare
+    if (limits := tests.get("limits")) is not None:
+        arguments["limits"] = Limits(**limits)
+    return arguments
+
+
+def _read_cases(tests: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if "asserts" in tests:
+        return from_asserts(
+            tests["asserts"], setup=tests.get("setup", ""), function=tests.get("function")
+        )
+    if "inputs" in tests:
+        pairs = zip(tests["inputs"], tests["outputs"], strict=True)
+        return [{"input": given, "output": expected} for given, expected in pairs]
+    cases = [dict(case) for case in tests["cases"]]
+    if tests.get("literals"):
+        for case in cases:
+            case.update({key: decode(case[key]) for key in ("args", "output") if key in case})
+    return cases
+
+
+def _of_judgement(judgement: Judgement, num_cases: int, *, partial: bool) -> Grade:
+    verdicts = [case.verdict for case in judgement.cases]
+    if judgement.verdict is Verdict.ACCEPTED:
+        return Grade(value=1.0, outcome=Outcome.CORRECT, reason=f"all {num_cases} tests pass")
+    reason = f"{judgement.verdict}: {judgement.reason}"
+    if judgement.verdict is Verdict.INTERNAL_ERROR:
+        return _none(Outcome.ERROR, reason)
+    if not partial:
+        return _zero(Outcome.WRONG, reason)
+    if Verdict.INTERNAL_ERROR in verdicts:
+        return _none(Outcome.ERROR, f"a test could not be run; {reason}")
+    passed = verdicts.count(Verdict.ACCEPTED)
+    reason = f"{passed} of {num_cases} tests pass; {reason}"
+    return Grade(value=passed / num_cases, outcome=Outcome.WRONG, reason=reason)
+
+
+def _zero(outcome: Outcome, reason: str) -> Grade:
+    return Grade(value=0.0, outcome=outcome, reason=reason)
+
+
+def _none(outcome: Outcome, reason: str) -> Grade:
+    return Grade(value=None, outcome=outcome, reason=reason)

@@ -1,0 +1,181 @@
+"""The parent's ends of the fork server and of its workers: start, fork, ask, kill, with
+deadlines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ForkServer", "Worker", "WorkersUnavailable"]
+
+_START_S = 120.0  # the fork server's imports on a busy machine
+_FORK_S = 20.0
+PATIENCE = 8.0  # a worker that gets an eighth of a core still has its time
+TICK_S = 0.02  # finer than this the kernel does not count
+_BOOT = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from rewards.worker_pool.fork_server import main
+main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+"""
+
+
+class WorkersUnavailable(RuntimeError):
+    """The job cannot be imported; the text says why."""
+
+
+class Worker:
+    """The parent's end of one worker."""
+
+    def __init__(self, connection: socket.socket, pid: int) -> None:
+        self.pid = pid
+        self._lines = _Lines(connection)
+        self._lines.read(_FORK_S)
+
+    def run(self, payload: Any, deadline_s: float) -> dict[str, Any]:
+        """Raises TimeoutError after the deadline, EOFError when the worker dies.
+
+        The deadline is one of computing: on a machine that is busy with other things the clock may
+        run PATIENCE times as long, so that an honest row is not failed for what others do.
+        """
+        spent, last = _cpu_s(self.pid), time.monotonic() + PATIENCE * deadline_s
+        self._lines.send(json.dumps(payload).encode() + b"\n", deadline_s)
+        left = deadline_s
+        while True:
+            try:
+                reply: dict[str, Any] = json.loads(self._lines.read(left))
+                return reply
+            except TimeoutError:
+                left = min(deadline_s - (_cpu_s(self.pid) - spent), last - time.monotonic())
+                if left <= TICK_S:
+                    raise
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+class ForkServer:
+    """The parent's end of the process that workers are forked from; its caller holds a lock."""
+
+    def __init__(self, job: str, memory_bytes: int) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = [
+                json.dumps(_import_path()),
+                theirs.fileno(),
+                os.getpid(),
+                job,
+                memory_bytes,
+            ]
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for the parent
+            )
+        self._job = job
+        self._control = _Lines(ours)
+
+    def wait_until_ready(self) -> None:
+        """Raises WorkersUnavailable: the job cannot be imported; EOFError: the process died."""
+        error = json.loads(self._control.read(_START_S)).get("error")
+        if error is not None:
+            raise WorkersUnavailable(f"cannot start workers for {self._job}: {error}")
+
+    def fork(self) -> Worker:
+        """A fresh worker; after any error the fork server is of no more use."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._control.send_descriptor(b"F", theirs.fileno())
+            pid = int(self._control.read_bytes(20, _FORK_S))
+        return Worker(ours, pid)
+
+    def kill(self, pid: int) -> None:
+        """End one worker, whatever it is doing."""
+        self._control.send(b"K%d" % pid, _FORK_S)
+        self._control.read_bytes(20, _FORK_S)
+
+    def abandon(self) -> None:
+        """Let go of it in a fork of the parent: it is the parent's child, not ours."""
+        self._control.close()
+        self._process.returncode = 0
+
+    def close(self) -> None:
+        """The fork server sees its socket close, kills its workers and ends."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class _Lines:
+    """Lines and bytes over a socket, each with a deadline."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._buffer = b""
+
+    def send(self, data: bytes, deadline_s: float) -> None:
+        self._connection.settimeout(deadline_s)
+        self._connection.sendall(data)
+
+    def send_descriptor(self, data: bytes, descriptor: int) -> None:
+        self._connection.settimeout(_FORK_S)
+        socket.send_fds(self._connection, [data], [descriptor])
+
+    def read(self, deadline_s: float) -> bytes:
+        end = time.monotonic() + deadline_s
+        while b"\n" not in self._buffer:
+            self._receive(end)
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def read_bytes(self, num_bytes: int, deadline_s: float) -> bytes:
+        end = time.monotonic() + deadline_s
+        while len(self._buffer) < num_bytes:
+            self._receive(end)
+        data, self._buffer = self._buffer[:num_bytes], self._buffer[num_bytes:]
+        return data
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _receive(self, end: float) -> None:
+        self._connection.settimeout(max(end - time.monotonic(), 1e-4))
+        received = self._connection.recv(65536)
+        if not received:
+            raise EOFError
+        self._buffer += received
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process, in seconds; without Linux's /proc the clock's."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _import_path() -> list[str]:
+    """What this process imports from: a child finds the same modules wherever it is started."""
+    root = str(Path(__file__).resolve().parents[2])
+    return [entry or os.getcwd() for entry in [*sys.path, root]]
+
+
+def _environment() -> dict[str, str]:
+    """One thread a child, one hash seed, and no -W error of the parent's."""
+    fixed = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
+    return {**os.environ, **fixed, "PYTHONSAFEPATH": "1"}

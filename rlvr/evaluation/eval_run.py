@@ -1,0 +1,201 @@
+"""`rlvr eval`: engines write what is missing, and the rows become numbers and a report.
+
+inputs --run_session--> rows.jsonl --scorers--> scores.jsonl --> summary.json, report.md
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import rewards
+import sandbox
+from rlvr.data.encoding import make_encoder
+from rlvr.evaluation.budget import ThinkingBudget
+from rlvr.evaluation.choosing import score_rows
+from rlvr.evaluation.completion_rows import ActorGroup, Pool, key_of, write_pool
+from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
+from rlvr.evaluation.eval_report import evaluation_report
+from rlvr.evaluation.results import make_summary, rows_of
+from rlvr.evaluation.scorers import make_scorer
+from rlvr.evaluation.searching import search_suite
+from rlvr.evaluation.suites import EvaluationInputs, Suite
+from rlvr.grpo.generation_session import GenerationSession, run_session
+from rlvr.report.document import to_markdown
+from rlvr.report.html_page import to_html
+from rlvr.rollout.engine_requests import SamplingSpec
+from rlvr.run.row_log import RowLog
+from rlvr.run.run_folder import RunFolder, write_json, written
+
+__all__ = ["run_eval"]
+
+Say = Callable[[str], None]
+
+PROGRESS_S = 15.0  # between two lines
+
+
+def run_eval(
+    config: EvaluateConfig, folder: RunFolder, inputs: EvaluationInputs, *, say: Say = print
+) -> dict[str, Any]:
+    """Evaluate, from where an interrupted evaluation stopped; returns the summary.
+
+    The caller holds the folder's lock and has claimed it.
+
+    Raises:
+        RLVRError: Stopped, a dead actor, or the user's mistake.
+    """
+    log = RowLog(folder.path / "rows.jsonl")
+    if not _is_whole(config, inputs, log):
+        if log.rows:
+            say(f"going on behind {len(log.rows)} completions")
+        work = partial(_write_all, config, inputs, log, say)
+        run_session(_with_step_ends(config), folder, inputs.writer, work, say=say)
+    try:
+        scores = RowLog(folder.path / "scores.jsonl")
+        _score_all(config, inputs, log, scores, say)
+        summary = make_summary(config, inputs.suites, log.rows, scores.rows)
+    finally:
+        rewards.shutdown()
+        sandbox.shutdown()
+    blocks = evaluation_report(summary, log.rows, config)
+    reports = {"report.md": to_markdown(blocks), "report.html": to_html(blocks, title=config.name)}
+    for name, text in reports.items():
+        with written(folder.path / name):
+            (folder.path / name).write_text(text, encoding="utf-8")
+    write_json(folder.summary, summary)
+    return summary
+
+
+async def _write_all(
+    config: EvaluateConfig,
+    inputs: EvaluationInputs,
+    log: RowLog,
+    say: Say,
+    session: GenerationSession,
+) -> None:
+    for strategy in _pools(config):
+        for suite in inputs.suites:
+            num_samples = suite.samples_of(strategy.pool)
+            say(f"{suite.name}: {len(suite.tasks)} tasks x {num_samples}, {strategy.pool}")
+            if strategy.name == "beam":
+                await _search(config, strategy, suite, log, session)
+            else:
+                await _sample(config, strategy, suite, log, session, _Progress(say))
+
+
+class _Progress:
+    """A line now and then."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, num_done: int, num_asked: int) -> None:
+        now = time.monotonic()
+        if now - self._said > PROGRESS_S:
+            left_s = (now - self._started) / num_done * (num_asked - num_done)
+            self._say(f"  {num_done} of {num_asked} completions, {left_s / 60:.1f} minutes left")
+            self._said = now
+
+
+async def _sample(
+    config: EvaluateConfig,
+    strategy: StrategySection,
+    suite: Suite,
+    log: RowLog,
+    session: GenerationSession,
+    progress: _Progress,
+) -> None:
+    pool = _pool(config, strategy, suite, session.stop_token_ids)
+    encoder = session.encoder
+    actors = ActorGroup(generate=session.generate, graders=session.graders, encoder=encoder)
+    if config.thinking_budget is None or config.thinking_budget >= suite.max_tokens:
+        await write_pool(suite, pool, log, actors, on_rows=progress)
+        return
+    budget = ThinkingBudget(
+        generate=session.generate,
+        budget=config.thinking_budget,
+        cue_ids=encoder.completion_ids(config.budget_cue),
+        decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
+        think_prefilled=encoder.think_prefilled,
+    )
+    actors = ActorGroup(generate=budget, graders=session.graders, encoder=encoder)
+    await write_pool(suite, pool, log, actors, closed=budget.closed, on_rows=progress)
+
+
+async def _search(
+    config: EvaluateConfig,
+    strategy: StrategySection,
+    suite: Suite,
+    log: RowLog,
+    session: GenerationSession,
+) -> None:
+    encoder = session.encoder
+    await search_suite(
+        suite,
+        _pool(config, strategy, suite, session.stop_token_ids),
+        log,
+        ActorGroup(generate=session.generate, graders=session.graders, encoder=encoder),
+        strategy=strategy,
+        scorer=make_scorer(strategy, think_prefilled=encoder.think_prefilled),
+        decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
+    )
+
+
+def _score_all(
+    config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog, scores: RowLog, say: Say
+) -> None:
+    """For best_of_n; beam search has scored on its way."""
+    choosing = [strategy for strategy in config.strategy if strategy.name == "best_of_n"]
+    if not choosing:
+        return
+    encoder = make_encoder(config, inputs.writer)
+    for strategy in choosing:
+        scorer = make_scorer(strategy, think_prefilled=encoder.think_prefilled)
+        for suite in inputs.suites:
+            say(f"{suite.name}: scores by {strategy.scorer}")
+            rows = rows_of(log.rows, suite.name, strategy.pool)
+            prompts = {task.id: encoder.text(task) for task in suite.tasks}
+            score_rows(strategy, suite, rows, scores, scorer=scorer, prompts=prompts)
+
+
+def _pools(config: EvaluateConfig) -> list[StrategySection]:
+    """One strategy for each way of writing."""
+    return list({strategy.pool: strategy for strategy in reversed(config.strategy)}.values())[::-1]
+
+
+def _pool(
+    config: EvaluateConfig, strategy: StrategySection, suite: Suite, stop: tuple[int, ...]
+) -> Pool:
+    return Pool(
+        name=strategy.pool,
+        cue=strategy.cue if strategy.pool == "cot" else "",
+        sampling=SamplingSpec(
+            temperature=config.rollout.temperature,
+            top_p=config.rollout.top_p,
+            max_tokens=suite.max_tokens,
+            stop=tuple(config.rollout.stop),
+            stop_token_ids=stop,
+        ),
+        seed=config.seed,
+    )
+
+
+def _with_step_ends(config: EvaluateConfig) -> EvaluateConfig:
+    """Engines that know what ends a step: stop strings need vLLM's own detokenizer."""
+    ends = [strategy.step_end for strategy in config.strategy if strategy.name == "beam"]
+    rollout = config.rollout.model_copy(update={"stop": [*config.rollout.stop, *ends]})
+    return config.model_copy(update={"rollout": rollout})
+
+
+def _is_whole(config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog) -> bool:
+    there = {key_of(row) for row in log.rows}
+    return all(
+        (strategy.pool, suite.name, task.id, k) in there
+        for strategy in _pools(config)
+        for suite in inputs.suites
+        for task in suite.tasks
+        for k in range(suite.samples_of(strategy.pool))
+    )

@@ -1,0 +1,200 @@
+"""Rows of an evaluation -> the numbers of its report; docs/evaluation.md defines each of them.
+
+A share is of completions and a mean is over completions, unless said otherwise; standard errors are
+over tasks, because completions of one task are not independent. None: there was nothing to measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rewards import grade_format
+from rlvr.data.reasoning_tags import Parts
+from rlvr.data.reflection import num_reflection_words
+from rlvr.evaluation.key_points import coverage
+from rlvr.evaluation.text_metrics import (
+    FLAGS,
+    bullet_frac,
+    language_mixing,
+    language_of_prompt,
+    num_paragraphs,
+    readability_flags,
+    repetition_rate,
+)
+from rlvr.evaluation.voting import Cluster, clusters_of, most_voted, stated_answer
+from rlvr.evaluation.worked_steps import judged_steps
+from rlvr.grpo.held_out_eval import pass_at_k, reported_ks, standard_error
+
+__all__ = ["MIXED_FRAC", "Row", "grouped", "robustness_drop", "row_clusters", "summarize_rows"]
+
+Row = Mapping[str, Any]
+
+MIXED_FRAC = 0.1  # words of another language, above which a completion counts as mixed
+
+
+def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dict[str, Any]:
+    """All numbers of one suite under one strategy; `profile` is think_format's."""
+    groups = grouped(rows)
+    right = [[bool(row["is_right"]) for row in group] for group in groups]
+    return {
+        "num_tasks": len(groups),
+        "num_samples": max(map(len, right)),
+        **_accuracy(right),
+        **_votes(groups, correct_by),
+        **_lengths(rows),
+        **_forms(rows, profile),
+        **_texts(rows),
+        **_substance(rows),
+        "rewards": _reward_means(rows, but=correct_by),
+    }
+
+
+def grouped(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows by task, in the order of the samples; tasks as they come."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["id"], []).append(row)
+    return [sorted(group, key=lambda row: row["sample_index"]) for group in groups.values()]
+
+
+def row_clusters(group: Sequence[Row], *, correct_by: str) -> list[Cluster]:
+    """Completions of one task by the value of their answers; see rlvr.evaluation.voting."""
+    is_choice = correct_by == "multiple_choice"
+    return clusters_of(
+        [
+            stated_answer(
+                row["completion"], think_prefilled=row["think_prefilled"], is_choice=is_choice
+            )
+            for row in group
+        ]
+    )
+
+
+def robustness_drop(clean: float, noisy: float) -> float | None:
+    """(acc_clean - acc_noisy) / acc_clean; None where nothing was right without distractors."""
+    return (clean - noisy) / clean if clean else None
+
+
+def _reward_means(rows: Sequence[Row], *, but: str) -> dict[str, float]:
+    """Mean of every other reward that was called; what it could not grade is left out."""
+    names = dict.fromkeys(name for row in rows for name in row["scores"] if name != but)
+    given = {name: [row["scores"].get(name) for row in rows] for name in names}
+    return {
+        name: _mean(value for value in values if value is not None)
+        for name, values in given.items()
+        if any(value is not None for value in values)
+    }
+
+
+def _accuracy(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
+    by_task = np.array([sum(row) / len(row) for row in right])
+    fewest = min(map(len, right))
+    return {
+        "pass_at_1": float(by_task.mean()),
+        "pass_at_1_stderr": standard_error(by_task),
+        **{
+            f"pass_at_{k}": float(np.mean([pass_at_k(len(row), sum(row), k) for row in right]))
+            for k in reported_ks(fewest)
+        },
+    }
+
+
+def _votes(groups: Sequence[Sequence[Row]], correct_by: str) -> dict[str, Any]:
+    """cons@k; programs and the like, which have no answer to vote on, have none."""
+    if not any("answer" in row for group in groups for row in group):
+        return {"cons_at_k": None, "cons_at_k_stderr": None}
+    is_right = np.array([_vote_is_right(group, correct_by) for group in groups], dtype=float)
+    return {"cons_at_k": float(is_right.mean()), "cons_at_k_stderr": standard_error(is_right)}
+
+
+def _vote_is_right(group: Sequence[Row], correct_by: str) -> bool:
+    winner = most_voted(row_clusters(group, correct_by=correct_by))
+    return winner is not None and bool(group[winner.members[0]]["is_right"])
+
+
+def _lengths(rows: Sequence[Row]) -> dict[str, Any]:
+    num_tokens = sum(row["num_tokens"] for row in rows)
+    num_right = sum(row["is_right"] for row in rows)
+    return {
+        "tokens": num_tokens,
+        "tokens_mean": num_tokens / len(rows),
+        "search_tokens_mean": _mean(row["search_tokens"] for row in rows)
+        if "search_tokens" in rows[0]
+        else None,
+        "tokens_per_correct": num_tokens / num_right if num_right else None,
+        "thought_tokens_mean": _mean(row["thought_tokens"] for row in rows),
+        "answer_tokens_mean": _mean(row["answer_tokens"] for row in rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 2),
+    }
+
+
+def _forms(rows: Sequence[Row], profile: str) -> dict[str, Any]:
+    """Whether completions end, think, and keep the form that the prompt asks for."""
+    by_task = np.array(
+        [_mean(_is_formed(row, profile) for row in group) for group in grouped(rows)], dtype=float
+    )
+    return {
+        "format_frac": float(by_task.mean()),
+        "format_stderr": standard_error(by_task),
+        "truncated_frac": _mean(row["finish_reason"] == "length" for row in rows),
+        "think_frac": _mean(bool(row["reasoning_content"]) for row in rows),
+        "budget_closed_frac": _mean(bool(row.get("budget_closed")) for row in rows),
+    }
+
+
+def _is_formed(row: Row, profile: str) -> bool:
+    grade = grade_format(row["completion"], profile=profile, think_prefilled=row["think_prefilled"])
+    return grade.value == 1.0
+
+
+def _texts(rows: Sequence[Row]) -> dict[str, Any]:
+    flags = [readability_flags(_parts(row), language=_language(row)) for row in rows]
+    mixing = [_mixing(row) for row in rows]
+    known = [share for share in mixing if share is not None]
+    return {
+        "repetition_mean": _mean(repetition_rate(row["completion"]) for row in rows),
+        "language_mixing_mean": _mean(known) if known else None,
+        "mixed_frac": _mean(share > MIXED_FRAC for share in known) if known else None,
+        "reflection_words_mean": _mean(num_reflection_words(row["completion"]) for row in rows),
+        "bullet_frac": _mean(bullet_frac(row["content"]) for row in rows),
+        "paragraphs_mean": _mean(num_paragraphs(row["content"]) for row in rows),
+        "readable_frac": _mean(not any(raised.values()) for raised in flags),
+        "flags": {name: _mean(raised[name] for raised in flags) for name in FLAGS},
+    }
+
+
+def _mixing(row: Row) -> float | None:
+    """Of the thought; of all where there is none."""
+    return language_mixing(row["reasoning_content"] or row["completion"], _language(row))
+
+
+def _substance(rows: Sequence[Row]) -> dict[str, Any]:
+    """Right steps over all steps of all completions; mean coverage over those with key points."""
+    steps = [judged_steps(row["completion"]) for row in rows]
+    num_right = sum(found.num_right for found in steps)
+    num_steps = sum(found.num_steps for found in steps)
+    covered = [
+        coverage(row["completion"], row["key_points"]) for row in rows if row.get("key_points")
+    ]
+    return {
+        "step_correctness": num_right / num_steps if num_steps else None,
+        "num_steps": num_steps,
+        "key_point_coverage": _mean(covered) if covered else None,
+    }
+
+
+def _language(row: Row) -> str:
+    prompt = row["prompt"]
+    text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+    return str(row.get("language") or language_of_prompt(text))
+
+
+def _parts(row: Row) -> Parts:
+    return Parts(row["reasoning_content"], row["content"])
+
+
+def _mean(values: Iterable[Any]) -> float:
+    return float(np.mean([float(value) for value in values]))

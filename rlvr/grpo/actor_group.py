@@ -1,0 +1,213 @@
+"""The actors of a run on a cluster: engines, learner ranks, reward workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlvr.cluster.actors import Actor
+from rlvr.cluster.processes import actor_env
+from rlvr.cluster.ray_cluster import Cluster
+from rlvr.config import GenerationStageConfig
+from rlvr.errors import ConfigError
+from rlvr.grpo.graders import RewardWorker
+from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.learner.deepspeed_learner import DeepSpeedLearner
+from rlvr.learner.learner_spec import LearnerSpec
+from rlvr.rollout.engine import VllmEngine
+from rlvr.rollout.engine_requests import EngineSpec
+
+__all__ = ["ActorGroup", "cpus_needed", "start_actors"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActorGroup:
+    """The actors of a run."""
+
+    engines: tuple[Actor, ...]
+    learners: tuple[Actor, ...]
+    graders: tuple[Actor, ...]
+
+    @property
+    def all(self) -> tuple[Actor, ...]:
+        """Every actor."""
+        return (*self.engines, *self.learners, *self.graders)
+
+
+def cpus_needed(config: GenerationStageConfig) -> int:
+    """Threads that the recipe gives away; where it names none, one an actor."""
+    engines = config.rollout.num_engines * (config.resources.engine_threads or 1)
+    return engines + config.num_ranks * (config.resources.learner_threads or 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shares:
+    """What one engine and one learner rank get of the cluster."""
+
+    engine_gpus: float
+    learner_gpus: float
+    engine_threads: int
+    learner_threads: int
+
+
+def _shares(config: GenerationStageConfig, cluster: Cluster) -> _Shares:
+    """Threads: on-policy, engines and learner take turns and each may use all cores; else they
+    share them.
+
+    Raises:
+        ConfigError: where the cluster has less than the run needs.
+    """
+    resources, num_engines, num_ranks = (
+        config.resources,
+        config.rollout.num_engines,
+        config.num_ranks,
+    )
+    cores = cluster.num_cpus
+    half = cores if config.colocated else max(1, cores // 2)
+    engine_gpus, learner_gpus = resources.engine_gpus, resources.learner_gpus
+    if cluster.is_cpu:  # a recipe for GPUs runs here as well, only slower
+        engine_gpus = learner_gpus = 0.0
+    elif engine_gpus is None:
+        engine_gpus = float(config.rollout.tensor_parallel)
+    if learner_gpus is None:
+        learner_gpus = 1.0
+    needed = num_engines * engine_gpus + num_ranks * learner_gpus
+    if needed > cluster.num_gpus:
+        raise ConfigError(
+            f"resources: {num_engines} engines x {engine_gpus:g} GPUs and {num_ranks} learner "
+            f"ranks x "
+            f"{learner_gpus:g} need {needed:g} GPUs, and the cluster has {cluster.num_gpus}; lower "
+            "resources.engine_gpus and resources.learner_gpus (shares of a GPU will do) or their "
+            "numbers"
+        )
+    return _Shares(
+        engine_gpus=engine_gpus,
+        learner_gpus=learner_gpus,
+        engine_threads=resources.engine_threads or max(1, half // num_engines),
+        learner_threads=resources.learner_threads or max(1, half // max(1, num_ranks)),
+    )
+
+
+async def start_actors(
+    config: GenerationStageConfig,
+    cluster: Cluster,
+    *,
+    model_path: str,
+    logs: Path,
+    rewards: Mapping[str, Mapping[str, Any]],
+) -> ActorGroup:
+    """Start all actors and wait until they stand.
+
+    Raises:
+        ConfigError: where the cluster is too small.
+        ActorDied: where one does not come up before resources.start_deadline_s.
+    """
+    shares = _shares(config, cluster)
+    deadline_s = config.resources.start_deadline_s
+    graders = [_grader(i, config, rewards, logs) for i in range(config.resources.reward_workers)]
+    engines = [
+        _engine(i, config, cluster, shares, model_path, logs)
+        for i in range(config.rollout.num_engines)
+    ]
+    learners = [
+        _learner(i, config, cluster, shares, model_path, logs)
+        for i in range(config.num_ranks)
+        if isinstance(config, GrpoConfig)
+    ]
+    actors = ActorGroup(engines=tuple(engines), learners=tuple(learners), graders=tuple(graders))
+    await asyncio.gather(
+        *(actor.call("ready", deadline_s=deadline_s) for actor in (*graders, *engines)),
+        _start_learners(learners, deadline_s=deadline_s),
+    )
+    return actors
+
+
+async def _start_learners(learners: Sequence[Actor], *, deadline_s: float) -> None:
+    if not learners:
+        return
+    address, port = await learners[0].call("rendezvous", deadline_s=deadline_s)
+    await asyncio.gather(
+        *(rank.call("start", address, port, deadline_s=deadline_s) for rank in learners)
+    )
+
+
+def _actor(
+    cls: type,
+    name: str,
+    logs: Path,
+    spec: Sequence[Any],
+    *,
+    num_gpus: float,
+    env: Mapping[str, str],
+) -> Actor:
+    import ray
+
+    options = {
+        "num_cpus": 0,  # we share the threads out: actors that take turns may have the same cores
+        "num_gpus": num_gpus,
+        "runtime_env": {"env_vars": dict(env)},
+        "max_restarts": 0,
+    }
+    handle = ray.remote(cls).options(**options).remote(*spec)
+    return Actor(name=name, handle=handle, log_path=str(logs / f"{name}.log"))
+
+
+def _engine(
+    i: int,
+    config: GenerationStageConfig,
+    cluster: Cluster,
+    shares: _Shares,
+    model_path: str,
+    logs: Path,
+) -> Actor:
+    name, rollout = f"engine_{i}", config.rollout
+    spec = EngineSpec(
+        model_path=model_path,
+        dtype=config.model.dtype,
+        seed=config.seed,
+        max_model_tokens=rollout.max_model_tokens,
+        max_concurrent=rollout.max_concurrent,
+        kv_cache_bytes=int(rollout.kv_cache_gib * (1 << 30)),
+        tensor_parallel=rollout.tensor_parallel,
+        num_threads=shares.engine_threads,
+        policy_version=-1 if config.num_ranks else 0,
+        has_stop_strings=bool(rollout.stop),
+        trust_remote_code=config.model.trust_remote_code,
+        log_path=str(logs.resolve() / f"{name}.log"),
+    )
+    env = actor_env(num_threads=shares.engine_threads, is_cpu=cluster.is_cpu)
+    return _actor(VllmEngine, name, logs, [spec], num_gpus=shares.engine_gpus, env=env)
+
+
+def _learner(
+    rank: int, config: GrpoConfig, cluster: Cluster, shares: _Shares, model_path: str, logs: Path
+) -> Actor:
+    name = f"learner_{rank}"
+    spec = LearnerSpec(
+        rank=rank,
+        num_ranks=config.learner.num_ranks,
+        model_path=model_path,
+        dtype=config.model.dtype,
+        trust_remote_code=config.model.trust_remote_code,
+        seed=config.seed,
+        temperature=config.rollout.temperature,
+        learner=config.learner,
+        loss=config.loss,
+        backend="gloo" if cluster.is_cpu else "nccl",
+        log_path=str(logs.resolve() / f"{name}.log"),
+    )
+    env = actor_env(num_threads=shares.learner_threads, is_cpu=cluster.is_cpu)
+    return _actor(DeepSpeedLearner, name, logs, [spec], num_gpus=shares.learner_gpus, env=env)
+
+
+def _grader(
+    i: int, config: GenerationStageConfig, rewards: Mapping[str, Mapping[str, Any]], logs: Path
+) -> Actor:
+    name = f"rewards_{i}"
+    env = actor_env(num_threads=1, is_cpu=True)
+    log_path = str(logs.resolve() / f"{name}.log")
+    spec = [dict(rewards), log_path, config.sandbox.min_tier]
+    return _actor(RewardWorker, name, logs, spec, num_gpus=0, env=env)

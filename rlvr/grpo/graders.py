@@ -1,0 +1,80 @@
+"""Grading completions: the reward actor, and the pool that shares chunks out among several of
+them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sandbox
+from rewards import RewardMix, RewardResult, shutdown
+from rlvr.cluster.actors import Actor
+from rlvr.cluster.processes import redirect_output
+from rlvr.types import Ungraded
+
+__all__ = ["GraderPool", "RewardWorker"]
+
+
+class RewardWorker:
+    """The actor class. What untrusted text can hang or crash runs in children of this process, not
+    in it.
+    """
+
+    def __init__(
+        self, rewards: Mapping[str, Mapping[str, Any]], log_path: str, min_tier: str = "landlock"
+    ) -> None:
+        """`min_tier` of the sandbox, where a reward runs programs."""
+        redirect_output(log_path)
+        self._mix = RewardMix(rewards)
+        if self._mix.uses_sandbox:
+            sandbox.require(min_tier)
+
+    def ready(self) -> int:
+        """The process id, once the rewards are loaded."""
+        return os.getpid()
+
+    def grade(self, ungraded: Ungraded) -> list[RewardResult]:
+        """One result per completion."""
+        names = dict.fromkeys(name for row in ungraded.columns for name in row)
+        columns = {name: [row.get(name) for row in ungraded.columns] for name in names}
+        ids = ungraded.completion_ids
+        return self._mix.grade(
+            ungraded.texts,
+            columns,
+            prompts=ungraded.prompts,
+            completion_ids=None if ids is None else [tokens.tolist() for tokens in ids],
+            think_prefilled=ungraded.think_prefilled,
+        )
+
+    def close(self) -> None:
+        """End the children."""
+        shutdown()
+        sandbox.shutdown()
+
+
+class GraderPool:
+    """Reward actors in turn; `wants` is that of their RewardMix."""
+
+    def __init__(
+        self, workers: Sequence[Actor], *, wants: Collection[str] = (), deadline_s: float
+    ) -> None:
+        self._workers = itertools.cycle(workers)
+        self._wants = wants
+        self._deadline_s = deadline_s
+
+    async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
+        """One result per completion, in order."""
+        worker = next(self._workers)
+        return await worker.call("grade", self._needed(ungraded), deadline_s=self._deadline_s)
+
+    def _needed(self, ungraded: Ungraded) -> Ungraded:
+        """Without what no reward wants: it would cost time on its way."""
+        return replace(
+            ungraded,
+            prompts=ungraded.prompts if "prompts" in self._wants else None,
+            completion_ids=ungraded.completion_ids if "completion_ids" in self._wants else None,
+        )

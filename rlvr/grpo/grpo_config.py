@@ -1,0 +1,92 @@
+"""The recipe of a GRPO run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from rlvr.config.recipe import GenerationStageConfig
+from rlvr.config.sections import (
+    CheckpointSection,
+    ChecksSection,
+    EvalSection,
+    LearnerSection,
+    LossSection,
+    MixedTasksSection,
+    PositiveInt,
+    Rewards,
+    RolloutSection,
+    TrackersSection,
+)
+
+__all__ = ["GrpoConfig"]
+
+
+class GrpoConfig(GenerationStageConfig):
+    """A GRPO run."""
+
+    stage: Literal["grpo"] = Field("grpo", description="which command the recipe is for")
+    num_steps: PositiveInt = Field(description="optimizer steps")
+    tasks: MixedTasksSection
+    more_tasks: list[MixedTasksSection] = Field(
+        [], description="further sources, mixed in by weight; a reward's `only` tells them apart"
+    )
+    rewards: Rewards = Field(description="name or pkg.module:function: weight and options")
+    rollout: RolloutSection = RolloutSection()
+    learner: LearnerSection = LearnerSection()
+    loss: LossSection = LossSection()
+    eval: EvalSection = EvalSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    checks: ChecksSection = ChecksSection()
+    trackers: TrackersSection = TrackersSection()
+
+    @model_validator(mode="after")
+    def _rewards_are_there(self) -> GrpoConfig:
+        if not any(reward.weight for reward in self.rewards.values()):
+            raise ValueError("rewards: at least one reward with a weight that is not 0 is needed")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_divide_over_engines(self) -> GrpoConfig:
+        tasks, engines = self.rollout.tasks_per_step, self.rollout.num_engines
+        if tasks % engines:
+            lower = tasks // engines * engines
+            would_do = " or ".join(str(n) for n in (lower, lower + engines) if n)
+            raise ValueError(
+                f"rollout.tasks_per_step: {tasks} groups cannot be divided over "
+                f"rollout.num_engines: {engines}; "
+                f"{would_do} would do"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _correct_by_is_a_reward(self) -> GrpoConfig:
+        if self.eval.correct_by not in (None, *self.rewards):
+            raise ValueError(
+                f"eval.correct_by: {self.eval.correct_by!r} is none of the rewards: "
+                + ", ".join(self.rewards)
+            )
+        return self
+
+    @property
+    def num_ranks(self) -> int:
+        """Learner processes beside the engines."""
+        return self.learner.num_ranks
+
+    @property
+    def tasks_per_batch(self) -> int:
+        """Tasks that the engines get at once."""
+        return self.rollout.tasks_per_step * min(self.rollout.num_minibatches, self.num_steps)
+
+    def steps_in_batch(self, first_step: int) -> int:
+        """Optimizer steps of the rollout batch that begins there: as far as the next multiple of
+        num_minibatches, or the end of the run.
+        """
+        num_minibatches = self.rollout.num_minibatches
+        return min(num_minibatches - first_step % num_minibatches, self.num_steps - first_step)
+
+    @property
+    def colocated(self) -> bool:
+        """On-policy, engines and learner never compute at the same time."""
+        return self.rollout.max_staleness == 0

@@ -1,0 +1,115 @@
+"""What is measured at each step, under names that stay, and the file that keeps it.
+
+reward/      mean  std  NAME/mean  ungraded_frac
+group/       no_signal_frac: of the whole rollout batch, whose mini-batches have it alike
+completion/  length/mean  length/max  truncated_frac  reflection_words/mean
+policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness (optimizer steps)
+learner/     loss  grad_norm
+tokens/      completion  useful  computed  per_s
+sync/        probe_error (None: no sync: the rollout batch has mini-batches left, or the run was stopped)
+time/        step_s = rollout_wait_s + learn_s + sync_s + other_s
+             generate_s  grade_s: of the rollout batch that was trained, at each of its mini-batches;
+             with max_staleness above 0 they lie behind the learner's time and not in the step's
+eval/        an evaluation has a line of its own
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlvr.data.reflection import num_reflection_words
+from rlvr.grpo.advantages import has_signal
+from rlvr.grpo.rollouts import RolloutBatch
+from rlvr.types import FinishReason, Group, StepReport
+
+__all__ = ["StepTimes", "step_metrics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTimes:
+    """Where the wall time of a step went, in seconds; the parts do not overlap."""
+
+    step_s: float
+    learn_s: float
+    # the controller had nothing to do but wait for completions and grades
+    rollout_wait_s: float = 0.0
+    sync_s: float = 0.0  # 0: between mini-batches, or where the run was stopped before it
+
+    @property
+    def other_s(self) -> float:
+        """What is none of generation, grading, learning and sync."""
+        return self.step_s - self.rollout_wait_s - self.learn_s - self.sync_s
+
+
+def step_metrics(
+    batch: RolloutBatch,
+    groups: Sequence[Group],
+    report: StepReport,
+    times: StepTimes,
+    *,
+    step: int,
+    staleness: int,
+    probe_error: float | None,
+) -> dict[str, Any]:
+    """One line of metrics.jsonl for the step that made policy version `step`.
+
+    `groups` are what it trained: the rollout batch's, or a mini-batch's share of them.
+    """
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    lengths = np.array([len(r.completion.token_ids) for r in rollouts])
+    return {
+        "step": step,
+        **_reward_metrics(groups),
+        "group/no_signal_frac": float(np.mean([not has_signal(group) for group in batch.groups])),
+        "completion/length/mean": float(lengths.mean()),
+        "completion/length/max": int(lengths.max()),
+        "completion/truncated_frac": float(
+            np.mean([r.completion.finish_reason is FinishReason.LENGTH for r in rollouts])
+        ),
+        "completion/reflection_words/mean": float(
+            np.mean([num_reflection_words(r.completion.text) for r in rollouts])
+        ),
+        **_policy_metrics(report),
+        "policy/staleness": staleness,
+        "learner/loss": report.loss,
+        "learner/grad_norm": report.grad_norm,
+        "tokens/completion": int(lengths.sum()),
+        "tokens/useful": report.num_tokens,
+        "tokens/computed": report.num_computed_tokens,
+        "tokens/per_s": int(lengths.sum()) / times.step_s,
+        "sync/probe_error": probe_error,
+        "time/step_s": times.step_s,
+        "time/generate_s": batch.generate_s,
+        "time/grade_s": batch.grade_s,
+        "time/rollout_wait_s": times.rollout_wait_s,
+        "time/learn_s": times.learn_s,
+        "time/sync_s": times.sync_s,
+        "time/other_s": times.other_s,
+    }
+
+
+def _policy_metrics(report: StepReport) -> dict[str, float | None]:
+    """None where no completion went through the model, because no group had a signal."""
+    names = ("entropy", "clip_frac", "kl", "mismatch_kl", "max_ratio_error")
+    is_empty = report.num_loss_tokens == 0
+    return {f"policy/{name}": None if is_empty else getattr(report, name) for name in names}
+
+
+def _reward_metrics(groups: Sequence[Group]) -> dict[str, float | None]:
+    rewards = [rollout.reward for group in groups for rollout in group.rollouts]
+    values = [reward.value for reward in rewards if reward.value is not None]
+    names = sorted({name for reward in rewards for name in reward.parts})
+    parts = {
+        name: [v for reward in rewards if (v := reward.parts.get(name)) is not None]
+        for name in names
+    }
+    return {
+        "reward/mean": float(np.mean(values)) if values else None,
+        "reward/std": float(np.std(values)) if values else None,
+        **{f"reward/{name}/mean": float(np.mean(v)) if v else None for name, v in parts.items()},
+        "reward/ungraded_frac": 1.0 - len(values) / len(rewards),
+    }

@@ -1,0 +1,109 @@
+"""The course of a run: to metrics.jsonl, to parquet, to the screen and to the trackers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlvr.grpo.held_out_eval import Evaluation
+from rlvr.grpo.run_summary import Z_95
+from rlvr.run.console import RunConsole
+from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
+from rlvr.run.run_folder import RunFolder, written
+from rlvr.run.trackers import Trackers
+from rlvr.types import Batch, Group, Task
+
+__all__ = ["RunLog"]
+
+logger = logging.getLogger(__name__)
+
+
+class RunLog:
+    """Implements the loop's Log. Parquet is written on a thread, one file behind at most."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        console: RunConsole,
+        trackers: Trackers,
+        prompt_text: Callable[[Task], str],
+    ) -> None:
+        self._folder = folder
+        self._console = console
+        self._trackers = trackers
+        self._prompt_text = prompt_text
+        self._metrics = MetricsFile(folder.metrics)
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
+
+    def start_at(self, step: int | None) -> None:
+        """Forget what a killed run wrote after its last checkpoint; None: it has none."""
+        step = -1 if step is None else step
+        self._metrics.forget_after(step)
+        forget_after(self._folder.rollouts, step)
+
+    def step(self, metrics: dict[str, Any], groups: Sequence[Group]) -> None:
+        """Keep and show a step."""
+        self._metrics.append(metrics)
+        self._trackers.write(metrics)
+        self._write(f"step_{metrics['step']:06d}.parquet", groups, metrics["step"])
+        self._console.step(metrics)
+
+    def evaluation(self, evaluation: Evaluation, groups: Sequence[Group]) -> None:
+        """Keep and show an evaluation."""
+        line = {"step": evaluation.step, **evaluation.metrics()}
+        self._metrics.append(line)
+        self._trackers.write(line)
+        self._write(f"eval_{evaluation.step:06d}.parquet", groups, evaluation.step)
+        formed = (
+            "" if evaluation.format_frac is None else f", well-formed {evaluation.format_frac:.3f}"
+        )
+        self._console.evaluation(
+            f"step {evaluation.step}: held-out pass@1 {evaluation.pass_at_1:.3f} "
+            f"+- {Z_95 * evaluation.pass_at_1_stderr:.3f}{formed} ({evaluation.num_tasks} problems)"
+        )
+
+    def phase(self, text: str) -> None:
+        """Show what happens now."""
+        self._console.phase(text)
+
+    def broken_batch(self, batch: Batch, step: int) -> Path:
+        """Keep the arrays of a batch whose loss or gradient was not finite."""
+        path = self._folder.path / f"broken_batch_{step:06d}.npz"
+        arrays = {
+            f"rank{rank}_{i}_{name}": getattr(micro_batch, name)
+            for rank, micro_batches in enumerate(batch.micro_batches)
+            for i, micro_batch in enumerate(micro_batches)
+            for name in ("token_ids", "loss_mask", "rollout_logprobs", "advantages", "row_weights")
+        }
+        with written(path):
+            np.savez_compressed(path, **arrays)
+        return path
+
+    def settle(self) -> None:
+        """Wait for the last file: a checkpoint must not be ahead of the rollouts on disk."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def close(self) -> None:
+        """Wait for the last file, and end the thread that writes."""
+        try:
+            self.settle()
+        finally:
+            self._writer.shutdown()
+
+    def _write(self, name: str, groups: Sequence[Group], step: int) -> None:
+        self.settle()
+        self._writing = self._writer.submit(self._write_now, name, groups, step)
+
+    def _write_now(self, name: str, groups: Sequence[Group], step: int) -> None:
+        prompts = [self._prompt_text(group.task) for group in groups]
+        write_rollouts(self._folder.rollouts / name, rollout_rows(groups, prompts, step=step))

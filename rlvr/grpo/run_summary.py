@@ -1,0 +1,131 @@
+"""What a finished run says: a table of before and after, and two problems answered twice."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlvr.grpo.held_out_eval import reported_ks
+from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.run_folder import RunFolder
+
+__all__ = ["Z_95", "closing_text", "make_summary"]
+
+Z_95 = 1.96  # of a normal distribution: 95% of it lie within
+
+
+def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
+    """`{"before": E, "after": E, "num_steps", "wall_s"}`; E: first and last evaluation, or None."""
+    lines = MetricsFile(folder.metrics).lines()
+    wall_s = sum(line.get("time/step_s", 0.0) for line in lines)
+    evaluations = [
+        {
+            name.removeprefix("eval/"): value
+            for name, value in line.items()
+            if name.startswith("eval/")
+        }
+        for line in lines
+        if "eval/pass_at_1" in line
+    ]
+    before, after = (evaluations[0], evaluations[-1]) if evaluations else (None, None)
+    return {"before": before, "after": after, "num_steps": num_steps, "wall_s": round(wall_s, 1)}
+
+
+def closing_text(folder: RunFolder, summary: Mapping[str, Any]) -> str:
+    """Everything that is printed at the end of a run."""
+    parts = [_table(summary), _examples(folder), _places(folder)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(summary: Mapping[str, Any]) -> str:
+    before, after = summary["before"], summary["after"]
+    if before is None or after is None:
+        return f"{summary['num_steps']} steps in {summary['wall_s']:.0f} s, without an evaluation"
+    k, num_tasks = after["num_samples"], after["num_tasks"]
+    rows = [
+        (
+            "pass@1",
+            _share(before, "pass_at_1", "pass_at_1_stderr"),
+            _share(after, "pass_at_1", "pass_at_1_stderr"),
+        ),
+    ]
+    if k > 1:
+        for i in reported_ks(k):
+            name = f"pass_at_{i}"
+            rows.append((f"pass@{i}", f"{before[name]:.3f}", f"{after[name]:.3f}"))
+        rows.append(
+            (f"majority of {k}", f"{before['majority_at_k']:.3f}", f"{after['majority_at_k']:.3f}")
+        )
+    if after["format_frac"] is not None:
+        rows.append(
+            (
+                "well-formed",
+                _share(before, "format_frac", "format_stderr"),
+                _share(after, "format_frac", "format_stderr"),
+            )
+        )
+    rows.append(("truncated", f"{before['truncated_frac']:.3f}", f"{after['truncated_frac']:.3f}"))
+    rows.append(
+        ("mean length", f"{before['length_mean']:.1f} tokens", f"{after['length_mean']:.1f} tokens")
+    )
+    head = ("", "before", f"after {summary['num_steps']} steps")
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [head, *rows]
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    note = f"{num_tasks} held-out problems, {k} completions each; +- is a 95% confidence interval; "
+    return "\n".join([*lines, note + f"{summary['wall_s']:.0f} s of training"])
+
+
+def _share(evaluation: Mapping[str, Any], name: str, stderr: str) -> str:
+    return f"{evaluation[name]:.3f} +- {Z_95 * evaluation[stderr]:.3f}"
+
+
+def _examples(folder: RunFolder) -> str:
+    """The first two held-out problems, before and after."""
+    files = sorted(folder.rollouts.glob("eval_*.parquet"))
+    if not files:
+        return ""
+    first, last = _first_completions(files[0]), _first_completions(files[-1])
+    lines = []
+    for task_id in list(first)[:2]:
+        prompt, completion = first[task_id]
+        lines.append(f"{task_id}: {_one_line(prompt)}")
+        lines.append(f"  before: {_one_line(completion)}")
+        lines.append(f"  after:  {_one_line(last[task_id][1])}")
+    return "\n".join(lines)
+
+
+def _first_completions(path: Path) -> dict[str, tuple[str, str]]:
+    """task id -> prompt and first completion."""
+    import pyarrow.parquet as pq
+
+    rows: Sequence[dict[str, Any]] = pq.read_table(
+        path, columns=["task_id", "sample_index", "prompt", "completion"]
+    ).to_pylist()
+    return {
+        row["task_id"]: (row["prompt"], row["completion"])
+        for row in rows
+        if row["sample_index"] == 0
+    }
+
+
+def _one_line(text: str, limit: int = 300) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[:limit] + " ..."
+
+
+def _places(folder: RunFolder) -> str:
+    return "\n".join(
+        [
+            f"model       {folder.model}  (transformers' from_pretrained and `vllm serve` load it)",
+            f"rollouts    {folder.rollouts}/step_*.parquet  (completions, rewards, reasons)",
+            f"metrics     {folder.metrics}",
+            f"logs        {folder.logs}",
+            f"next        {sys.argv[0]} grpo {folder.config} name=second learner.lr=...",
+        ]
+    )

@@ -1,0 +1,157 @@
+"""What the user sees while a run goes on: one screen on a terminal, one line a step elsewhere."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["RunConsole", "step_line", "time_shares"]
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def time_shares(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Shares of the step: generate and grade as far as the controller waited for them, learn, sync,
+    other.
+    """
+    step_s = metrics["time/step_s"]
+    rollout_s = metrics["time/generate_s"] + metrics["time/grade_s"]
+    waited = metrics["time/rollout_wait_s"]
+    grade = waited * (metrics["time/grade_s"] / rollout_s) if rollout_s else 0.0
+    return {
+        "generate": (waited - grade) / step_s,
+        "grade": grade / step_s,
+        "learn": metrics["time/learn_s"] / step_s,
+        "sync": metrics["time/sync_s"] / step_s,
+        "other": metrics["time/other_s"] / step_s,
+    }
+
+
+def step_line(metrics: Mapping[str, Any], *, num_steps: int, left_s: float) -> str:
+    """One step in one line."""
+    parts = " ".join(f"{name} {value:.2f}" for name, value in _reward_parts(metrics).items())
+    shares = " ".join(f"{name} {share:.0%}" for name, share in time_shares(metrics).items())
+    return (
+        f"step {metrics['step']}/{num_steps}  reward {_number(metrics['reward/mean'])} ({parts})  "
+        f"length {metrics['completion/length/mean']:.0f}  "
+        f"entropy {_number(metrics['policy/entropy'])}  "
+        f"{shares}  {metrics['tokens/per_s']:,.0f} tokens/s  {metrics['time/step_s']:.1f} s  "
+        f"left {_clock(left_s)}"
+    )
+
+
+class RunConsole:
+    """Shows phases, steps and evaluations; a terminal gets a live console."""
+
+    def __init__(self, *, title: str, num_steps: int, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._title = title
+        self._num_steps = num_steps
+        self._step_s: deque[float] = deque(maxlen=20)
+        self._rewards: list[float] = []
+        self._last: Mapping[str, Any] | None = None
+        self._note = ""
+        self._live = (
+            Live(console=self._console, refresh_per_second=4) if self._console.is_terminal else None
+        )
+
+    def __enter__(self) -> RunConsole:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def phase(self, text: str) -> None:
+        """What happens now."""
+        self._note = text
+        self._show(text)
+
+    def step(self, metrics: Mapping[str, Any]) -> None:
+        """A step is done."""
+        self._step_s.append(metrics["time/step_s"])
+        self._rewards.append(metrics["reward/mean"] or 0.0)
+        self._last, self._note = metrics, ""
+        self._show(
+            step_line(metrics, num_steps=self._num_steps, left_s=self._left_s(metrics["step"]))
+        )
+
+    def evaluation(self, text: str) -> None:
+        """An evaluation is done; stays above the live console."""
+        self._console.print(text, soft_wrap=True, markup=False)
+
+    def _left_s(self, step: int) -> float:
+        return (self._num_steps - step) * sum(self._step_s) / len(self._step_s)
+
+    def _show(self, line: str) -> None:
+        if self._live:
+            self._live.update(self._render())
+        else:
+            self._console.print(line, soft_wrap=True, markup=False)
+
+    def _render(self) -> Group:
+        metrics = self._last
+        if metrics is None:
+            return Group(Text(f"{self._title}  {self._note}"))
+        step = metrics["step"]
+        table = Table.grid(padding=(0, 3))
+        table.add_row("reward", f"{_number(metrics['reward/mean'])}  {_sparkline(self._rewards)}")
+        for name, value in _reward_parts(metrics).items():
+            table.add_row(f"  {name}", f"{value:.3f}")
+        table.add_row(
+            "length",
+            f"{metrics['completion/length/mean']:.1f} tokens, "
+            f"{metrics['completion/truncated_frac']:.1%} truncated",
+        )
+        table.add_row("entropy", f"{_number(metrics['policy/entropy'])} nats a token")
+        table.add_row("no signal", f"{metrics['group/no_signal_frac']:.0%} of the groups")
+        table.add_row("time", "  ".join(f"{n} {s:.0%}" for n, s in time_shares(metrics).items()))
+        table.add_row(
+            "speed",
+            f"{metrics['tokens/per_s']:,.0f} tokens/s, {metrics['time/step_s']:.2f} s a step",
+        )
+        table.add_row("left", f"{_clock(self._left_s(step))}  {self._note}")
+        bar = Padding(ProgressBar(total=self._num_steps, completed=step, width=60), (0, 0, 1, 0))
+        return Group(Text(f"{self._title}  step {step} of {self._num_steps}"), bar, table)
+
+
+def _reward_parts(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        name.split("/")[1]: value
+        for name, value in metrics.items()
+        if name.startswith("reward/")
+        and name.endswith("/mean")
+        and value is not None
+        and name != "reward/mean"
+    }
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _sparkline(values: list[float], width: int = 40) -> str:
+    stride = max(1, -(-len(values) // width))
+    means = [
+        sum(values[i : i + stride]) / len(values[i : i + stride])
+        for i in range(0, len(values), stride)
+    ]
+    low, high = min(means), max(means)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in means)

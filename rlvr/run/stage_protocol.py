@@ -1,0 +1,89 @@
+"""The stage protocol: how a command turns a recipe into a finished run folder.
+
+    recipe + overrides --load--> config --lock the folder--> check --> claim --> run --> closing
+                                                               |         |
+                                     errors of the user, before          finished already: print
+                                     torch, vLLM or Ray is imported      the closing text again
+
+A stage module (see `STAGES`) defines `STAGE`, what is special about it, and imports nothing heavy
+at its top: `Stage.run` imports what it needs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from rlvr.cluster.environment import check_environment
+from rlvr.config import StageConfig, load_config
+from rlvr.run.run_folder import RunFolder, RunStatus
+
+__all__ = ["STAGES", "Stage", "load_stage", "run_stage"]
+
+# command -> module that defines STAGE
+STAGES: Mapping[str, str] = {
+    "grpo": "rlvr.grpo.grpo_stage",
+    "sft": "rlvr.stages.sft.sft_stage",
+    "sample": "rlvr.stages.sample.sample_stage",
+    "distill": "rlvr.stages.distill.distill_stage",
+    "clean": "rlvr.stages.clean.clean_stage",
+    "eval": "rlvr.evaluation.eval_stage",
+    "compare": "rlvr.evaluation.compare_stage",
+    "export": "rlvr.stages.export.export_stage",
+}
+
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
+InputsT = TypeVar("InputsT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Generic[ConfigT, InputsT]):
+    """What is special about one command."""
+
+    schema: type[ConfigT]
+    check: Callable[[ConfigT], InputsT]
+    """Read and check the inputs without heavy imports; raise ConfigError."""
+    run: Callable[[ConfigT, RunFolder, InputsT], None]
+    """Do the work and write `folder.summary` last; raise RLVRError."""
+    closing: Callable[[ConfigT, RunFolder], str]
+    """Text to print for a finished run folder."""
+    free_keys: Collection[str] = ()
+    """Top-level keys that may change when a run resumes."""
+    needs_environment: bool = True
+    """Whether `run` needs torch, vLLM, DeepSpeed and Ray."""
+    is_repeatable: bool = False
+    """Whether a finished stage runs again: it is cheap and its inputs may have changed."""
+
+
+def load_stage(command: str) -> Stage[Any, Any]:
+    """Import the stage of a command."""
+    stage: Stage[Any, Any] = importlib.import_module(STAGES[command]).STAGE
+    return stage
+
+
+def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[str]) -> int:
+    """Run a stage, or resume it, or print the closing text of a finished one.
+
+    Returns the exit status.
+
+    Raises:
+        ConfigError: the recipe or its inputs are wrong, or the folder holds another experiment.
+        RunLocked: another process runs in the folder.
+        RLVRError: whatever else `Stage.run` raises.
+    """
+    config = load_config(stage.schema, recipe, overrides)
+    folder = RunFolder(config.run_dir)
+    with folder.locked():
+        inputs = stage.check(config)
+        status = folder.claim(config, free=stage.free_keys)
+        if status is not RunStatus.FINISHED or stage.is_repeatable:
+            if stage.needs_environment:
+                check_environment()
+            stage.run(config, folder, inputs)
+            print(stage.closing(config, folder))
+        else:
+            print(stage.closing(config, folder))
+            print(f"This run is finished. To start anew: another name=..., or delete {folder.path}")
+    return 0

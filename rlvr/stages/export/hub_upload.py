@@ -1,0 +1,58 @@
+"""Upload to the hub, or the list of what would go. The token is never written anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlvr.errors import ConfigError, RLVRError
+from rlvr.stages.export.export_config import PushSection
+
+__all__ = ["check_push", "push_folder"]
+
+
+def check_push(section: PushSection) -> None:
+    """Raises ConfigError where an upload is wanted and there is no token."""
+    if section.dry_run is False and not _has_token():
+        raise ConfigError(
+            f"push: no token for {section.repo}; set HF_TOKEN or log in with `hf auth login`, or "
+            "set push.dry_run=true to see what would go"
+        )
+
+
+def push_folder(folder: Path, section: PushSection) -> dict[str, Any]:
+    """Returns the files, and whether they went. Raises RLVRError where the hub refuses."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    listed = [{"path": str(p.relative_to(folder)), "bytes": p.stat().st_size} for p in files]
+    is_dry = not _has_token() if section.dry_run is None else section.dry_run
+    if is_dry:
+        total = sum(file.stat().st_size for file in files)
+        print(f"dry run: {len(files)} files, {total} bytes would go to {section.repo}:")
+        for entry in listed:
+            print(f"  {entry['path']}  {entry['bytes']}")
+        return {"repo": section.repo, "pushed": False, "files": listed}
+    _upload(folder, section)
+    return {"repo": section.repo, "pushed": True, "files": listed}
+
+
+def _upload(folder: Path, section: PushSection) -> None:
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi()
+    try:
+        api.create_repo(section.repo, private=section.private, exist_ok=True)
+        api.upload_folder(repo_id=section.repo, folder_path=folder, commit_message="rlvr export")
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise RLVRError(
+            f"push: {section.repo}: {type(error).__name__}: {reason}; the same command tries again"
+        ) from None
+    print(f"pushed to {section.repo}")
+
+
+def _has_token() -> bool:
+    from huggingface_hub import get_token
+
+    return bool(get_token())

@@ -1,0 +1,68 @@
+"""A byte-level BPE tokenizer, trained on the toy world's own text.
+
+Digits are single tokens, so that arithmetic has one spelling. Tags such as <think> are pieces of
+their own and end up as one token each, but ordinary ones: they survive `skip_special_tokens`, and
+a model has to learn them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from rlvr.toy.corpus import documents
+from rlvr.toy.programs import program_task
+from rlvr.toy.toy_requests import request_task
+
+__all__ = ["EOS_TOKEN", "PAD_TOKEN", "make_tokenizer"]
+
+EOS_TOKEN = "<|endoftext|>"
+PAD_TOKEN = "<|pad|>"
+VOCAB_SIZE = 640
+NUM_DOCUMENTS = 6000
+NUM_REQUESTS = 300
+
+# In this order: a digit, a tag, the fences of code, a comma and a word with the blank that follows,
+# a run of Chinese, one of anything else.
+_PIECES = r"\d| ?</?[a-z]+>|```python\n|\n```|[,;] |[A-Za-z]+ ?|[\u4e00-\u9fff]+|[\s\S]"
+
+
+def make_tokenizer(*, seed: int = 0, vocab_size: int = VOCAB_SIZE) -> PreTrainedTokenizerFast:
+    """Train on `NUM_DOCUMENTS` documents of the corpus with this seed; takes about a second.
+
+    Some requests of the other families are among them, as a tokenizer's text is wider than what
+    its model reads.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[EOS_TOKEN, PAD_TOKEN],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_texts(seed), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=EOS_TOKEN,
+        pad_token=PAD_TOKEN,
+        clean_up_tokenization_spaces=False,
+        model_max_length=512,
+    )
+
+
+def _texts(seed: int) -> Iterator[str]:
+    yield from islice(documents(seed), NUM_DOCUMENTS)
+    for index in range(NUM_REQUESTS):
+        request = request_task(index, seed=seed)
+        yield from (str(request.prompt), request.columns["reply"])
+        yield str(program_task(index, seed=seed).prompt)
