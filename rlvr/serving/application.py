@@ -25,7 +25,7 @@ from rlvr.errors import ConfigError, RLVRError, Stopped, one_line
 from rlvr.serving.ab_split import TrafficSplit
 from rlvr.serving.arm import ServeArm
 from rlvr.serving.replica import Replica
-from rlvr.serving.replica_specs import replica_specs, shares
+from rlvr.serving.serving_plan import replica_specs, shares
 from rlvr.serving.reply_cache import ReplyCache
 from rlvr.serving.router import Router
 from rlvr.serving.serve_config import ServeConfig

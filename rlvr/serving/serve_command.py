@@ -16,7 +16,7 @@ from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder
 from rlvr.serving.folder_recipe import is_model, model_recipe
 from rlvr.serving.jinja_template import own_template
-from rlvr.serving.replica_specs import dry_run, replica_specs
+from rlvr.serving.serving_plan import dry_run, replica_specs
 from rlvr.serving.serve_config import ServeConfig
 
 __all__ = ["run_serve"]
