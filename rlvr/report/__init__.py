@@ -1,6 +1,6 @@
-"""Reports that people read: blocks of text and tables, as Markdown and as one HTML page.
+"""Reports for people, as Markdown and as one HTML page.
 
-document    headings, text, tables, completions; as Markdown      page        the same as HTML
-numbers     shares with their errors, counts, seconds             evaluation  of `rlvr eval`
-comparison  of `rlvr compare`: several evaluations in one
+document        blocks (headings, text, tables, quoted texts), rendered by report.md.j2 and
+                report.html.j2
+number_format   shares with their standard errors, percentages, counts
 """

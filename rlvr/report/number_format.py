@@ -1,4 +1,4 @@
-"""Numbers as a report shows them."""
+"""Numbers formatted for a report; a missing one (None) is shown as "-"."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ MISSING = "-"
 
 
 def share(value: float | None, stderr: float | None = None, *, times: float = 1.0) -> str:
-    """ "0.750 ± 0.041": a share with `times` its standard error; "-" where there is none."""
+    """Format a share with `times` its standard error: "0.750 ± 0.041"."""
     if value is None:
         return MISSING
     return f"{value:.3f}" if stderr is None else f"{value:.3f} ± {times * stderr:.3f}"
 
 
 def percent(value: float | None) -> str:
-    """ "12.5%"."""
+    """Format a share in percent: "12.5%"."""
     return MISSING if value is None else f"{value:.1%}"
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """ "1,234.5"."""
+    """Format a number with `digits` decimals: "1,234.5"."""
     return MISSING if value is None else f"{value:,.{digits}f}"
 
 
 def count(value: float | None) -> str:
-    """ "1,234"."""
-    return MISSING if value is None else f"{value:,.0f}"
+    """Format a count: "1,234"."""
+    return number(value, 0)
