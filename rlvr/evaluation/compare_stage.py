@@ -1,4 +1,4 @@
-"""`rlvr compare`: several evaluations in one table, the same prompts side by side."""
+"""`rlvr compare`: several evaluations in one report, evaluating models first where needed."""
 
 from __future__ import annotations
 
@@ -7,75 +7,69 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rlvr.errors import ConfigError
+from rlvr.evaluation.compare_report import FinishedEvaluation, comparison_report
 from rlvr.evaluation.eval_config import CompareConfig
 from rlvr.evaluation.eval_stage import STAGE as EVAL_STAGE
-from rlvr.evaluation.side_by_side import Evaluated, comparison_report
-from rlvr.report.document import to_markdown
-from rlvr.report.html_page import to_html
+from rlvr.report.document import write_report
 from rlvr.run.manifest import make_manifest
 from rlvr.run.row_log import RowLog
-from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json, written
+from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json
 from rlvr.run.stage_protocol import Stage, run_stage
 
-__all__ = ["STAGE", "read_evaluations"]
+__all__ = ["STAGE"]
 
 
 def _check(config: CompareConfig) -> None:
-    read_evaluations(config.folders)
+    _read_evaluations(config.folders)
 
 
 def _run(config: CompareConfig, folder: RunFolder, inputs: None) -> None:
-    """Evaluate the models that are not evaluated yet, then write the report."""
-    folders = {**config.folders, **{label: _evaluated(config, label) for label in config.models}}
-    evaluations = read_evaluations(folders)
-    blocks = comparison_report(evaluations, config)
-    texts = {"report.md": to_markdown(blocks), "report.html": to_html(blocks, title=config.title)}
-    for name, text in texts.items():
-        with written(folder.path / name):
-            (folder.path / name).write_text(text, encoding="utf-8")
-    files = {f"folders.{k}": f"{path}/summary.json" for k, path in folders.items()}
+    folders = {**config.folders, **{label: _evaluate(config, label) for label in config.models}}
+    evaluations = _read_evaluations(folders)
+    write_report(folder.path, comparison_report(evaluations, config), title=config.title)
+    files = {f"folders.{label}": f"{path}/summary.json" for label, path in folders.items()}
     write_json(folder.manifest, make_manifest(config, inputs=files))
     write_json(folder.summary, {one.label: one.summary["suites"] for one in evaluations})
 
 
-def _evaluated(config: CompareConfig, label: str) -> str:
+def _evaluate(config: CompareConfig, label: str) -> str:
     """Evaluate a model, or resume its evaluation; return the run folder."""
-    name = f"{config.name}-{re.sub(r'[^A-Za-z0-9._-]', '-', label)}"
     assert config.evaluation is not None, "the config is checked"
-    overrides = [
-        f"name={name}",
-        f"output_dir={config.output_dir}",
-        f"model.path={config.models[label]}",
-    ]
-    run_stage(EVAL_STAGE, config.evaluation, overrides)
+    name = f"{config.name}-{re.sub(r'[^A-Za-z0-9._-]', '-', label)}"
+    overrides = {
+        "name": name,
+        "output_dir": config.output_dir,
+        "model.path": config.models[label],
+    }
+    run_stage(EVAL_STAGE, config.evaluation, [f"{key}={value}" for key, value in overrides.items()])
     return str(Path(config.output_dir) / name)
+
+
+def _read_evaluations(folders: Mapping[str, str]) -> list[FinishedEvaluation]:
+    """Read one evaluation per label, in order.
+
+    Raises:
+        ConfigError: a folder is missing, not finished, or of another stage.
+    """
+    return [_read(label, Path(path)) for label, path in folders.items()]
+
+
+def _read(label: str, path: Path) -> FinishedEvaluation:
+    folder, key = RunFolder(path), f"folders.{label}"
+    if folder.status is RunStatus.NEW:
+        raise ConfigError(f"{key}: {path} is not a run folder; give the folder of an `rlvr eval`")
+    if folder.status is not RunStatus.FINISHED:
+        raise ConfigError(f"{key}: {path} is not finished; the same `rlvr eval` resumes it")
+    summary = read_json(folder.summary)
+    rows = path / "rows.jsonl"
+    if "suites" not in summary or not rows.exists():
+        raise ConfigError(f"{key}: {path} is the folder of another stage, not of an `rlvr eval`")
+    return FinishedEvaluation(label=label, summary=summary, rows=RowLog(rows).rows)
 
 
 def _closing(config: CompareConfig, folder: RunFolder) -> str:
     markdown, html = folder.path / "report.md", folder.path / "report.html"
     return f"{markdown.read_text(encoding='utf-8')}\nreport  {markdown}\nreport  {html}"
-
-
-def read_evaluations(folders: Mapping[str, str], *, key: str = "folders") -> list[Evaluated]:
-    """One for each label, in order.
-
-    Raises:
-        ConfigError: a folder that is not there, not finished, or of another stage.
-    """
-    return [_read(label, Path(path), key=f"{key}.{label}") for label, path in folders.items()]
-
-
-def _read(label: str, path: Path, *, key: str) -> Evaluated:
-    folder = RunFolder(path)
-    if folder.status is RunStatus.NEW:
-        raise ConfigError(f"{key}: {path} is no run folder; give the folder of an `rlvr eval`")
-    if folder.status is not RunStatus.FINISHED:
-        raise ConfigError(f"{key}: {path} is not finished; the same `rlvr eval` goes on there")
-    summary = read_json(folder.summary)
-    rows = path / "rows.jsonl"
-    if "suites" not in summary or not rows.exists():
-        raise ConfigError(f"{key}: {path} is the folder of another stage, not of an `rlvr eval`")
-    return Evaluated(label=label, summary=summary, rows=RowLog(rows).rows)
 
 
 STAGE = Stage(
@@ -84,5 +78,5 @@ STAGE = Stage(
     run=_run,
     closing=_closing,
     needs_environment=False,
-    is_repeatable=True,  # the report takes no time, and the evaluations may be new ones
+    is_repeatable=True,  # the report is cheap, and the evaluations may have changed
 )

@@ -1,4 +1,4 @@
-"""The report of one evaluation: what was right, at what cost, and how the texts read."""
+"""The report of `rlvr eval`: metrics of each suite, costs of each strategy, examples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from rlvr.evaluation.eval_config import EvaluateConfig
 from rlvr.report.document import Block, Heading, Quote, Table, Text
-from rlvr.report.number_format import count, number, percent, share
+from rlvr.report.number_format import MISSING, count, number, percent, share
 
 __all__ = [
     "COSTS",
@@ -27,65 +27,68 @@ COSTS = ("accuracy", "samples", "tokens/task", "tokens/correct", "seconds/task")
 def evaluation_report(
     summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: EvaluateConfig
 ) -> list[Block]:
-    """Blocks for Markdown or HTML; `rows` are those of rows.jsonl."""
+    """Return the blocks of the report; `rows` are those of rows.jsonl."""
     suites: Mapping[str, Metrics] = summary["suites"]
     blocks: list[Block] = [
         Heading(f"Evaluation of {summary['model']}", 1),
         Text(_protocol(summary["protocol"])),
         Table(("", *suites), list(metric_rows(list(suites.values())))),
-        Text("± is one standard error over tasks. What each row means: docs/evaluation.md."),
-        Heading("Strategies and what they cost"),
+        Text("± is one standard error over tasks. The rows are defined in docs/evaluation.md."),
+        Heading("Strategies and their costs"),
         Table(("", *COSTS), list(_strategy_rows(summary["strategies"]))),
     ]
     return blocks + list(_examples(rows, config))
 
 
 def metric_rows(columns: Sequence[Metrics], *, times: float = 1.0) -> Iterator[tuple[str, ...]]:
-    """One row a metric, one cell for each set of numbers; rows without any number are left out."""
+    """Yield one row per metric with one cell per column; rows without any number are left out."""
 
     def with_error(name: str, stderr: str) -> list[str]:
         return [share(m[name], m[stderr], times=times) for m in columns]
+
+    def percents(name: str) -> list[str]:
+        return [percent(m[name]) for m in columns]
+
+    def means(name: str, digits: int = 1) -> list[str]:
+        return [number(m[name], digits) for m in columns]
 
     rows = [
         ("tasks x samples", [f"{m['num_tasks']} x {m['num_samples']}" for m in columns]),
         ("pass@1", with_error("pass_at_1", "pass_at_1_stderr")),
         *_passes(columns),
         ("cons@k", with_error("cons_at_k", "cons_at_k_stderr")),
-        (
-            "well-formed",
-            with_error("format_frac", "format_stderr"),
-        ),
-        ("thinks", [percent(m["think_frac"]) for m in columns]),
-        ("truncated", [percent(m["truncated_frac"]) for m in columns]),
+        ("well-formed", with_error("format_frac", "format_stderr")),
+        ("thinks", percents("think_frac")),
+        ("truncated", percents("truncated_frac")),
         ("closed by the budget", [percent(m["budget_closed_frac"] or None) for m in columns]),
-        ("tokens", [number(m["tokens_mean"]) for m in columns]),
-        ("  of the thought", [number(m["thought_tokens_mean"]) for m in columns]),
-        ("  of the answer", [number(m["answer_tokens_mean"]) for m in columns]),
-        ("tokens per correct answer", [number(m["tokens_per_correct"]) for m in columns]),
-        ("repetition", [percent(m["repetition_mean"]) for m in columns]),
-        ("words of another language", [percent(m["language_mixing_mean"]) for m in columns]),
-        ("mixed completions", [percent(m["mixed_frac"]) for m in columns]),
-        ("readable", [percent(m["readable_frac"]) for m in columns]),
-        ("reflection words", [number(m["reflection_words_mean"], 2) for m in columns]),
-        ("lines that are bullets", [percent(m["bullet_frac"]) for m in columns]),
-        ("paragraphs of the answer", [number(m["paragraphs_mean"]) for m in columns]),
-        ("right steps", [percent(m["step_correctness"]) for m in columns]),
-        ("key points", [percent(m["key_point_coverage"]) for m in columns]),
+        ("tokens", means("tokens_mean")),
+        ("  of the thought", means("thought_tokens_mean")),
+        ("  of the answer", means("answer_tokens_mean")),
+        ("tokens per correct answer", means("tokens_per_correct")),
+        ("repetition", percents("repetition_mean")),
+        ("words of another language", percents("language_mixing_mean")),
+        ("mixed completions", percents("mixed_frac")),
+        ("readable", percents("readable_frac")),
+        ("reflection words", means("reflection_words_mean", 2)),
+        ("lines that are bullets", percents("bullet_frac")),
+        ("paragraphs of the answer", means("paragraphs_mean")),
+        ("right steps", percents("step_correctness")),
+        ("key points", percents("key_point_coverage")),
         ("drop by distractors", [percent(m.get("robustness_drop")) for m in columns]),
         *_rewards(columns),
     ]
-    return ((name, *cells) for name, cells in rows if set(cells) != {"-"})
+    return ((name, *cells) for name, cells in rows if set(cells) != {MISSING})
 
 
 def _rewards(columns: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
-    """A row for each further reward, by the last part of its name."""
+    """Yield a row for each further reward, labelled with the last part of its name."""
     for name in dict.fromkeys(name for m in columns for name in m.get("rewards", ())):
         label = name.rpartition(":")[2]
         yield f"reward {label}", [number(m.get("rewards", {}).get(name), 3) for m in columns]
 
 
 def shown_completion(row: Mapping[str, Any], *, hide_thought: bool, max_chars: int = 2000) -> str:
-    """What a model wrote, as a report shows it; a hidden thought is named with its length."""
+    """Return a completion for display; hidden reasoning is replaced by its length."""
     text = str(row["completion"]).strip()
     if hide_thought and row["reasoning_content"] is not None:
         text = f"[thought of {count(row['thought_tokens'])} tokens]\n{row['content']}"
@@ -93,13 +96,10 @@ def shown_completion(row: Mapping[str, Any], *, hide_thought: bool, max_chars: i
 
 
 def _passes(columns: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
-    ks = {int(name.removeprefix("pass_at_")) for m in columns for name in m if _is_pass(name)}
-    for k in sorted(ks):
+    """Yield pass@k for k > 1."""
+    suffixes = {name.removeprefix("pass_at_") for m in columns for name in m if "pass_at_" in name}
+    for k in sorted(int(suffix) for suffix in suffixes if suffix.isdigit() and suffix != "1"):
         yield f"pass@{k}", [share(m.get(f"pass_at_{k}")) for m in columns]
-
-
-def _is_pass(name: str) -> bool:
-    return name.startswith("pass_at_") and name.removeprefix("pass_at_") not in ("1", "1_stderr")
 
 
 def _protocol(protocol: Mapping[str, Any]) -> str:
@@ -119,7 +119,7 @@ def _strategy_rows(strategies: Mapping[str, Mapping[str, Metrics]]) -> Iterator[
 
 
 def strategy_cells(found: Metrics) -> tuple[str, ...]:
-    """The cells below COSTS."""
+    """Return the cells of the columns COSTS."""
     return (
         share(found["accuracy"], found["accuracy_stderr"]),
         str(found["samples"]),
@@ -130,7 +130,7 @@ def strategy_cells(found: Metrics) -> tuple[str, ...]:
 
 
 def _examples(rows: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> Iterator[Block]:
-    """The first completion of the first tasks of each suite, under the first strategy."""
+    """Yield the first completion of the first tasks of each suite, under the first strategy."""
     pool = config.strategy[0].pool
     for suite in config.suites:
         first = [
@@ -140,7 +140,7 @@ def _examples(rows: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> Iter
         ]
         shown = sorted(first, key=natural_order)[: config.num_examples]
         if shown:
-            yield Heading(f"What it wrote: {suite}")
+            yield Heading(f"Examples: {suite}")
         for row in shown:
             verdict = "right" if row["is_right"] else "not right"
             text = shown_completion(row, hide_thought=config.hide_thought)
@@ -148,13 +148,13 @@ def _examples(rows: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> Iter
 
 
 def prompt_text(prompt: Any) -> str:
-    """A prompt as it is shown: text as it is, a conversation with its roles."""
+    """Return a prompt for display; the messages of a conversation are preceded by their roles."""
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
 def natural_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """For sorting by id: toy/2 before toy/10."""
+    """Sort key by task id: toy/2 before toy/10."""
     parts = str(row["id"]).split("/")
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)

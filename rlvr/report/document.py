@@ -31,7 +31,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells; the first column names the row and is left-aligned, the others right-aligned."""
+    """Rows of cells; the first column names the row, the others are right-aligned."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "number", "percent", "share"]
+__all__ = ["MISSING", "count", "number", "percent", "share"]
 
 MISSING = "-"
 

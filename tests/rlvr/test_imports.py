@@ -38,7 +38,7 @@ LIGHT = [
     "rlvr.grpo.held_out_eval",
     "rlvr.evaluation.results",
     "rlvr.evaluation.suites",
-    "rlvr.evaluation.side_by_side",
+    "rlvr.evaluation.compare_report",
     "rlvr.grpo.checks",
     "rlvr.grpo.run_logger",
     "rlvr.grpo.run_summary",

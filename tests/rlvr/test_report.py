@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from rlvr.errors import ConfigError
+from rlvr.evaluation.compare_report import paper_table
 from rlvr.evaluation.compare_stage import STAGE
 from rlvr.evaluation.eval_report import metric_rows, shown_completion
 from rlvr.report.document import Heading, Quote, Table, Text, to_markdown
 from rlvr.report.html_page import to_html
 from rlvr.report.number_format import count, number, percent, share
-from rlvr.report.paper import paper_table
 from rlvr.run.stage_protocol import run_stage
 
 VOID = {"meta", "br", "hr", "img", "link"}
@@ -251,9 +251,9 @@ def test_a_folder_that_is_no_finished_evaluation_is_refused(recipe: Path) -> Non
         assert "\n" not in str(refused.value)
         return str(refused.value)
 
-    assert "folders.base: /nowhere is no run folder" in refusal(Path("/nowhere"))
+    assert "folders.base: /nowhere is not a run folder" in refusal(Path("/nowhere"))
     before = recipe.parent / "before"
     (before / "rows.jsonl").unlink()
     assert "is the folder of another stage" in refusal(before)
     (before / "summary.json").unlink()
-    assert "is not finished; the same `rlvr eval` goes on there" in refusal(before)
+    assert "is not finished; the same `rlvr eval` resumes it" in refusal(before)
