@@ -19,7 +19,7 @@ __all__ = ["TemplateEncoder", "make_encoder"]
 
 @dataclass(slots=True)
 class TemplateEncoder:
-    """A template with its tokenizer: the collector's PromptEncoder, the preflight's TextEncoder."""
+    """A template with its tokenizer; implements rlvr.grpo.rollouts.PromptEncoder."""
 
     template: PromptTemplate
     tokenizer: Any

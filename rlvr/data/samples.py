@@ -11,19 +11,26 @@ from typing import Any
 from rlvr.data.reasoning_tags import split_thought
 from rlvr.types import Rollout, Task
 
-__all__ = ["sample_row"]
+__all__ = ["completion_columns", "sample_row"]
 
 
 def sample_row(
     task: Task, rollout: Rollout, *, number: int, think_prefilled: bool
 ) -> dict[str, Any]:
-    """The row of a task's `number`-th completion; the task's columns stand beside our own."""
-    completion, reward = rollout.completion, rollout.reward
-    thought, content = split_thought(completion.text, think_prefilled=think_prefilled)
+    """Return the row of a task's `number`-th completion, with the task's own columns."""
     return {
         **task.columns,
         "id": f"{task.id}#{number}",
         "task_id": task.id,
+        **completion_columns(task, rollout, think_prefilled=think_prefilled),
+    }
+
+
+def completion_columns(task: Task, rollout: Rollout, *, think_prefilled: bool) -> dict[str, Any]:
+    """Return the columns that every row of a graded completion has."""
+    completion, reward = rollout.completion, rollout.reward
+    thought, content = split_thought(completion.text, think_prefilled=think_prefilled)
+    return {
         "prompt": task.prompt,
         "reasoning_content": thought,
         "content": content,

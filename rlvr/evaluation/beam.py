@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.evaluation.completion_rows import Generate
 from rlvr.evaluation.picking import Aggregation, aggregated
+from rlvr.grpo.rollouts import FIXED_POLICY_VERSION, Engines
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec, completion_seed
 from rlvr.types import Completion, FinishReason
 
@@ -49,7 +49,7 @@ class Found:
 class BeamSearch:
     """How to search; `score` takes (task, text so far) and gives the score of the last step."""
 
-    generate: Generate
+    engines: Engines
     score: ScoreSteps
     decode: Callable[[NDArray[np.int32]], str]
     sampling: SamplingSpec  # of a whole completion; a step has what is left of its tokens
@@ -132,7 +132,9 @@ class BeamSearch:
         async def write(some: Sequence[Request], room: int) -> None:
             stop = (*self.sampling.stop, self.step_end)
             sampling = replace(self.sampling, max_tokens=room, stop=stop)
-            async for chunk in self.generate(some, sampling):
+            async for chunk in self.engines.generate(
+                some, sampling, policy_version=FIXED_POLICY_VERSION
+            ):
                 steps.update({_key(item): item.completion for item in chunk})
 
         await asyncio.gather(*(write(some, room) for room, some in by_room.items()))

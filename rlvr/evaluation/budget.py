@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rlvr.data.reasoning_tags import is_thinking
 from rlvr.errors import ConfigError
-from rlvr.evaluation.completion_rows import Generate
+from rlvr.grpo.rollouts import Engines
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
 from rlvr.types import Completion, FinishReason
 
@@ -27,17 +27,17 @@ __all__ = ["ThinkingBudget"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThinkingBudget:
-    """Writes as `generate` does; `closed` tells which thoughts it ended."""
+    """Engines whose reasoning is limited; `closed` holds the completions that were cut."""
 
-    generate: Generate
+    engines: Engines
     budget: int  # tokens of a thought
     cue_ids: NDArray[np.int32]  # that close it and begin the answer
     decode: Callable[[NDArray[np.int32]], str]
     think_prefilled: bool
     closed: set[tuple[int, int]] = field(default_factory=set)  # (task_index, sample_index)
 
-    async def __call__(
-        self, requests: Sequence[Request], sampling: SamplingSpec
+    async def generate(
+        self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
         """Chunks of whole completions.
 
@@ -53,7 +53,7 @@ class ThinkingBudget:
         by_key = {(r.task_index, r.sample_index): r for r in requests}
         cut: list[Finished] = []
         first = replace(sampling, max_tokens=self.budget)
-        async for chunk in self.generate(requests, first):
+        async for chunk in self.engines.generate(requests, first, policy_version=policy_version):
             cut += [item for item in chunk if _is_cut(item)]
             if ended := [item for item in chunk if not _is_cut(item)]:
                 yield ended
@@ -64,7 +64,7 @@ class ThinkingBudget:
         for items, cue in ((thinking, self.cue_ids), (answering, no_cue)):
             if items:
                 rest = replace(sampling, max_tokens=left - len(cue))
-                async for chunk in self._continued(items, by_key, cue, rest):
+                async for chunk in self._continued(items, by_key, cue, rest, policy_version):
                     yield chunk
 
     def _is_thinking(self, item: Finished) -> bool:
@@ -76,6 +76,7 @@ class ThinkingBudget:
         by_key: dict[tuple[int, int], Request],
         cue: NDArray[np.int32],
         sampling: SamplingSpec,
+        policy_version: int,
     ) -> AsyncIterator[list[Finished]]:
         begun = {(item.task_index, item.sample_index): item.completion for item in items}
         requests = [
@@ -88,7 +89,7 @@ class ThinkingBudget:
             )
             for key, completion in begun.items()
         ]
-        async for chunk in self.generate(requests, sampling):
+        async for chunk in self.engines.generate(requests, sampling, policy_version=policy_version):
             yield [
                 replace(
                     item,

@@ -1,147 +1,97 @@
-"""Completions as rows that survive a kill: what is missing is written, graded, and put on the disk.
+"""Completions of an evaluation as rows that survive a kill.
 
-tasks x samples - rows that are there --requests--> engines --chunks--> graders --> rows.jsonl
+    tasks x samples - rows on disk --requests--> RolloutCollector --graded chunks--> rows.jsonl
 
-A completion's seed hangs on the recipe's seed, its strategy, suite, task and place alone, so that
-what is written after a kill is what would have been written without it.
+The seed of a completion depends only on the recipe's seed, its strategy, suite, task and index, so
+that a resumed evaluation generates what an uninterrupted one would have generated.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from rlvr.data.reasoning_tags import split_thought
+from rlvr.data.samples import completion_columns
 from rlvr.evaluation.suites import SUITE, Suite, asked_task
-from rlvr.grpo.rollouts import Graders
-from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec, completion_seed
+from rlvr.grpo.rollouts import FIXED_POLICY_VERSION, GradedRollout, PromptEncoder, RolloutCollector
+from rlvr.rollout.engine_requests import Request, SamplingSpec, completion_seed
 from rlvr.run.row_log import RowLog
-from rlvr.types import RewardResult, Task, Ungraded
+from rlvr.types import Task
 
-__all__ = [
-    "ActorGroup",
-    "Encoder",
-    "Generate",
-    "Pool",
-    "RowKey",
-    "graded_rows",
-    "key_of",
-    "write_pool",
-]
+__all__ = ["CompletionPool", "RowKey", "evaluation_row", "generate_pool", "key_of"]
 
 MAX_COLUMN_CHARS = 4000
 
 RowKey = tuple[str, str, str, int]
 
 
-class Generate(Protocol):
-    """What writes completions: `GenerationSession.generate`, and what closes thoughts around it."""
-
-    def __call__(
-        self, requests: Sequence[Request], sampling: SamplingSpec
-    ) -> AsyncIterator[list[Finished]]: ...
-
-
-class Encoder(Protocol):
-    """A template with its tokenizer, see rlvr.data.encoding."""
-
-    think_prefilled: bool
-
-    def encode(self, task: Task) -> Any: ...
-
-    def text(self, task: Task) -> str: ...
-
-    def completion_ids(self, text: str) -> Any: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """Completions that were written in the same way."""
+class CompletionPool:
+    """Completions that are generated in the same way."""
 
     name: str  # plain, cot or beam
-    cue: str | None = None  # behind each problem; "" leaves it as it is, None: by its language
+    cue: str | None = None  # appended to each problem; "": nothing, None: by its language
     sampling: SamplingSpec
     seed: int
 
 
 def key_of(row: dict[str, Any]) -> RowKey:
-    """What no two rows share."""
+    """Return the key that identifies a row."""
     return row["strategy"], row["suite"], row["id"], row["sample_index"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActorGroup:
-    """What writes, what grades, and the template between them."""
-
-    generate: Generate
-    graders: Graders
-    encoder: Encoder
-
-
-async def write_pool(
+async def generate_pool(
     suite: Suite,
-    pool: Pool,
+    pool: CompletionPool,
     log: RowLog,
-    actors: ActorGroup,
+    collector: RolloutCollector,
     *,
     closed: Collection[tuple[int, int]] = (),
-    on_rows: Callable[[int, int], None] = lambda num_done, num_asked: None,
+    on_rows: Callable[[int, int], None] = lambda num_done, num_requested: None,
 ) -> None:
-    """Write and grade what is missing of a suite; returns when all of it is on the disk.
+    """Generate and grade the missing completions of a suite; return when all rows are on disk.
 
-    `closed` grows while completions come: (task_index, sample_index) of thoughts that were closed.
-    `on_rows` hears how many completions are on the disk, and how many were asked for.
+    `closed` grows during generation: (task_index, sample_index) of reasoning that was cut by a
+    budget. `on_rows` gets the number of completions on disk and the number requested.
     """
     tasks = [asked_task(task, pool.cue) for task in suite.tasks]
-    requests = _missing(suite, pool, tasks, log, actors.encoder)
+    requests = _missing(suite, pool, tasks, log, collector.encoder)
     if not requests:
         return
-    clock, num_done = time.monotonic(), 0
+    num_done = 0
 
-    async def grade(chunk: Sequence[Finished], seconds: float) -> None:
-        rows = await graded_rows(suite, pool.name, tasks, chunk, actors)
-        for row, item in zip(rows, chunk, strict=True):
-            row["budget_closed"] = (item.task_index, item.sample_index) in closed
+    def append(chunk: Sequence[GradedRollout], seconds: float) -> None:
+        rows = [
+            {
+                **evaluation_row(suite, pool.name, tasks[one.task_index], one, collector.encoder),
+                "budget_closed": (one.task_index, one.sample_index) in closed,
+            }
+            for one in chunk
+        ]
         rows[0]["seconds"] = round(seconds, 4)
         log.append(rows)
         nonlocal num_done
         num_done += len(rows)
         on_rows(num_done, len(requests))
 
-    try:
-        async with asyncio.TaskGroup() as grading:
-            async for chunk in actors.generate(requests, pool.sampling):
-                now = time.monotonic()
-                grading.create_task(grade(chunk, now - clock))
-                clock = now
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None  # it names what died; the rest follows from it
-
-
-async def graded_rows(
-    suite: Suite, pool: str, tasks: Sequence[Task], chunk: Sequence[Finished], actors: ActorGroup
-) -> list[dict[str, Any]]:
-    """Rows for rows.jsonl, in the order of the chunk; docs/evaluation.md says what each key is."""
-    results = await actors.graders.grade(_ungraded(tasks, chunk, actors.encoder))
-    return [
-        _row(suite, pool, tasks[item.task_index], item, result, actors.encoder)
-        for item, result in zip(chunk, results, strict=True)
-    ]
+    await collector.generate_and_grade(
+        tasks, requests, pool.sampling, policy_version=FIXED_POLICY_VERSION, on_graded=append
+    )
 
 
 def _missing(
-    suite: Suite, pool: Pool, tasks: Sequence[Task], log: RowLog, encoder: Encoder
+    suite: Suite, pool: CompletionPool, tasks: Sequence[Task], log: RowLog, encoder: PromptEncoder
 ) -> list[Request]:
-    there = {key_of(row) for row in log.rows}
+    on_disk = {key_of(row) for row in log.rows}
     requests = []
     for i, task in enumerate(tasks):
-        wanted = [
-            k for k in range(suite.num_samples) if (pool.name, suite.name, task.id, k) not in there
+        missing = [
+            k
+            for k in range(suite.num_samples)
+            if (pool.name, suite.name, task.id, k) not in on_disk
         ]
-        if not wanted:
+        if not missing:
             continue
         prompt = encoder.encode(task)
         requests += [
@@ -151,49 +101,33 @@ def _missing(
                 prompt_token_ids=prompt,
                 seed=completion_seed(pool.seed, "eval", pool.name, suite.name, task.id, k),
             )
-            for k in wanted
+            for k in missing
         ]
     return requests
 
 
-def _ungraded(tasks: Sequence[Task], chunk: Sequence[Finished], encoder: Encoder) -> Ungraded:
-    return Ungraded(
-        texts=[item.completion.text for item in chunk],
-        columns=[tasks[item.task_index].columns for item in chunk],
-        think_prefilled=encoder.think_prefilled,
-        prompts=[encoder.text(tasks[item.task_index]) for item in chunk],
-        completion_ids=[item.completion.token_ids for item in chunk],
-    )
-
-
-def _row(
-    suite: Suite, pool: str, task: Task, item: Finished, result: RewardResult, encoder: Encoder
+def evaluation_row(
+    suite: Suite, strategy: str, task: Task, graded: GradedRollout, encoder: PromptEncoder
 ) -> dict[str, Any]:
-    completion = item.completion
-    parts = split_thought(completion.text, think_prefilled=encoder.think_prefilled)
+    """Return one row for rows.jsonl; docs/evaluation.md describes each key."""
+    rollout = graded.rollout
+    row = completion_columns(task, rollout, think_prefilled=encoder.think_prefilled)
+    thought, answer = row["reasoning_content"], row["content"]
     own = {name: value for name, value in task.columns.items() if _is_kept(name, value)}
     return {
         **own,
         "id": task.id,
         "suite": suite.name,
-        "strategy": pool,
-        "sample_index": item.sample_index,
-        "prompt": task.prompt,
-        "reasoning_content": parts.thought,
-        "content": parts.answer,
-        "completion": completion.text,
-        "think_prefilled": encoder.think_prefilled,
-        "scores": dict(result.parts),
-        "reasons": {name: reason for name, reason in result.reasons.items() if reason},
-        "is_right": result.parts.get(suite.correct_by) == 1.0,
-        "num_tokens": len(completion.token_ids),
-        "thought_tokens": len(encoder.completion_ids(parts.thought)) if parts.thought else 0,
-        "answer_tokens": len(encoder.completion_ids(parts.answer)) if parts.answer else 0,
-        "finish_reason": str(completion.finish_reason),
+        "strategy": strategy,
+        "sample_index": graded.sample_index,
+        **row,
+        "is_right": rollout.reward.parts.get(suite.correct_by) == 1.0,
+        "thought_tokens": len(encoder.completion_ids(thought)) if thought else 0,
+        "answer_tokens": len(encoder.completion_ids(answer)) if answer else 0,
         "seconds": 0.0,  # since the chunk before, in the first row of a chunk
     }
 
 
 def _is_kept(name: str, value: object) -> bool:
-    """Megabytes of tests are not repeated in each row; the task's id leads to them."""
+    """Leave out long columns such as tests: the task's id identifies them."""
     return name != SUITE and (not isinstance(value, str) or len(value) <= MAX_COLUMN_CHARS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ import sandbox
 from rlvr.data.encoding import make_encoder
 from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.choosing import score_rows
-from rlvr.evaluation.completion_rows import ActorGroup, Pool, key_of, write_pool
+from rlvr.evaluation.completion_rows import CompletionPool, generate_pool, key_of
 from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.eval_report import evaluation_report
 from rlvr.evaluation.results import make_summary, rows_of
@@ -110,19 +111,18 @@ async def _sample(
 ) -> None:
     pool = _pool(config, strategy, suite, session.stop_token_ids)
     encoder = session.encoder
-    actors = ActorGroup(generate=session.generate, graders=session.graders, encoder=encoder)
     if config.thinking_budget is None or config.thinking_budget >= suite.max_tokens:
-        await write_pool(suite, pool, log, actors, on_rows=progress)
+        await generate_pool(suite, pool, log, session.collector, on_rows=progress)
         return
     budget = ThinkingBudget(
-        generate=session.generate,
+        engines=session.engines,
         budget=config.thinking_budget,
         cue_ids=encoder.completion_ids(config.budget_cue),
         decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
         think_prefilled=encoder.think_prefilled,
     )
-    actors = ActorGroup(generate=budget, graders=session.graders, encoder=encoder)
-    await write_pool(suite, pool, log, actors, closed=budget.closed, on_rows=progress)
+    collector = replace(session.collector, engines=budget)
+    await generate_pool(suite, pool, log, collector, closed=budget.closed, on_rows=progress)
 
 
 async def _search(
@@ -137,7 +137,7 @@ async def _search(
         suite,
         _pool(config, strategy, suite, session.stop_token_ids),
         log,
-        ActorGroup(generate=session.generate, graders=session.graders, encoder=encoder),
+        session.collector,
         strategy=strategy,
         scorer=make_scorer(strategy, think_prefilled=encoder.think_prefilled),
         decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
@@ -168,8 +168,8 @@ def _pools(config: EvaluateConfig) -> list[StrategySection]:
 
 def _pool(
     config: EvaluateConfig, strategy: StrategySection, suite: Suite, stop: tuple[int, ...]
-) -> Pool:
-    return Pool(
+) -> CompletionPool:
+    return CompletionPool(
         name=strategy.pool,
         cue=strategy.cue if strategy.pool == "cot" else "",
         sampling=SamplingSpec(

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from rlvr.cluster.signals import in_daemon_thread
 from rlvr.evaluation.beam import BeamSearch, Found
-from rlvr.evaluation.completion_rows import ActorGroup, Pool, graded_rows, key_of
+from rlvr.evaluation.completion_rows import CompletionPool, evaluation_row, key_of
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import Scored, Scorer
 from rlvr.evaluation.suites import Suite
+from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.rollout.engine_requests import Finished
 from rlvr.run.row_log import RowLog
 from rlvr.types import Completion, FinishReason, Task
@@ -26,9 +27,9 @@ TASKS_AT_A_TIME = 16  # what a kill can cost
 
 async def search_suite(
     suite: Suite,
-    pool: Pool,
+    pool: CompletionPool,
     log: RowLog,
-    actors: ActorGroup,
+    collector: RolloutCollector,
     *,
     strategy: StrategySection,
     scorer: Scorer,
@@ -39,7 +40,7 @@ async def search_suite(
     left = [t for t in suite.tasks if (pool.name, suite.name, t.id, 0) not in there]
     for start in range(0, len(left), TASKS_AT_A_TIME):
         tasks = left[start : start + TASKS_AT_A_TIME]
-        prompts = [actors.encoder.text(task) for task in tasks]
+        prompts = [collector.encoder.text(task) for task in tasks]
 
         async def score(
             items: Sequence[tuple[int, str]],
@@ -50,7 +51,7 @@ async def search_suite(
             return await in_daemon_thread(lambda: scorer(scored))
 
         search = BeamSearch(
-            generate=actors.generate,
+            engines=collector.engines,
             score=score,
             decode=decode,
             sampling=pool.sampling,
@@ -60,23 +61,30 @@ async def search_suite(
             max_iterations=strategy.max_iterations,
             aggregate=strategy.aggregate,
         )
-        log.append(await _searched(suite, pool, tasks, actors, search))
+        log.append(await _searched(suite, pool, tasks, collector, search))
 
 
 async def _searched(
-    suite: Suite, pool: Pool, tasks: Sequence[Task], actors: ActorGroup, search: BeamSearch
+    suite: Suite,
+    pool: CompletionPool,
+    tasks: Sequence[Task],
+    collector: RolloutCollector,
+    search: BeamSearch,
 ) -> list[dict[str, Any]]:
     started = time.monotonic()
     found = await search.search(
-        [actors.encoder.encode(task) for task in tasks],
+        [collector.encoder.encode(task) for task in tasks],
         seed_parts=[(pool.seed, "eval", suite.name, task.id) for task in tasks],
     )
-    chunk = [_finished(i, one) for i, one in enumerate(found)]
-    rows = await graded_rows(suite, pool.name, tasks, chunk, actors)
-    seconds = round((time.monotonic() - started) / len(rows), 4)
+    graded = await collector.grade(tasks, [_finished(i, one) for i, one in enumerate(found)])
+    seconds = round((time.monotonic() - started) / len(graded), 4)
     return [
-        {**row, "search_tokens": one.num_tokens, "seconds": seconds}
-        for row, one in zip(rows, found, strict=True)
+        {
+            **evaluation_row(suite, pool.name, tasks[one.task_index], one, collector.encoder),
+            "search_tokens": best.num_tokens,
+            "seconds": seconds,
+        }
+        for one, best in zip(graded, found, strict=True)
     ]
 
 

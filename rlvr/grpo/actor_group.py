@@ -1,4 +1,7 @@
-"""The actors of a run on a cluster: engines, learner ranks, reward workers."""
+"""The actors of a run (engines, learner ranks, reward workers) and the resources they get.
+
+recipe, cluster --> GPUs and threads of each actor --> start --> ActorGroup
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,14 @@ from rlvr.learner.learner_spec import LearnerSpec
 from rlvr.rollout.engine import VllmEngine
 from rlvr.rollout.engine_requests import EngineSpec
 
-__all__ = ["ActorGroup", "cpus_needed", "start_actors"]
+__all__ = [
+    "PROCESS_BYTES",
+    "ActorGroup",
+    "check_memory",
+    "cpus_needed",
+    "needed_bytes",
+    "start_actors",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +41,16 @@ class ActorGroup:
     learners: tuple[Actor, ...]
     graders: tuple[Actor, ...]
 
-    @property
-    def all(self) -> tuple[Actor, ...]:
-        """Every actor."""
-        return (*self.engines, *self.learners, *self.graders)
-
 
 def cpus_needed(config: GenerationStageConfig) -> int:
-    """Threads that the recipe gives away; where it names none, one an actor."""
+    """Return the CPU threads that the recipe assigns, or one for each actor."""
     engines = config.rollout.num_engines * (config.resources.engine_threads or 1)
     return engines + config.num_ranks * (config.resources.learner_threads or 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shares:
-    """What one engine and one learner rank get of the cluster."""
+    """Resources of one engine and of one learner rank."""
 
     engine_gpus: float
     learner_gpus: float
@@ -54,11 +59,11 @@ class _Shares:
 
 
 def _shares(config: GenerationStageConfig, cluster: Cluster) -> _Shares:
-    """Threads: on-policy, engines and learner take turns and each may use all cores; else they
-    share them.
+    """Divide GPUs and threads. Colocated engines and learners never compute at the same time, so
+    each may use all cores; otherwise they get half of them each.
 
     Raises:
-        ConfigError: where the cluster has less than the run needs.
+        ConfigError: the cluster has fewer GPUs than the run needs.
     """
     resources, num_engines, num_ranks = (
         config.resources,
@@ -68,7 +73,7 @@ def _shares(config: GenerationStageConfig, cluster: Cluster) -> _Shares:
     cores = cluster.num_cpus
     half = cores if config.colocated else max(1, cores // 2)
     engine_gpus, learner_gpus = resources.engine_gpus, resources.learner_gpus
-    if cluster.is_cpu:  # a recipe for GPUs runs here as well, only slower
+    if cluster.is_cpu:  # a recipe for GPUs runs on a CPU as well
         engine_gpus = learner_gpus = 0.0
     elif engine_gpus is None:
         engine_gpus = float(config.rollout.tensor_parallel)
@@ -78,10 +83,9 @@ def _shares(config: GenerationStageConfig, cluster: Cluster) -> _Shares:
     if needed > cluster.num_gpus:
         raise ConfigError(
             f"resources: {num_engines} engines x {engine_gpus:g} GPUs and {num_ranks} learner "
-            f"ranks x "
-            f"{learner_gpus:g} need {needed:g} GPUs, and the cluster has {cluster.num_gpus}; lower "
-            "resources.engine_gpus and resources.learner_gpus (shares of a GPU will do) or their "
-            "numbers"
+            f"ranks x {learner_gpus:g} need {needed:g} GPUs, and the cluster has "
+            f"{cluster.num_gpus}; lower resources.engine_gpus and resources.learner_gpus "
+            "(fractions are allowed) or the number of engines and ranks"
         )
     return _Shares(
         engine_gpus=engine_gpus,
@@ -99,11 +103,11 @@ async def start_actors(
     logs: Path,
     rewards: Mapping[str, Mapping[str, Any]],
 ) -> ActorGroup:
-    """Start all actors and wait until they stand.
+    """Start all actors and wait until they are ready.
 
     Raises:
-        ConfigError: where the cluster is too small.
-        ActorDied: where one does not come up before resources.start_deadline_s.
+        ConfigError: the cluster is too small.
+        ActorDied: an actor is not ready within resources.start_deadline_s.
     """
     shares = _shares(config, cluster)
     deadline_s = config.resources.start_deadline_s
@@ -117,12 +121,11 @@ async def start_actors(
         for i in range(config.num_ranks)
         if isinstance(config, GrpoConfig)
     ]
-    actors = ActorGroup(engines=tuple(engines), learners=tuple(learners), graders=tuple(graders))
     await asyncio.gather(
         *(actor.call("ready", deadline_s=deadline_s) for actor in (*graders, *engines)),
         _start_learners(learners, deadline_s=deadline_s),
     )
-    return actors
+    return ActorGroup(engines=tuple(engines), learners=tuple(learners), graders=tuple(graders))
 
 
 async def _start_learners(learners: Sequence[Actor], *, deadline_s: float) -> None:
@@ -146,7 +149,7 @@ def _actor(
     import ray
 
     options = {
-        "num_cpus": 0,  # we share the threads out: actors that take turns may have the same cores
+        "num_cpus": 0,  # threads are divided here: colocated actors share cores
         "num_gpus": num_gpus,
         "runtime_env": {"env_vars": dict(env)},
         "max_restarts": 0,
@@ -211,3 +214,41 @@ def _grader(
     log_path = str(logs.resolve() / f"{name}.log")
     spec = [dict(rewards), log_path, config.sandbox.min_tier]
     return _actor(RewardWorker, name, logs, spec, num_gpus=0, env=env)
+
+
+PROCESS_BYTES = 700 << 20  # resident memory of an actor with torch and vLLM or DeepSpeed, measured
+
+
+def needed_bytes(config: GenerationStageConfig, *, weights_bytes: int) -> int:
+    """Estimate the host memory of a CPU run: learner ranks, reference, engines with their caches,
+    and the weights in transfer.
+
+    AdamW keeps two moments and the gradient beside the weights in float32: 4 times the float32
+    weights, or 1 + 3 / num_ranks times with ZeRO. A bfloat16 run adds a float32 copy.
+    """
+    cache = int(config.rollout.kv_cache_gib * (1 << 30))
+    engines = config.rollout.num_engines * (weights_bytes + cache + PROCESS_BYTES)
+    learners = _learner_bytes(config, weights_bytes) if isinstance(config, GrpoConfig) else 0
+    return learners + engines + 2 * weights_bytes
+
+
+def _learner_bytes(config: GrpoConfig, weights_bytes: int) -> int:
+    ranks = config.learner.num_ranks
+    master = weights_bytes * (1 if config.model.dtype == "float32" else 2)
+    states = 3 * master // (ranks if config.learner.zero_stage else 1)
+    reference = weights_bytes if config.loss.beta > 0 else 0
+    return ranks * (master + states + reference + PROCESS_BYTES)
+
+
+def check_memory(config: GenerationStageConfig, *, weights_bytes: int) -> None:
+    """Raise ConfigError if the estimate exceeds the free memory of this machine."""
+    import psutil
+
+    needed = needed_bytes(config, weights_bytes=weights_bytes)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise ConfigError(
+            f"memory: this run needs about {needed / 2**30:.1f} GiB of host memory, and "
+            f"{free / 2**30:.1f} GiB are free; lower rollout.kv_cache_gib, rollout.num_engines or "
+            "learner.num_ranks, or use a smaller model"
+        )

@@ -6,10 +6,6 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rewards import RewardMix, RewardResult
 from rlvr.config import ChecksSection
@@ -28,7 +24,6 @@ __all__ = [
     "VERIFIERS",
     "PreflightReport",
     "SignalCheck",
-    "TextEncoder",
     "check_first_step",
     "check_graded",
     "check_mismatch",
@@ -162,16 +157,8 @@ class PreflightReport:
         return f"preflight: {num_good} of {self.num_tasks} gold answers earn full reward"
 
 
-class TextEncoder(PromptEncoder, Protocol):
-    """Encodes what was not written by an engine, too."""
-
-    def completion_ids(self, text: str) -> NDArray[np.int32]:
-        """[T] token ids."""
-        ...
-
-
 async def check_rewards(
-    config: GrpoConfig, source: TaskSource, mix: RewardMix, graders: Graders, encoder: TextEncoder
+    config: GrpoConfig, source: TaskSource, mix: RewardMix, graders: Graders, encoder: PromptEncoder
 ) -> PreflightReport:
     """Grade the golds and empty answers of the first rows.
 
@@ -228,7 +215,7 @@ def _check_golds(bad: Sequence[str], *, num_golds: int, max_bad: int) -> None:
 
 
 async def _grade(
-    graders: Graders, encoder: TextEncoder, texts: Sequence[str], tasks: Sequence[Task]
+    graders: Graders, encoder: PromptEncoder, texts: Sequence[str], tasks: Sequence[Task]
 ) -> list[RewardResult]:
     results: list[RewardResult] = []
     for first in range(0, len(tasks), CHUNK):

@@ -1,71 +1,98 @@
-"""From tasks to graded groups: prompts out to the engines, completions to the rewards as they end.
+"""Generate and grade: from tasks to graded rollouts. The only such path, for whoever asks.
 
-tasks --template--> requests --engines--> chunks of completions --rewards--> Groups
-                                           (grading of a chunk runs while the next is written)
+    tasks --template--> requests --engines--> chunks of completions --rewards--> rollouts, groups
+                                              (a chunk is graded while the next is generated)
+
+GRPO and rejection sampling `collect` whole groups; an evaluation calls `generate_and_grade` for the
+completions that it lacks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.errors import CheckError
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec, completion_seed
 from rlvr.types import Group, RewardResult, Rollout, Task, Ungraded
 
-__all__ = ["Engines", "Graders", "PromptEncoder", "RolloutBatch", "RolloutCollector"]
+__all__ = [
+    "FIXED_POLICY_VERSION",
+    "Engines",
+    "GradedRollout",
+    "Graders",
+    "PromptEncoder",
+    "RolloutBatch",
+    "RolloutCollector",
+]
+
+FIXED_POLICY_VERSION = 0  # of the model's own weights, in a stage that does not train
 
 
 class Engines(Protocol):
-    """What writes completions."""
+    """Generates completions."""
 
     def generate(
         self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
-        """Chunks of completions as they end, each request exactly once."""
+        """Yield chunks of completions as they finish, each request exactly once."""
         ...
 
 
 class Graders(Protocol):
-    """What grades completions."""
+    """Grades completions."""
 
     async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
-        """One result per completion, in order."""
+        """Return one result for each completion, in order."""
         ...
 
 
 class PromptEncoder(Protocol):
-    """What turns a task into the tokens of its prompt."""
+    """Turns a task into the tokens of its prompt."""
 
-    think_prefilled: bool  # the prompt has opened <think> already
+    think_prefilled: bool  # the template has opened <think> already
 
     def encode(self, task: Task) -> NDArray[np.int32]:
-        """[P] token ids."""
+        """Return the prompt's token ids, [P]."""
         ...
 
     def text(self, task: Task) -> str:
-        """The prompt as the model reads it."""
+        """Return the prompt as the model reads it."""
+        ...
+
+    def completion_ids(self, text: str) -> NDArray[np.int32]:
+        """Return the token ids of a completion's text, [T], without special tokens."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GradedRollout:
+    """A rollout and its place: task index in the request batch, sample index in the group."""
+
+    task_index: int
+    sample_index: int
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutBatch:
-    """The groups of one batch of tasks, and what they cost."""
+    """The groups of one batch of tasks, and the time they took."""
 
     groups: tuple[Group, ...]
-    generate_s: float  # until the last completion ended
-    grade_s: float  # after that, until the last grade was there
+    generate_s: float  # until the last completion finished
+    grade_s: float  # from then until the last grade
     num_tokens: int  # completion tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutCollector:
-    """Holds what every batch needs; `collect` may run several times at once."""
+    """Generates and grades rollouts; several calls may run concurrently."""
 
     engines: Engines
     graders: Graders
@@ -81,10 +108,10 @@ class RolloutCollector:
         policy_version: int,
         seed_parts: Sequence[int | str],
     ) -> RolloutBatch:
-        """Write and grade `group_size` completions of each task.
+        """Generate and grade `group_size` completions of each task.
 
-        `seed_parts` names the batch ("train", 128): with task and sample index it gives each
-        completion a seed.
+        `seed_parts` names the batch, e.g. ("train", 128); together with task and sample index it
+        determines the seed of each completion.
         """
         started = time.monotonic()
         prompts = [self.encoder.encode(task) for task in tasks]
@@ -99,10 +126,14 @@ class RolloutCollector:
             for k in range(group_size)
         ]
         rollouts: dict[tuple[int, int], Rollout] = {}
-        written_s = await self._write_and_grade(tasks, requests, sampling, policy_version, rollouts)
-        assert len(rollouts) == len(requests), (
-            f"{len(rollouts)} of {len(requests)} completions came back"
+
+        def keep(chunk: Sequence[GradedRollout], seconds: float) -> None:
+            rollouts.update({(one.task_index, one.sample_index): one.rollout for one in chunk})
+
+        generated_at = await self.generate_and_grade(
+            tasks, requests, sampling, policy_version=policy_version, on_graded=keep
         )
+        assert len(rollouts) == len(requests), f"{len(rollouts)} of {len(requests)} rollouts"
         groups = tuple(
             Group(
                 task=task,
@@ -113,43 +144,73 @@ class RolloutCollector:
         )
         return RolloutBatch(
             groups=groups,
-            generate_s=written_s - started,
-            grade_s=time.monotonic() - written_s,
+            generate_s=generated_at - started,
+            grade_s=time.monotonic() - generated_at,
             num_tokens=sum(len(r.completion.token_ids) for r in rollouts.values()),
         )
 
-    async def _write_and_grade(
+    async def generate_and_grade(
         self,
         tasks: Sequence[Task],
         requests: Sequence[Request],
         sampling: SamplingSpec,
+        *,
         policy_version: int,
-        rollouts: dict[tuple[int, int], Rollout],
+        on_graded: Callable[[Sequence[GradedRollout], float], None],
     ) -> float:
-        """Fill `rollouts`; returns when the last completion was written."""
+        """Call `on_graded` with each graded chunk and its seconds since the chunk before.
 
-        async def grade(chunk: Sequence[Finished]) -> None:
-            results = await self.graders.grade(self._ungraded(tasks, chunk))
-            for item, reward in zip(chunk, results, strict=True):
-                rollouts[item.task_index, item.sample_index] = Rollout(
-                    completion=item.completion, reward=reward
-                )
+        A request's `task_index` is an index into `tasks`. Return the time (time.monotonic) at
+        which the last completion finished.
 
+        Raises:
+            CheckError: an engine generated under another policy version than the one asked for.
+            ActorDied: an engine or a reward worker died.
+        """
+
+        async def grade(chunk: Sequence[Finished], seconds: float) -> None:
+            on_graded(await self.grade(tasks, chunk), seconds)
+
+        last = time.monotonic()
         try:
             async with asyncio.TaskGroup() as grading:
                 chunks = self.engines.generate(requests, sampling, policy_version=policy_version)
                 async for chunk in chunks:
-                    grading.create_task(grade(chunk))
-                return time.monotonic()
+                    _check_version(chunk, policy_version)
+                    last, before = time.monotonic(), last
+                    grading.create_task(grade(chunk, last - before))
+                last = time.monotonic()
         except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None  # it names what died; the rest follows from it
+            raise failures.exceptions[0] from None  # the others follow from the first
+        return last
 
-    def _ungraded(self, tasks: Sequence[Task], chunk: Sequence[Finished]) -> Ungraded:
+    async def grade(self, tasks: Sequence[Task], chunk: Sequence[Finished]) -> list[GradedRollout]:
+        """Grade finished completions, in order."""
         texts = {i: self.encoder.text(tasks[i]) for i in {item.task_index for item in chunk}}
-        return Ungraded(
+        ungraded = Ungraded(
             texts=[item.completion.text for item in chunk],
             columns=[tasks[item.task_index].columns for item in chunk],
             think_prefilled=self.encoder.think_prefilled,
             prompts=[texts[item.task_index] for item in chunk],
             completion_ids=[item.completion.token_ids for item in chunk],
         )
+        results = await self.graders.grade(ungraded)
+        return [
+            GradedRollout(
+                task_index=item.task_index,
+                sample_index=item.sample_index,
+                rollout=Rollout(completion=item.completion, reward=result),
+            )
+            for item, result in zip(chunk, results, strict=True)
+        ]
+
+
+def _check_version(chunk: Sequence[Finished], policy_version: int) -> None:
+    """The staleness of a rollout, and with it the mismatch check, depends on this label."""
+    for item in chunk:
+        found = item.completion.policy_version
+        if found != policy_version:
+            raise CheckError(
+                f"an engine generated under policy version {found} where {policy_version} was "
+                "asked for: the staleness of its completions is unknown"
+            )

@@ -11,7 +11,7 @@ from fakes import config_of
 
 from rlvr.errors import ConfigError
 from rlvr.grpo.grpo_config import GrpoConfig
-from rlvr.grpo.grpo_inputs import check_inputs
+from rlvr.grpo.grpo_stage import check_inputs
 from sandbox import shutdown
 
 

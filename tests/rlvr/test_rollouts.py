@@ -160,5 +160,5 @@ def test_a_completion_that_never_comes_back_is_noticed() -> None:
         ) -> AsyncIterator[list[Finished]]:
             yield [written(request) for request in requests[1:]]
 
-    with pytest.raises(AssertionError, match="14 of 15 completions"):
+    with pytest.raises(AssertionError, match="14 of 15 rollouts"):
         collect(Losing(), TellingGraders(asyncio.Event()))

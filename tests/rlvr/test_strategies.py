@@ -19,12 +19,13 @@ from rlvr.errors import ConfigError
 from rlvr.evaluation.beam import BeamSearch
 from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.choosing import chosen, score_rows
-from rlvr.evaluation.completion_rows import ActorGroup, Pool, write_pool
+from rlvr.evaluation.completion_rows import CompletionPool, generate_pool
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.picking import aggregated, best_of, prefixes, weighted_vote
 from rlvr.evaluation.scorers import Scored, make_scorer
 from rlvr.evaluation.suites import Suite, asked_task
 from rlvr.evaluation.voting import clusters_of
+from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
 from rlvr.run.row_log import RowLog
 from rlvr.types import Completion, FinishReason, Task
@@ -41,8 +42,8 @@ class LetterEngines:
         self.num_tokens = 0
         self.prompts: list[str] = []
 
-    async def __call__(
-        self, requests: Sequence[Request], sampling: SamplingSpec
+    async def generate(
+        self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
         for request in requests:
             await asyncio.sleep(0)
@@ -236,16 +237,15 @@ def test_the_cue_stands_behind_the_problem_in_its_language() -> None:
 # rows
 
 
-def pool_of(**keys: Any) -> Pool:
-    return Pool(**({"name": "plain", "cue": "", "sampling": SAMPLING, "seed": 0} | keys))
+def pool_of(**keys: Any) -> CompletionPool:
+    return CompletionPool(**({"name": "plain", "cue": "", "sampling": SAMPLING, "seed": 0} | keys))
 
 
 def write(suite: Suite, log: RowLog, engines: FakeEngines) -> None:
-    def generate(requests: Sequence[Request], sampling: SamplingSpec) -> Any:
-        return engines.generate(requests, sampling, policy_version=0)
-
-    actors = ActorGroup(generate=generate, graders=FakeGraders(), encoder=FakeEncoder())
-    asyncio.run(write_pool(suite, pool_of(), log, actors))
+    collector = RolloutCollector(
+        engines=engines, graders=FakeGraders(), encoder=FakeEncoder(), seed=0
+    )
+    asyncio.run(generate_pool(suite, pool_of(), log, collector))
 
 
 def test_what_was_killed_is_written_once_and_with_the_same_seeds(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_what_was_killed_is_written_once_and_with_the_same_seeds(tmp_path: Path)
 
 def budgeted(engines: LetterEngines, requests: Sequence[Request]) -> dict[int, Completion]:
     budget = ThinkingBudget(
-        generate=engines,
+        engines=engines,
         budget=10,
         cue_ids=ids("</think>"),
         decode=letters,
@@ -282,7 +282,7 @@ def budgeted(engines: LetterEngines, requests: Sequence[Request]) -> dict[int, C
 
     async def run() -> None:
         sampling = SamplingSpec(temperature=1.0, max_tokens=40, stop=(), stop_token_ids=())
-        async for chunk in budget(requests, sampling):
+        async for chunk in budget.generate(requests, sampling, policy_version=0):
             found.update({item.sample_index: item.completion for item in chunk})
 
     asyncio.run(run())
@@ -318,7 +318,7 @@ def test_an_answer_over_the_budget_just_goes_on() -> None:
 
 def test_a_budget_that_leaves_nothing_for_the_answer_is_refused() -> None:
     budget = ThinkingBudget(
-        generate=LetterEngines(lambda prompt, sample: ""),
+        engines=LetterEngines(lambda prompt, sample: ""),
         budget=10,
         cue_ids=ids("</think>"),
         decode=letters,
@@ -326,7 +326,7 @@ def test_a_budget_that_leaves_nothing_for_the_answer_is_refused() -> None:
     )
 
     async def run() -> None:
-        async for _ in budget([request_of("Q")], SAMPLING):
+        async for _ in budget.generate([request_of("Q")], SAMPLING, policy_version=0):
             pass
 
     with pytest.raises(ConfigError, match="thinking_budget: 10 and the 8 tokens of budget_cue"):
@@ -355,7 +355,7 @@ def searched(*, beams: int, width: int, max_iterations: int = 4, aggregate: Any 
         return [SCORES[text.rstrip("|")[-1]] for _, text in items]
 
     search = BeamSearch(
-        generate=engines,
+        engines=engines,
         score=score,
         decode=letters,
         sampling=SAMPLING,

@@ -18,7 +18,8 @@ from rlvr.config import SamplingSection
 from rlvr.data.inputs import Inputs
 from rlvr.data.samples import sample_row
 from rlvr.data.tasks.source import TaskSource
-from rlvr.grpo.generation_session import POLICY_VERSION, GenerationSession, run_session
+from rlvr.grpo.generation_session import GenerationSession, run_session
+from rlvr.grpo.rollouts import FIXED_POLICY_VERSION
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, write_json
@@ -72,7 +73,7 @@ async def _write(
                 chunks[number],
                 group_size=config.rollout.group_size,
                 sampling=sampling,
-                policy_version=POLICY_VERSION,
+                policy_version=FIXED_POLICY_VERSION,
                 seed_parts=("sample", number),
             )
         log.append(_rows(rollouts.groups, think_prefilled=session.encoder.think_prefilled))
