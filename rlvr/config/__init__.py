@@ -1,12 +1,11 @@
-"""The one schema of all stages: what a recipe may say for each command.
+"""Recipes: YAML files, overridden by `a.b=c` on the command line.
 
-A recipe is YAML; `a.b=c` on the command line overrides it. Free of torch and Ray, so that a mistake
-is answered in well under a second.
+    sections   sections that stages share, each key with its type, default, unit and meaning
+    recipe     base classes of all recipes
+    loading    load a recipe and its overrides into a checked config
 
-    sections    the parts: each key with its type, default, unit and meaning
-    stage       what all recipes share, and all whose stage writes completions
-    grpo, sft   one recipe each
-    loading     a file and overrides -> a checked config, or one line on what is wrong
+Each stage defines its recipe in its own package, in a `*_config.py`. Nothing here imports torch or
+Ray, so that a mistake in a recipe is reported within a second.
 """
 
 from __future__ import annotations

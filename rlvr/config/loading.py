@@ -1,13 +1,12 @@
-"""A recipe's file and the overrides of a command -> a checked config, or one line on what is wrong.
+"""Load a recipe and its command-line overrides into a checked config.
 
-Unknown keys are refused with the nearest known name, and every error says which file, which key,
-which value, what is allowed.
+Every error is one line that names the file, the key, the value and what is allowed.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,47 +18,54 @@ from rlvr.errors import ConfigError
 
 __all__ = ["load_config"]
 
+# old name -> new name; a recipe that uses an old one is refused with the new one
+RENAMED_KEYS = {"gates": "checks"}  # sections at the top of a recipe
+RENAMED_NAMES = {  # task sources and dotted paths, as keys or as values
+    "toy_courtesies": "toy_requests",
+    "rlvr.preference_reward:harmlessness": "rlvr.reward_models.preference_reward:harmlessness",
+    "rlvr.preference_reward:preference": "rlvr.reward_models.preference_reward:preference",
+    "rlvr.toy.worked:courtesies": "rlvr.toy.worked:requests",
+}
+
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 
 def load_config(schema: type[ConfigT], path: Path | str, overrides: Sequence[str] = ()) -> ConfigT:
-    """Read a recipe, apply `a.b=c` overrides, check everything.
+    """Read a recipe, apply `a.b=c` overrides and validate the result.
 
     Raises:
-        ConfigError: with one line that names file, key, value and what is allowed.
+        ConfigError: one line that names the file, the key, the value and what is allowed.
     """
     path = Path(path)
     data = _read_yaml(path)
     for override in overrides:
         _apply_override(data, override)
+    if old := next(_renamed(data), None):
+        raise ConfigError(f"{path}: {old}")
     stage = schema.model_fields["stage"].default
     if data.get("stage", stage) != stage:
         raise ConfigError(f"{path}: stage is {data['stage']!r}; this command runs stage: {stage}")
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_describe(error, schema, data)}") from None
+        raise ConfigError(f"{path}: {_describe(error, schema)}") from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such recipe; `ls recipes/*` lists those that come along"
-        ) from None
+        raise ConfigError(f"{path}: no such recipe; `ls recipes/*` lists the recipes") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}"
-        ) from None
+        problem = getattr(error, "problem", error)
+        raise ConfigError(f"{path}{where}: not valid YAML: {problem}") from None
     if not isinstance(data, dict):
-        raise ConfigError(
-            f"{path}: a recipe is a mapping of keys to values, not {type(data).__name__}"
-        )
+        kind = type(data).__name__
+        raise ConfigError(f"{path}: a recipe is a mapping of keys to values, not {kind}")
     return data
 
 
@@ -68,52 +74,67 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"{override!r}: an override has the form section.key=value")
     node = data
-    *parents, last = _parts(data, key)
+    *parents, last = _split_key(data, key)
     for parent in parents:
         child = node.setdefault(parent, {})
-        if (
-            isinstance(child, int | float) and parents[0] == "rewards"
-        ):  # `accuracy: 1.0` is short for a mapping
-            child = node[parent] = {"weight": child}
+        if isinstance(child, int | float) and parents[0] == "rewards":
+            child = node[parent] = {"weight": child}  # expand the short form `accuracy: 1.0`
         if not isinstance(child, dict):
             raise ConfigError(f"{override!r}: {parent} is a value, not a section")
         node = child
-    node[last] = _scalar(text)
+    node[last] = _parse_value(text)
 
 
-def _parts(data: Mapping[str, Any], key: str) -> list[str]:
-    """`a.b.c` as the keys from section to section; a key of the recipe may hold dots itself, as the
-    dotted path of a reward does.
-    """
+def _split_key(data: Mapping[str, Any], key: str) -> list[str]:
+    """Split `a.b.c` at its dots, except within keys of the recipe that contain dots themselves."""
     node: Any = data
     parts = []
     while key:
-        there = node if isinstance(node, Mapping) else {}
-        whole = [str(name) for name in there if f"{key}.".startswith(f"{name}.")]
-        part = max(whole, key=len, default=key.partition(".")[0])
+        children = node if isinstance(node, Mapping) else {}
+        dotted = [n for n in (*children, *RENAMED_NAMES) if f"{key}.".startswith(f"{n}.")]
+        part = max(map(str, dotted), key=len, default=key.partition(".")[0])
         parts.append(part)
-        node, key = there.get(part), key[len(part) + 1 :]
+        node, key = children.get(part), key[len(part) + 1 :]
     return parts
 
 
-def _scalar(text: str) -> Any:
-    """A value as YAML reads it, but `1e-5` is a number, as people expect (YAML 1.1: text)."""
+def _parse_value(text: str) -> Any:
+    """Parse a value as YAML; unlike YAML 1.1, read `1e-5` as a number."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    return _number(value) if isinstance(value, str) else value
-
-
-def _number(text: str) -> Any:
     try:
-        return float(text)
+        return float(value) if isinstance(value, str) else value
     except ValueError:
-        return text
+        return value
 
 
-def _describe(error: ValidationError, schema: type[Section], data: Mapping[str, Any]) -> str:
-    """The first problem of a validation, in one line; a misspelt key before a missing one."""
+def _renamed(data: Mapping[str, Any]) -> Iterator[str]:
+    for old, new in RENAMED_KEYS.items():
+        if old in data:
+            yield f"{old} was renamed; use {new}"
+    names = set(_names(data))
+    for old, new in RENAMED_NAMES.items():
+        if old in names:
+            yield f"{old} was renamed; use {new}"
+
+
+def _names(node: Any) -> Iterator[str]:
+    """Yield all keys and all text values below `node`."""
+    if isinstance(node, str):
+        yield node
+    elif isinstance(node, list):
+        for item in node:
+            yield from _names(item)
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield str(key)
+            yield from _names(value)
+
+
+def _describe(error: ValidationError, schema: type[Section]) -> str:
+    """Describe the first problem in one line, preferring a misspelt key to a missing one."""
     problems = error.errors()
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     location = [str(part) for part in first["loc"]]
@@ -122,10 +143,10 @@ def _describe(error: ValidationError, schema: type[Section], data: Mapping[str, 
     if first["type"] == "extra_forbidden":
         known = _known_keys(schema, location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown key {key}; {hint}{more}"
     if first["type"] == "missing":
-        return f"{key} is missing; add it to the recipe or give {key}=VALUE{more}"
+        return f"{key} is missing; add it to the recipe or pass {key}=VALUE{more}"
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message + more
@@ -134,7 +155,7 @@ def _describe(error: ValidationError, schema: type[Section], data: Mapping[str, 
 
 def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
     for part in location:
-        if part.isdecimal():  # a place in a list
+        if part.isdecimal():  # an index into a list
             continue
         field = schema.model_fields.get(part)
         annotation = field.annotation if field else None

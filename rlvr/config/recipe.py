@@ -1,4 +1,4 @@
-"""What every stage's recipe has: a name, a folder, a seed; and what every stage that writes has."""
+"""Base classes of the recipes; each stage defines its own recipe in a `*_config.py`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["GenerationStageConfig", "StageConfig"]
 
 
 class StageConfig(Section):
-    """Base of all recipes; a subclass adds `stage`, the command that it is for."""
+    """Base of all recipes; a subclass adds `stage`, the command that runs it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the run folder")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run folder")
     output_dir: PathText = Field("runs", description="the run folder is output_dir/name")
-    seed: NonNegativeInt = Field(0, description="of everything that is drawn")
+    seed: NonNegativeInt = Field(0, description="seed of all random numbers")
 
     @property
     def run_dir(self) -> Path:
@@ -34,7 +34,7 @@ class StageConfig(Section):
 
 
 class GenerationStageConfig(StageConfig):
-    """Base of recipes whose stage writes completions with vLLM on Ray."""
+    """Base of recipes whose stage generates with vLLM on Ray."""
 
     model: ModelSection
     prompt: PromptSection = PromptSection()
@@ -44,10 +44,10 @@ class GenerationStageConfig(StageConfig):
 
     @property
     def num_ranks(self) -> int:
-        """Learner processes beside the engines."""
+        """Number of learner ranks."""
         return 0
 
     @property
     def colocated(self) -> bool:
-        """Engines and learner never compute at the same time, so that each may use all cores."""
+        """Whether engines and learner never compute at the same time and share all cores."""
         return True

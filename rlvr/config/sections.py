@@ -1,4 +1,4 @@
-"""The sections of a recipe: each key with its type, its default, its unit and what it means."""
+"""Sections of a recipe: each key with its type, default, unit and meaning."""
 
 from __future__ import annotations
 
@@ -37,29 +37,25 @@ PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Frac = Annotated[float, Field(ge=0, le=1)]
-PathText = Annotated[str, AfterValidator(os.path.expanduser)]  # or a name, which stays as it is
+PathText = Annotated[str, AfterValidator(os.path.expanduser)]  # a path, or a name on the hub
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values do not change."""
+    """Base of all sections: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class ModelSection(Section):
-    """The policy that is trained."""
+    """The policy to train or sample from."""
 
-    path: PathText = Field(
-        description="directory or hub name of a causal language model with its tokenizer"
-    )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of weights and activations"
-    )
+    path: PathText = Field(description="directory or hub name of a causal LM with its tokenizer")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="weights and activations")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
 
 
 class TasksSection(Section):
-    """Where problems come from."""
+    """A source of tasks."""
 
     source: str = Field(
         description="gsm8k, math, countdown, mbpp, code, jsonl (any file or data set), toy, "
@@ -68,154 +64,131 @@ class TasksSection(Section):
     )
     path: PathText | None = Field(None, description="file, or name of a data set")
     split: str | None = Field(
-        None, description="of a data set: train, test, train[:500]; of the toy: train, heldout"
+        None, description="of a data set: train, test, train[:500]; of a toy: train, heldout"
     )
-    columns: dict[str, str] = Field(
-        {}, description="our column: the file's column, e.g. {prompt: question}"
-    )
-    num_tasks: PositiveInt | None = Field(None, description="use the first so many; null is all")
+    columns: dict[str, str] = Field({}, description="column to fill: column of the file")
+    num_tasks: PositiveInt | None = Field(None, description="use the first num_tasks; null: all")
 
 
 class MixedTasksSection(TasksSection):
-    """A source beside others."""
+    """One source of a mixture."""
 
-    weight: PositiveInt = Field(
-        1, description="its share: tasks of it among as many as all weights add up to"
-    )
-    from_step: NonNegativeInt = Field(0, description="the step from which on it is there")
+    weight: PositiveInt = Field(1, description="share of the tasks, relative to the other weights")
+    from_step: NonNegativeInt = Field(0, description="first step that uses this source")
 
 
 class PromptSection(Section):
-    """How a problem becomes the text that the model continues."""
+    """Rendering of a task as the text that the model completes."""
 
-    template: str = Field(
-        "r1_zero", description="r1_zero, plain, chat, or text with {prompt} in it"
-    )
+    template: str = Field("r1_zero", description="r1_zero, plain, chat, or text with {prompt}")
     system: str | None = Field(None, description="system message; only with template: chat")
-    prefill: str = Field("", description="text that begins the answer, e.g. '<think>\\n'")
+    prefill: str = Field("", description="start of the completion, e.g. '<think>\\n'")
     answer_style: Literal["zero", "r1"] = Field(
-        "zero",
-        description="of a right answer: <think> and <answer>, or <think> and a boxed summary",
+        "zero", description="zero: <think> and <answer>; r1: <think> and a boxed summary"
     )
 
 
 class RewardSection(BaseModel):
-    """One reward: its weight and the function's own options beside it."""
+    """One reward: its weight, and the reward function's own options as further keys."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
-    weight: float = Field(1.0, description="in the sum")
-    only: dict[str, Any] = Field(
-        default_factory=dict, description="column: value or list; it is called for these rows alone"
-    )
+    weight: float = Field(1.0, description="factor in the weighted sum")
+    only: dict[str, Any] = Field({}, description="column: value or list; grade these rows only")
 
     @property
     def options(self) -> dict[str, Any]:
-        """The keyword arguments for the function."""
+        """Keyword arguments of the reward function."""
         return dict(self.model_extra or {})
 
 
-def _spelled_out(value: Any) -> Any:
-    """`accuracy: 1.0` is short for `accuracy: {weight: 1.0}`."""
+def _expand_weight(value: Any) -> Any:
+    """Expand the short form `accuracy: 1.0` to `accuracy: {weight: 1.0}`."""
     return {"weight": value} if isinstance(value, int | float) else value
 
 
-Rewards = dict[str, Annotated[RewardSection, BeforeValidator(_spelled_out)]]
+Rewards = dict[str, Annotated[RewardSection, BeforeValidator(_expand_weight)]]
 
 
 class GenerationSection(Section):
-    """How the engines write completions."""
+    """Generation with vLLM engines."""
 
     temperature: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
-        1.0, description="of sampling, and of the learner's log-probs; 0.01 is vLLM's least"
+        1.0, description="sampling temperature, also of the learner's log-probs; vLLM's least: 0.01"
     )
     max_tokens: PositiveInt = Field(1024, description="longest completion, in tokens")
     max_prompt_tokens: PositiveInt = Field(
-        1024, description="longest prompt, in tokens; longer is an error"
+        1024, description="longest prompt, in tokens; a longer one is an error"
     )
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="strings that end a completion; they stay in its text"
     )
     stop_token_ids: list[NonNegativeInt] = Field(
-        [], description="tokens that end a completion, beside those that the model's files name"
+        [], description="tokens that end a completion, besides those in the model's files"
     )
     num_engines: PositiveInt = Field(1, description="vLLM engines")
     tensor_parallel: PositiveInt = Field(1, description="GPUs of one engine")
-    max_concurrent: PositiveInt = Field(
-        512, description="completions that one engine writes at a time"
-    )
-    kv_cache_gib: PositiveFloat = Field(1.0, description="memory of one engine's KV cache, in GiB")
+    max_concurrent: PositiveInt = Field(512, description="completions per engine at a time")
+    kv_cache_gib: PositiveFloat = Field(1.0, description="KV cache of one engine, in GiB")
 
     @property
     def max_model_tokens(self) -> int:
-        """Longest prompt and completion together: what an engine has to read."""
+        """Longest prompt and completion together, in tokens."""
         return self.max_prompt_tokens + self.max_tokens
 
 
 class SamplingSection(GenerationSection):
-    """How a stage without a learner writes: several completions of each task."""
+    """Generation without a learner: several completions of each task."""
 
     group_size: PositiveInt = Field(4, description="completions of one task (k)")
-    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="only the likeliest tokens of this mass are drawn from"
-    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="nucleus sampling mass")
 
 
 class RolloutSection(GenerationSection):
-    """How GRPO's engines write: groups, and how far they may lag behind the learner."""
+    """Generation for GRPO: groups, and how far they may lag behind the learner."""
 
-    tasks_per_step: PositiveInt = Field(
-        32, description="groups in a step; a multiple of num_engines"
-    )
+    tasks_per_step: PositiveInt = Field(32, description="groups per step; divisible by num_engines")
     group_size: Annotated[int, Field(ge=2)] = Field(16, description="completions of one task (G)")
     num_minibatches: PositiveInt = Field(
         1,
-        description="optimizer steps of one rollout batch, which is that many times larger: its "
-        "completions are shuffled and each is used once; new weights go out after the last",
+        description="optimizer steps per rollout batch, which is that many times larger: its "
+        "completions are shuffled and each is used once; weights are synced after the last",
     )
     max_staleness: Annotated[int, Field(ge=0, le=8)] = Field(
         0,
-        description="rollout batches written ahead; 0: on-policy, 1: write while the learner works; a "
-        "completion's weights lag at most (max_staleness + 1) * num_minibatches - 1 steps",
+        description="rollout batches generated ahead; 0: on-policy, 1: generate while the learner "
+        "works; weights lag at most (max_staleness + 1) * num_minibatches - 1 steps",
     )
     max_tokens_from: dict[NonNegativeInt, PositiveInt] = Field(
-        {},
-        description="step: max_tokens from the first rollout batch on that begins there or later, "
-        "e.g. {8200: 65536}",
+        {}, description="step: max_tokens of rollout batches that start then or later"
     )
 
     @property
     def max_model_tokens(self) -> int:
-        """Longest prompt and completion together, whatever the step."""
+        """Longest prompt and completion together at any step, in tokens."""
         return self.max_prompt_tokens + max(self.max_tokens, *self.max_tokens_from.values(), 0)
 
     def max_tokens_at(self, step: int) -> int:
-        """The longest completion of a rollout batch whose training begins after `step` steps."""
-        begun = [start for start in self.max_tokens_from if start <= step]
-        return self.max_tokens_from[max(begun)] if begun else self.max_tokens
+        """Longest completion of a rollout batch whose training starts after `step` steps."""
+        started = [start for start in self.max_tokens_from if start <= step]
+        return self.max_tokens_from[max(started)] if started else self.max_tokens
 
 
 class LearnerSection(Section):
-    """How DeepSpeed changes the weights."""
+    """Optimization with DeepSpeed."""
 
     num_ranks: PositiveInt = Field(1, description="data-parallel learner processes")
     zero_stage: Literal[0, 1, 2, 3] = Field(
-        0, description="DeepSpeed ZeRO stage; in bfloat16 1 at least, to add gradients in float32"
+        0, description="ZeRO stage; bfloat16 uses at least 1, to accumulate gradients in float32"
     )
     lr: PositiveFloat = Field(1e-6, description="peak learning rate of AdamW")
-    warmup_steps: NonNegativeInt = Field(
-        0, description="steps of linear warm-up; constant after it"
-    )
+    warmup_steps: NonNegativeInt = Field(0, description="linear warm-up, then constant")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="of AdamW")
     max_grad_norm: PositiveFloat = Field(1.0, description="gradients are clipped to this norm")
-    token_budget: PositiveInt = Field(
-        8192, description="computed tokens in a micro-batch, padding among them"
-    )
+    token_budget: PositiveInt = Field(8192, description="tokens in a micro-batch, padding included")
     gradient_checkpointing: bool = Field(
         False, description="recompute activations: less memory, a third more time"
     )
-    offload: bool = Field(
-        False, description="optimizer states in host memory; zero_stage 1 or higher"
-    )
+    offload: bool = Field(False, description="optimizer states in host memory; zero_stage >= 1")
 
     @model_validator(mode="after")
     def _offload_needs_zero(self) -> LearnerSection:
@@ -227,21 +200,14 @@ class LearnerSection(Section):
 class LossSection(Section):
     """The objective."""
 
-    name: Literal["grpo", "dr_grpo", "dapo"] = Field(
-        "grpo", description="how token losses are averaged"
-    )
-    clip_low: Annotated[float, Field(gt=0)] = Field(
-        0.2, description="ratio is clipped below 1 - clip_low"
-    )
+    name: Literal["grpo", "dr_grpo", "dapo"] = Field("grpo", description="average over tokens")
+    clip_low: Annotated[float, Field(gt=0)] = Field(0.2, description="lowest ratio: 1 - clip_low")
     clip_high: Annotated[float, Field(gt=0)] = Field(
-        0.2, description="ratio is clipped above 1 + clip_high"
+        0.2, description="highest ratio: 1 + clip_high"
     )
-    beta: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="weight of the KL term; 0 loads no reference"
-    )
+    beta: Annotated[float, Field(ge=0)] = Field(0.0, description="KL weight; 0: no reference")
     replace_reference_every: PositiveInt | None = Field(
-        None,
-        description="steps between hard replacements of the reference by the policy; null is never",
+        None, description="steps between replacements of the reference by the policy; null: never"
     )
 
     @model_validator(mode="after")
@@ -254,94 +220,86 @@ class LossSection(Section):
 
 
 class EvalSection(Section):
-    """How progress is measured on held-out problems."""
+    """Evaluation on held-out tasks during training."""
 
-    tasks: TasksSection | None = Field(None, description="held-out problems; null: no evaluation")
+    tasks: TasksSection | None = Field(None, description="held-out tasks; null: no evaluation")
     every_steps: PositiveInt | None = Field(
-        None, description="null: before the first and after the last step only"
+        None, description="steps between evaluations; null: before the first, after the last only"
     )
-    samples_per_task: PositiveInt = Field(1, description="completions of one problem (k)")
-    temperature: PositiveFloat = Field(1.0, description="of sampling")
+    samples_per_task: PositiveInt = Field(1, description="completions of one task (k)")
+    temperature: PositiveFloat = Field(1.0, description="sampling temperature")
     correct_by: str | None = Field(
-        None, description="reward that says right or wrong; null: the first one"
+        None, description="reward that decides correctness; null: the first one"
     )
 
 
 class CheckpointSection(Section):
-    """What a run can go on from."""
+    """Checkpoints to resume from."""
 
-    every_steps: PositiveInt = Field(
-        50, description="steps between checkpoints; the last step makes one too"
-    )
-    keep: PositiveInt = Field(2, description="newest checkpoints that stay on disk")
+    every_steps: PositiveInt = Field(50, description="steps between checkpoints; also at the end")
+    keep: PositiveInt = Field(2, description="newest checkpoints to keep")
 
 
 class ChecksSection(Section):
-    """Self-checks; a run that fails one stops with the reason."""
+    """Self-checks; a run that fails one stops and names the reason."""
 
     max_mismatch_kl: PositiveFloat = Field(
-        0.01,
-        description="k3 of learner against engine where the weights are the same, in nats a token",
+        0.01, description="k3 between learner and engine at the same weights, in nats per token"
     )
     max_probe_error: PositiveFloat | None = Field(
-        None,
-        description="of log-probs on the probe text, in nats; null: 0.001, in bfloat16 0.5",
+        None, description="log-prob error on the probe text, in nats; null: 0.001, bfloat16 0.5"
     )
     max_first_ratio_error: PositiveFloat | None = Field(
-        None, description="of |ratio - 1| at the first step; null: 0.01, in bfloat16 not checked"
+        None, description="|ratio - 1| at the first step; null: 0.01, in bfloat16 no limit"
     )
     max_ungraded_frac: Frac = Field(
-        0.2, description="of a step's completions that no reward could grade"
+        0.2, description="completions of a step that no reward could grade"
     )
     max_no_signal_steps: PositiveInt = Field(
-        10, description="steps in a row in which no group has two rewards"
+        10, description="consecutive steps in which every group has equal rewards"
     )
     preflight_tasks: NonNegativeInt = Field(
-        20_000,
-        description="rows whose gold must earn full reward; 0 skips; of an endless source 256",
+        20_000, description="rows whose gold must earn full reward; 0: none; endless source: 256"
     )
     max_bad_golds: NonNegativeInt = Field(
-        0, description="of these rows that may fail; they are named all the same"
+        0, description="preflight rows that may fail; all failures are reported"
     )
 
 
 class ResourcesSection(Section):
-    """Who gets which part of the machines, and how long a phase may take."""
+    """GPUs and CPU threads of the actors, and their deadlines."""
 
     engine_gpus: Annotated[float, Field(ge=0)] | None = Field(
-        None,
-        description="GPUs of an engine; null: tensor_parallel where the cluster has GPUs, else 0",
+        None, description="GPUs of an engine; null: tensor_parallel, or 0 without GPUs"
     )
     learner_gpus: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="GPUs of a learner rank; null: 1 where the cluster has GPUs, else 0"
+        None, description="GPUs of a learner rank; null: 1, or 0 without GPUs"
     )
     engine_threads: PositiveInt | None = Field(
-        None, description="CPU threads of an engine; null: shared out"
+        None, description="CPU threads of an engine; null: an equal share"
     )
     learner_threads: PositiveInt | None = Field(
-        None, description="CPU threads of a learner rank; null: shared out"
+        None, description="CPU threads of a learner rank; null: an equal share"
     )
     reward_workers: PositiveInt = Field(1, description="actors that grade")
-    start_deadline_s: PositiveFloat = Field(900.0, description="until all actors stand, in seconds")
+    start_deadline_s: PositiveFloat = Field(900.0, description="start of all actors, in seconds")
     phase_deadline_s: PositiveFloat = Field(
         3600.0,
-        description="of a learner step, sync, grading or checkpoint, in seconds; of a rollout batch: "
-        "until its next completions (one that goes on writing is not ended)",
+        description="learner step, sync, grading or checkpoint, in seconds; for a rollout batch: "
+        "time without any finished completion",
     )
 
 
 class SandboxSection(Section):
-    """Where the programs of code rewards run."""
+    """Isolation of the programs that code rewards run."""
 
     min_tier: Literal["unsafe", "remote", "landlock", "namespaces"] = Field(
-        "landlock", description="a run starts with this isolation or a better one (docs/sandbox.md)"
+        "landlock", description="weakest isolation that a run accepts (docs/sandbox.md)"
     )
 
 
 class TrackersSection(Section):
-    """Copies of metrics.jsonl for other tools; a tracker that fails never stops a run."""
+    """Copies of metrics.jsonl for other tools; a failing tracker never stops a run."""
 
     tensorboard: bool = Field(False, description="write event files to the run folder")
-    wandb: bool = Field(
-        False, description="send to Weights & Biases; its settings come from the environment"
-    )
+    wandb: bool = Field(False, description="send to Weights & Biases; configured by environment")

@@ -139,7 +139,7 @@ def test_an_override_of_one_weight_leaves_the_others(recipe: Path) -> None:
         ("rewrds.accuracy=1", "unknown key rewrds; did you mean rewards?"),
         ("learner.learning=1", "unknown key learner.learning; "),
         ("eval.tasks.sauce=x", "unknown key eval.tasks.sauce; did you mean source?"),
-        ("loss.zzz=1", "unknown key loss.zzz; known are name, clip_low, clip_high, beta, "),
+        ("loss.zzz=1", "unknown key loss.zzz; known keys: name, clip_low, clip_high, beta, "),
         ("num_steps=many", "num_steps: 'many' is not allowed: "),
         ("num_steps=0", "num_steps: 0 is not allowed: "),
         ("rollout=5", "rollout: 5 is not allowed: "),
@@ -163,7 +163,7 @@ def test_several_mistakes_are_counted(recipe: Path) -> None:
 
 def test_a_missing_key_is_named_with_what_to_do(recipe: Path) -> None:
     recipe.write_text(RECIPE.replace("num_steps: 4\n", ""), encoding="utf-8")
-    assert refusal(recipe) == ("num_steps is missing; add it to the recipe or give num_steps=VALUE")
+    assert refusal(recipe) == ("num_steps is missing; add it to the recipe or pass num_steps=VALUE")
     recipe.write_text(RECIPE.replace("{path: model}", "{dtype: float32}"), encoding="utf-8")
     assert refusal(recipe, "num_steps=4").startswith("model.path is missing; ")
 
@@ -202,6 +202,41 @@ def test_options_that_go_together_pass(recipe: Path) -> None:
     load(recipe, "learner.offload=true", "learner.zero_stage=2")
     load(recipe, "loss.replace_reference_every=10", "loss.beta=0.01")
     load(recipe, "eval.correct_by=think_format", "rewards.accuracy=0")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("gates: {preflight_tasks: 0}", "checks"),
+        ("eval: {tasks: {source: toy_courtesies}}", "toy_requests"),
+        ("extra: [{path: 'rlvr.toy.worked:courtesies'}]", "rlvr.toy.worked:requests"),
+    ],
+)
+def test_a_renamed_key_in_a_recipe_names_the_new_one(recipe: Path, old: str, new: str) -> None:
+    recipe.write_text(RECIPE + old + "\n", encoding="utf-8")
+    assert refusal(recipe).endswith(f" was renamed; use {new}")
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("gates.max_bad_golds=1", "gates was renamed; use checks"),
+        ("tasks.source=toy_courtesies", "toy_courtesies was renamed; use toy_requests"),
+        (
+            "rewards.rlvr.preference_reward:preference.model=m",
+            "rlvr.preference_reward:preference was renamed; "
+            "use rlvr.reward_models.preference_reward:preference",
+        ),
+    ],
+)
+def test_a_renamed_key_in_an_override_names_the_new_one(
+    recipe: Path, override: str, line: str
+) -> None:
+    assert refusal(recipe, override) == line
+
+
+def test_only_a_section_is_renamed_and_not_a_name(recipe: Path) -> None:
+    assert load(recipe, "name=gates", "tasks.columns={gates: a}").name == "gates"
 
 
 @pytest.mark.parametrize("override", ["num_steps", "=3", ""])
