@@ -1,10 +1,9 @@
-"""A model's replicas, as the router asks them: in turns, by Ray Serve.
+"""The replicas of one model, called round-robin by Ray Serve.
 
-async with arm.ask("/v1/chat/completions", body) as answer: ...
+async with arm.ask("/v1/chat/completions", body) as (reply, events): ...
 
-Where a replica dies, the next one is asked; while there is none, a request waits for the one that
-Ray Serve puts in its place. What had begun to stream is not asked again, for its beginning has gone
-out already.
+If a replica dies, the request is sent to the next one, or waits until Ray Serve has replaced it. A
+stream that has begun is not retried, because its first events have been sent to the client.
 """
 
 from __future__ import annotations
@@ -13,48 +12,40 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlvr.errors import RLVRError
-from rlvr.serving.replica import SILENCE_S, Reply
+from rlvr.serving.replica import SILENCE_S, ReplicaReply
 
-__all__ = ["Answer", "Arm", "BrokenOff", "NoReplica", "ServeArm"]
+__all__ = ["Arm", "ArmReply", "BrokenOff", "NoReplica", "ServeArm"]
 
 logger = logging.getLogger(__name__)
 
-LONGEST_S = SILENCE_S + 60.0  # until a reply begins, with the wait for a replica
+REPLY_S = SILENCE_S + 60.0  # until a reply begins, including the wait for a replica
 
 Body = Mapping[str, Any]
+ArmReply = tuple[ReplicaReply, AsyncIterator[bytes]]  # events of a stream; they raise BrokenOff
 
 
 class NoReplica(RLVRError):
-    """None of the replicas answers."""
+    """No replica answers."""
 
 
 class BrokenOff(RLVRError):
-    """A stream ended before its end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """A reply that is whole, or a stream."""
-
-    reply: Reply
-    events: AsyncIterator[bytes]  # none unless it is a stream; BrokenOff where a replica dies
+    """A stream ended early, because its replica died."""
 
 
 class Arm(Protocol):
-    """One of the models that share the users."""
+    """One of the models of an A/B split."""
 
-    num_up: int  # replicas that run, as the last look found it: for those who watch
+    num_up: int  # running replicas at the last check, for /health and /metrics
 
-    def ask(self, path: str, body: Body | None = None) -> AbstractAsyncContextManager[Answer]:
-        """Raises NoReplica."""
+    def ask(self, path: str, body: Body | None = None) -> AbstractAsyncContextManager[ArmReply]:
+        """Send a request. Raises NoReplica."""
 
 
 class ServeArm:
-    """The replicas behind a handle of Ray Serve."""
+    """The replicas behind a Ray Serve handle."""
 
     def __init__(self, handle: Any, *, num_replicas: int) -> None:
         self._handle = handle.options(stream=True)
@@ -62,31 +53,31 @@ class ServeArm:
         self.num_up = num_replicas
 
     @asynccontextmanager
-    async def ask(self, path: str, body: Body | None = None) -> AsyncIterator[Answer]:
-        """Raises NoReplica. Who leaves before the end cancels the request, in vLLM too."""
-        for _ in range(1 + self._num_replicas):  # all of them may die, and one may be new
+    async def ask(self, path: str, body: Body | None = None) -> AsyncIterator[ArmReply]:
+        """Send a request; leaving the context early cancels it, in vLLM as well."""
+        for _ in range(1 + self._num_replicas):  # all of them may die and one be replaced
             pieces = self._handle.ask.remote(path, body)
             try:
-                async with asyncio.timeout(LONGEST_S):
-                    reply = await _reply(pieces)
+                async with asyncio.timeout(REPLY_S):
+                    reply = await _first(pieces)
             except TimeoutError:
                 break
-            except _faults() as error:
+            except _replica_errors() as error:
                 logger.warning("a replica did not answer: %s", error)
                 continue
             try:
-                yield Answer(reply=reply, events=_events(pieces))
+                yield reply, _events(pieces)
             finally:
                 pieces.cancel()
             return
         raise NoReplica("no replica answers")
 
 
-async def _reply(pieces: Any) -> Reply:
+async def _first(pieces: Any) -> ReplicaReply:
     try:
-        reply: Reply = await anext(aiter(pieces))
+        reply: ReplicaReply = await anext(aiter(pieces))
         if reply.body is not None:
-            await anext(aiter(pieces), None)  # its end
+            await anext(aiter(pieces), None)  # exhaust the iterator
     except asyncio.CancelledError:
         pieces.cancel()
         raise
@@ -97,12 +88,12 @@ async def _events(pieces: Any) -> AsyncIterator[bytes]:
     try:
         async for event in pieces:
             yield event
-    except _faults() as error:
-        raise BrokenOff("the replica broke off") from error
+    except _replica_errors() as error:
+        raise BrokenOff("the replica died while it streamed") from error
 
 
-def _faults() -> tuple[type[Exception], ...]:
-    """What says that a replica did not answer: its own error, or that it is gone."""
+def _replica_errors() -> tuple[type[Exception], ...]:
+    """Errors that mean that a replica did not answer: its own, or that its actor is dead."""
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
 

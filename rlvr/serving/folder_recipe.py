@@ -1,4 +1,4 @@
-"""`rlvr serve FOLDER`: the recipe of a model, with the template that its run was made with.
+"""Recipe values of a model folder, for `rlvr serve FOLDER` and `rlvr chat FOLDER`.
 
 runs/r1/config.yaml  prompt: {template, system, prefill}
 runs/r1/model        --> model.path
@@ -6,25 +6,39 @@ runs/r1/model        --> model.path
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from rlvr.config import load_config
+from rlvr.config.sections import Section
 from rlvr.errors import ConfigError
 
-__all__ = ["is_model", "model_recipe"]
+__all__ = ["load_values", "model_recipe"]
 
 PROMPT_KEYS = ("template", "system", "prefill")
 
+ConfigT = TypeVar("ConfigT", bound=Section)
 
-def is_model(path: str) -> bool:
-    """A model's folder, or a run's with a model in it; not a recipe's file."""
-    return Path(path).is_dir()
+
+def load_values(
+    schema: type[ConfigT], values: Mapping[str, Any], overrides: Sequence[str], *, source: str
+) -> ConfigT:
+    """Check values that are in no file. Raises ConfigError that names `source` as the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.yaml"
+        file.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+        try:
+            return load_config(schema, file, overrides)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(file), source)) from None
 
 
 def model_recipe(path: str) -> dict[str, Any]:
-    """What a recipe would say. Raises ConfigError for a folder without a model."""
+    """Return the recipe of a model or run folder. Raises ConfigError if it holds no model."""
     folder = Path(path)
     model = folder / "model" if (folder / "model").is_dir() else folder
     if not (model / "config.json").is_file():
@@ -42,7 +56,7 @@ def model_recipe(path: str) -> dict[str, Any]:
 
 
 def _prompt(file: Path) -> dict[str, Any]:
-    """Of the run that made the model; a model from elsewhere has a chat template."""
+    """Return the prompt section of the run; the default is the model's chat template."""
     config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
     prompt = config.get("prompt") if isinstance(config, dict) else None
     found = {key: prompt[key] for key in PROMPT_KEYS if key in prompt} if prompt else {}

@@ -1,49 +1,68 @@
-"""One address in front of all replicas: OpenAI's, and /metrics and /health.
+"""The HTTP router in front of all replicas: OpenAI's paths, /metrics and /health.
 
-request --> arm (split by user) --> cache (temperature 0) --> a replica in turn --> reply
-                                        hit: at once           by Ray Serve
+request --> arm (split by user) --> cache (temperature 0) --> a replica, round-robin --> reply
+                                        hit: return it             by Ray Serve
 
-A reply says which arm wrote it (`x-rlvr-arm`) and whether it came from the cache (`x-rlvr-cache`).
-vLLM calls a thought `reasoning`; DeepSeek's clients read `reasoning_content`: replies have both.
+Replies name the arm (`x-rlvr-arm`) and the cache's part (`x-rlvr-cache`: hit, miss or none).
+vLLM names reasoning `reasoning`, DeepSeek's clients read `reasoning_content`: replies have both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from rlvr.serving.ab_split import TrafficSplit
-from rlvr.serving.arm import Answer, Arm, BrokenOff, NoReplica
+from rlvr.serving.arm import Arm, BrokenOff, NoReplica
 from rlvr.serving.reply_cache import ReplyCache, reply_key
 from rlvr.serving.traffic import Traffic
 
-__all__ = ["Router"]
+__all__ = ["Router", "TrafficSplit"]
 
 PATHS = ("/v1/chat/completions", "/v1/completions")
 MAX_BODY_BYTES = 64 * 2**20
 USER_HEADER = "X-User"
-CLIENT_WENT = 499  # as nginx calls it
+CLIENT_CLOSED = 499  # nginx's status for a client that closed the connection
 DONE = b"data: [DONE]"  # the last event of a stream
 
 Body = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(slots=True)
-class _Sent:
-    """What has gone out to the client."""
+class TrafficSplit:
+    """Sticky A/B split by user and seed; `shares` (arm -> share) sum to 1."""
 
-    status: int = CLIENT_WENT  # until the reply is whole, or is known not to become so
+    def __init__(self, shares: Mapping[str, float], *, seed: int) -> None:
+        assert abs(sum(shares.values()) - 1) < 1e-9, "shares sum to 1"
+        self._shares = dict(shares)
+        self._seed = seed
+
+    def arm(self, user: str) -> str:
+        """Return the arm of a user."""
+        digest = hashlib.sha256(f"{self._seed}:{user}".encode()).digest()[:8]
+        left = int.from_bytes(digest) / 2**64
+        for arm, share in self._shares.items():
+            if left < share:
+                return arm
+            left -= share
+        return list(self._shares)[-1]  # rounding: the shares may sum to a little less than 1
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """HTTP status to count; a client that closes the connection leaves the default."""
+
+    status: int = CLIENT_CLOSED
 
 
 class Router:
-    """The web application; it starts and ends nothing."""
+    """The web application; it does not start or stop replicas."""
 
     def __init__(
         self,
@@ -53,7 +72,7 @@ class Router:
         cache: ReplyCache,
         api_key: str | None = None,
     ) -> None:
-        """`api_key`: what /v1 asks for as a bearer's token; None: nothing."""
+        """`api_key`: bearer token that /v1 requires; None: no token is required."""
         self._arms = dict(arms)
         self._split = split
         self._cache = cache
@@ -61,7 +80,7 @@ class Router:
         self._bearer = None if api_key is None else f"Bearer {api_key}"
 
     def app(self) -> web.Application:
-        """To be run by aiohttp."""
+        """Return the application for aiohttp to run."""
         app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[self._admit])
         for path in PATHS:
             app.router.add_post(path, self._complete)
@@ -72,64 +91,66 @@ class Router:
 
     @web.middleware
     async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The cache must not answer who would be refused by the replicas."""
+        """Check the key here as well, because the replicas do not see cached requests."""
         given = request.headers.get("Authorization", "")
         is_guarded = self._bearer is not None and request.path.startswith("/v1/")
         if is_guarded and not hmac.compare_digest(given.encode(), str(self._bearer).encode()):
-            return _refusal(401, "a key is needed: Authorization: Bearer KEY")
+            return _error(401, "an API key is required: Authorization: Bearer KEY")
         return await handler(request)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
-        began_at = time.monotonic()
+        started_at = time.monotonic()
         try:
             body = await request.json()
         except ValueError:
-            return _refusal(400, "the body is not JSON")
+            return _error(400, "the body is not JSON")
         if not isinstance(body, dict):
-            return _refusal(400, "the body is not a JSON object")
+            return _error(400, "the body is not a JSON object")
         arm = self._split.arm(_user(request, body))
         key = reply_key(arm, request.path, body)
-        kept = self._cache.get(key)
-        sent = _Sent()
+        cached = self._cache.get(key)
+        outcome = _Outcome()
         try:
-            if kept is not None:
-                sent.status = 200
-                return _json_bytes(kept, _headers(arm, "hit"))
-            return await self._ask(request, body, sent, arm=arm, key=key)
+            if cached is not None:
+                outcome.status = 200
+                return _json_bytes(cached, _headers(arm, "hit"))
+            return await self._ask(request, body, outcome, arm=arm, key=key)
         except Exception:
-            sent.status = 500
+            outcome.status = 500
             raise
         finally:
-            latency_s = time.monotonic() - began_at
-            self._traffic.add(arm, status=sent.status, latency_s=latency_s, is_hit=kept is not None)
+            latency_s = time.monotonic() - started_at
+            is_hit = cached is not None
+            self._traffic.add(arm, status=outcome.status, latency_s=latency_s, is_hit=is_hit)
 
     async def _ask(
-        self, request: web.Request, body: Body, sent: _Sent, *, arm: str, key: str | None
+        self, request: web.Request, body: Body, outcome: _Outcome, *, arm: str, key: str | None
     ) -> web.StreamResponse:
         try:
-            async with self._arms[arm].ask(request.path, body) as answer:
-                if answer.reply.body is None:
-                    return await _passed_on(request, answer, sent, _headers(arm, "none"))
-                sent.status, text = answer.reply.status, _with_both_names(answer.reply.body)
+            async with self._arms[arm].ask(request.path, body) as (reply, events):
+                if reply.body is None:
+                    headers = _headers(arm, "none") | {"Content-Type": reply.content_type}
+                    return await _forward_stream(request, events, outcome, headers)
+                outcome.status, text = reply.status, _with_both_names(reply.body)
         except NoReplica:
-            sent.status = 503
-            return _refusal(503, f"no replica of arm {arm} answers", _headers(arm, "none"))
-        if sent.status == 200:
+            outcome.status = 503
+            return _error(503, f"no replica of arm {arm} answers", _headers(arm, "none"))
+        if outcome.status == 200:
             self._cache.put(key, text)
-        return _json_bytes(text, _headers(arm, "miss" if key else "none"), sent.status)
+        return _json_bytes(text, _headers(arm, "miss" if key else "none"), outcome.status)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with next(iter(self._arms.values())).ask(request.path) as answer:
-                return _json_bytes(answer.reply.body or b"", {}, answer.reply.status)
+            async with next(iter(self._arms.values())).ask(request.path) as (reply, _):
+                return _json_bytes(reply.body or b"", {}, reply.status)
         except NoReplica:
-            return _refusal(503, "no replica answers")
+            return _error(503, "no replica answers")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         return web.Response(text=self._traffic.text(self._num_up()))
 
     async def _health(self, request: web.Request) -> web.Response:
-        """200 while each arm has a replica that answers."""
+        """200 while every arm has a running replica, else 503."""
         num_up = self._num_up()
         return web.json_response(num_up, status=200 if all(num_up.values()) else 503)
 
@@ -137,32 +158,36 @@ class Router:
         return {name: arm.num_up for name, arm in self._arms.items()}
 
 
-async def _passed_on(
-    request: web.Request, answer: Answer, sent: _Sent, headers: Mapping[str, str]
+async def _forward_stream(
+    request: web.Request,
+    events: AsyncIterator[bytes],
+    outcome: _Outcome,
+    headers: Mapping[str, str],
 ) -> web.StreamResponse:
-    """A stream, event by event. Where the replica dies in the middle, so does the connection: the
-    client must not take the half for the whole.
+    """Forward a stream event by event.
+
+    If the replica dies, close the connection, so that the client sees that the reply is incomplete.
     """
-    stream = web.StreamResponse(headers={**headers, "Content-Type": answer.reply.content_type})
+    stream = web.StreamResponse(headers=headers)
     await stream.prepare(request)
     try:
-        async for event in answer.events:
+        async for event in events:
             await stream.write(_event_with_both_names(event))
             if event.strip() == DONE:
-                break  # at which many clients hang up
-        sent.status = 200
+                break  # many clients close the connection here
+        outcome.status = 200
         await stream.write_eof()
     except ConnectionResetError:
         pass
     except BrokenOff:
-        sent.status = 502
+        outcome.status = 502
         if request.transport is not None:
             request.transport.close()
     return stream
 
 
 def _user(request: web.Request, body: Body) -> str:
-    """Who is always sent the same way: the request's `user`, else a header, else the address."""
+    """Return the user that the split is by: the request's `user`, a header, or the address."""
     return str(body.get("user") or request.headers.get(USER_HEADER) or request.remote)
 
 
@@ -174,7 +199,7 @@ def _event_with_both_names(event: bytes) -> bytes:
 
 
 def _with_both_names(text: bytes) -> bytes:
-    """A reply whose messages have their thought under `reasoning_content`, too."""
+    """Return the reply with its `reasoning` also under `reasoning_content`."""
     try:
         reply = json.loads(text)
     except ValueError:
@@ -195,6 +220,6 @@ def _json_bytes(body: bytes, headers: Mapping[str, str], status: int = 200) -> w
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
-def _refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """In the form of OpenAI's errors."""
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return an error in OpenAI's format."""
     return web.json_response({"error": {"message": message}}, status=status, headers=headers)

@@ -13,11 +13,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rlvr.serving.ab_split import TrafficSplit
-from rlvr.serving.arm import Answer, BrokenOff, NoReplica
-from rlvr.serving.replica import Reply
+from rlvr.serving.arm import ArmReply, BrokenOff, NoReplica
+from rlvr.serving.replica import ReplicaReply
 from rlvr.serving.reply_cache import ReplyCache, reply_key
-from rlvr.serving.router import Router
+from rlvr.serving.router import Router, TrafficSplit
 from rlvr.serving.traffic import Traffic, quantile
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "2+3?"}]}
@@ -34,23 +33,27 @@ class Model:
         self.fault = ""
 
     @asynccontextmanager
-    async def ask(self, path: str, body: Mapping[str, Any] | None = None) -> AsyncIterator[Answer]:
+    async def ask(
+        self, path: str, body: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[ArmReply]:
         if not self.num_up:
             raise NoReplica("no replica answers")
         self.num_asked += 1
         is_stream = bool(body and body.get("stream"))
         reply = self._broken() if self.fault == "500" else self._reply(is_stream=is_stream)
-        yield Answer(reply=reply, events=self._events())
+        yield reply, self._events()
 
-    def _broken(self) -> Reply:
-        return Reply(status=500, content_type="application/json", body=b'{"error": "broken"}')
+    def _broken(self) -> ReplicaReply:
+        return ReplicaReply(
+            status=500, content_type="application/json", body=b'{"error": "broken"}'
+        )
 
-    def _reply(self, *, is_stream: bool) -> Reply:
+    def _reply(self, *, is_stream: bool) -> ReplicaReply:
         message = {"role": "assistant", "content": self.name, "reasoning": "hm"}
         whole = json.dumps({"choices": [{"message": message}], "n": self.num_asked}).encode()
         if is_stream:
-            return Reply(status=200, content_type="text/event-stream", body=None)
-        return Reply(status=200, content_type="application/json", body=whole)
+            return ReplicaReply(status=200, content_type="text/event-stream", body=None)
+        return ReplicaReply(status=200, content_type="application/json", body=whole)
 
     async def _events(self) -> AsyncIterator[bytes]:
         for delta in DELTAS:
