@@ -1,4 +1,4 @@
-"""The command `rlvr`. Heavy imports come after all checks of what the user typed."""
+"""The command `rlvr`. Imports nothing heavy before the user's input is checked."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from rlvr.run.stage_protocol import STAGES, load_stage, run_stage
 __all__ = ["main"]
 
 COMMANDS = {
-    "grpo": "train by GRPO on Ray, vLLM and DeepSpeed; goes on where it was interrupted",
-    "sft": "supervised training: a base, a cold start, adapters, a student, a reward model",
-    "sample": "rejection sampling: write, verify, filter, keep",
-    "distill": "ask a teacher behind an address, score its replies, keep the good ones",
-    "clean": "rows of thoughts and answers: drop, tag, lay out, each with its reason",
-    "r1": "the whole chain: cold start, RL, rejection sampling, SFT, RL, distillation",
-    "ablate": "base, pure RL, SFT, SFT then RL: from one base, with one evaluation",
-    "eval": "how good a model is and at what cost: pass@1, pass@k, votes, lengths, languages",
-    "compare": "several evaluations in one table, the same prompts side by side; Markdown and HTML",
-    "export": "merge adapters, save, write the model card, push to the hub",
-    "serve": "a model behind an OpenAI-compatible address, thought and answer apart",
-    "chat": "talk to a model, by its folder or an address; RECIPE is that folder or address",
+    "grpo": "train with GRPO on Ray, vLLM and DeepSpeed; resumes an interrupted run",
+    "sft": "supervised fine-tuning, pretraining or reward model training",
+    "sample": "rejection sampling: generate, verify, filter",
+    "distill": "collect, score and filter replies of a teacher behind an API",
+    "clean": "filter, tag and rewrite rows of reasoning data, with a reason for each dropped row",
+    "r1": "the R1 pipeline: cold start, RL, rejection sampling, SFT, RL, distillation",
+    "ablate": "compare base, pure RL, SFT, and SFT then RL, from one base with one evaluation",
+    "eval": "evaluate a model: pass@1, pass@k, majority votes, lengths, languages, cost",
+    "compare": "compare evaluations in one Markdown and HTML report, samples side by side",
+    "export": "merge adapters, save the model with a model card, push it to the hub",
+    "serve": "serve a model behind an OpenAI-compatible API, reasoning apart from the answer",
+    "chat": "chat with a model; RECIPE is its folder or the URL of a server",
 }
 
-
-# commands that are no stage of their own: module:function(recipe, overrides) -> exit status
+# commands that are not stages: module:function(recipe, overrides) -> exit status
 OTHER_COMMANDS = {
     "r1": "rlvr.stages.pipeline.pipeline_command:run_r1",
     "ablate": "rlvr.stages.pipeline.pipeline_command:run_ablate",
@@ -40,7 +39,7 @@ OTHER_COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0 done, 2 the user's input was wrong, 1 anything else."""
+    """Run a command; return 0 for done, 2 for wrong user input, 1 for any other failure."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments[:2]) == ["reward", "test"]:
         from rewards.trial import main as try_rewards
@@ -56,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = getattr(importlib.import_module(module), function)
         return int(run(options.recipe, options.overrides))
     except Stopped as stopped:
-        print(_how_to_go_on(stopped.step), file=sys.stderr)
+        print(_stop_message(stopped.step), file=sys.stderr)
         return stopped.exit_status
     except KeyboardInterrupt:
-        print(_how_to_go_on(None), file=sys.stderr)
+        print(_stop_message(None), file=sys.stderr)
         return 1
     except RLVRError as error:
         print(f"rlvr: {error}", file=sys.stderr)
@@ -69,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rlvr",
-        description="Reinforcement learning with verifiable rewards, in the manner of DeepSeek-R1.",
-        epilog="A recipe is a YAML file; its keys are overridden as in "
+        description="Reinforcement learning with verifiable rewards, after DeepSeek-R1.",
+        epilog="A recipe is a YAML file; override its keys like this: "
         "`rlvr grpo recipes/toy/zero.yaml seed=1 learner.lr=1e-4`.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -78,23 +77,18 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("recipe", metavar="RECIPE", help="YAML file")
         command.add_argument(
-            "overrides",
-            metavar="section.key=value",
-            nargs="*",
-            help="instead of the recipe's value",
+            "overrides", metavar="section.key=value", nargs="*", help="overrides of the recipe"
         )
         command.set_defaults(command=name)
-    text = "`rlvr reward test FILE`: values and reasons for completions in a file"
-    of_reward = commands.add_parser("reward", help=text, description=text)
-    of_reward.add_subparsers(required=True, metavar="test").add_parser("test")  # see main
+    text = "`rlvr reward test FILE`: grade the completions in a file, with reasons"
+    reward = commands.add_parser("reward", help=text, description=text)
+    reward.add_subparsers(required=True, metavar="test").add_parser("test")  # handled in main
     return parser
 
 
-def _how_to_go_on(step: int | None) -> str:
+def _stop_message(step: int | None) -> str:
     if step is None:
-        return "stopped; the same command goes on from what is on the disk, or starts again"
+        return "stopped; run the same command to resume from the files on disk, or start again"
     if step == 0:
-        return "stopped before the first step was done; the same command starts again"
-    return (
-        f"stopped after step {step}, which is in a checkpoint; the same command goes on from there"
-    )
+        return "stopped before the first step was complete; run the same command to start again"
+    return f"stopped after step {step}, saved in a checkpoint; run the same command to resume"

@@ -1,6 +1,4 @@
-"""Errors that the trainer raises; all of them picklable, because they cross Ray's process
-borders.
-"""
+"""Errors of the trainer. All are picklable, since they cross Ray's process boundaries."""
 
 from __future__ import annotations
 
@@ -16,35 +14,33 @@ __all__ = [
 
 
 class RLVRError(Exception):
-    """Base of all errors raised on purpose; its text is one line made for the user."""
+    """Base of all errors raised on purpose; the message is one line for the user."""
 
     exit_status = 1
 
 
 class ConfigError(RLVRError):
-    """The user's input was wrong: the text says which key or file, which value, what is allowed,
-    what to do.
-    """
+    """Wrong user input; the message names the key or file, the value and what is allowed."""
 
     exit_status = 2
 
 
 class RunLocked(ConfigError):
-    """A living process holds the run folder."""
+    """A running process holds the run folder."""
 
 
 class CheckError(RLVRError):
-    """A self-check failed and the run cannot be trusted any further."""
+    """A self-check failed, so the run cannot be trusted."""
 
 
 class ActorDied(RLVRError):
-    """A Ray actor died or missed its deadline; the text names it and its log file."""
+    """A Ray actor died or missed its deadline; the message names it and its log file."""
 
 
 class Stopped(RLVRError):
-    """The user stopped the run; `step` is the last whole step, and it is in a checkpoint.
+    """The user stopped the run.
 
-    None: the stage has no steps; what it has written stays.
+    `step` is the last completed step, saved in a checkpoint; None for a stage without steps.
     """
 
     def __init__(self, step: int | None) -> None:
@@ -53,5 +49,5 @@ class Stopped(RLVRError):
 
 
 def one_line(text: object) -> str:
-    """What another library says, as a part of a line of ours."""
+    """Return another library's message as one line of at most 500 characters."""
     return " ".join(str(text).split())[:500]

@@ -28,7 +28,7 @@ from rlvr.report.document import to_markdown
 from rlvr.report.html_page import to_html
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.run.row_log import RowLog
-from rlvr.run.run_folder import RunFolder, write_json, written
+from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
 
 __all__ = ["run_eval"]
 
@@ -63,7 +63,7 @@ def run_eval(
     blocks = evaluation_report(summary, log.rows, config)
     reports = {"report.md": to_markdown(blocks), "report.html": to_html(blocks, title=config.name)}
     for name, text in reports.items():
-        with written(folder.path / name):
+        with report_disk_errors(folder.path / name):
             (folder.path / name).write_text(text, encoding="utf-8")
     write_json(folder.summary, summary)
     return summary

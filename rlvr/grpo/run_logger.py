@@ -1,4 +1,4 @@
-"""The course of a run: to metrics.jsonl, to parquet, to the screen and to the trackers."""
+"""Log the progress of a run to metrics.jsonl, parquet files, the console and the trackers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import numpy as np
 from rlvr.grpo.held_out_eval import Evaluation
 from rlvr.grpo.run_summary import Z_95
 from rlvr.run.console import RunConsole
-from rlvr.run.metrics_file import MetricsFile
 from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
-from rlvr.run.run_folder import RunFolder, written
+from rlvr.run.row_log import MetricsFile
+from rlvr.run.run_folder import RunFolder, report_disk_errors
 from rlvr.run.trackers import Trackers
 from rlvr.types import Batch, Group, Task
 
-__all__ = ["RunLog"]
+__all__ = ["RunLogger"]
 
 logger = logging.getLogger(__name__)
 
 
-class RunLog:
-    """Implements the loop's Log. Parquet is written on a thread, one file behind at most."""
+class RunLogger:
+    """Implements the loop's Log. A thread writes the parquet files, at most one file behind."""
 
     def __init__(
         self,
@@ -44,20 +44,20 @@ class RunLog:
         self._writing: Future[None] | None = None
 
     def start_at(self, step: int | None) -> None:
-        """Forget what a killed run wrote after its last checkpoint; None: it has none."""
+        """Drop what a killed run wrote after its checkpoint at `step`; None: it has none."""
         step = -1 if step is None else step
         self._metrics.forget_after(step)
         forget_after(self._folder.rollouts, step)
 
     def step(self, metrics: dict[str, Any], groups: Sequence[Group]) -> None:
-        """Keep and show a step."""
+        """Log a training step."""
         self._metrics.append(metrics)
         self._trackers.write(metrics)
         self._write(f"step_{metrics['step']:06d}.parquet", groups, metrics["step"])
         self._console.step(metrics)
 
     def evaluation(self, evaluation: Evaluation, groups: Sequence[Group]) -> None:
-        """Keep and show an evaluation."""
+        """Log an evaluation."""
         line = {"step": evaluation.step, **evaluation.metrics()}
         self._metrics.append(line)
         self._trackers.write(line)
@@ -71,11 +71,11 @@ class RunLog:
         )
 
     def phase(self, text: str) -> None:
-        """Show what happens now."""
+        """Display the current phase."""
         self._console.phase(text)
 
     def broken_batch(self, batch: Batch, step: int) -> Path:
-        """Keep the arrays of a batch whose loss or gradient was not finite."""
+        """Save the arrays of a batch whose loss or gradient was not finite; return the file."""
         path = self._folder.path / f"broken_batch_{step:06d}.npz"
         arrays = {
             f"rank{rank}_{i}_{name}": getattr(micro_batch, name)
@@ -83,18 +83,18 @@ class RunLog:
             for i, micro_batch in enumerate(micro_batches)
             for name in ("token_ids", "loss_mask", "rollout_logprobs", "advantages", "row_weights")
         }
-        with written(path):
+        with report_disk_errors(path):
             np.savez_compressed(path, **arrays)
         return path
 
     def settle(self) -> None:
-        """Wait for the last file: a checkpoint must not be ahead of the rollouts on disk."""
+        """Wait for the last file, so that no checkpoint is ahead of the rollouts on disk."""
         if self._writing is not None:
             self._writing.result()
             self._writing = None
 
     def close(self) -> None:
-        """Wait for the last file, and end the thread that writes."""
+        """Wait for the last file and end the thread."""
         try:
             self.settle()
         finally:

@@ -1,4 +1,4 @@
-"""What a finished run says: a table of before and after, and two problems answered twice."""
+"""Summary of a finished run: a table of before and after, and example completions of both."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.grpo.held_out_eval import reported_ks
-from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder
 
 __all__ = ["Z_95", "closing_text", "make_summary"]
 
-Z_95 = 1.96  # of a normal distribution: 95% of it lie within
+Z_95 = 1.96  # standard errors in a 95% confidence interval
 
 
 def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
-    """`{"before": E, "after": E, "num_steps", "wall_s"}`; E: first and last evaluation, or None."""
+    """Return {"before", "after", "num_steps", "wall_s"}: first and last evaluation, or None."""
     lines = MetricsFile(folder.metrics).lines()
     wall_s = sum(line.get("time/step_s", 0.0) for line in lines)
     evaluations = [
@@ -34,8 +34,8 @@ def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
 
 
 def closing_text(folder: RunFolder, summary: Mapping[str, Any]) -> str:
-    """Everything that is printed at the end of a run."""
-    parts = [_table(summary), _examples(folder), _places(folder)]
+    """Return the text that is printed at the end of a run."""
+    parts = [_table(summary), _examples(folder), _paths(folder)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -86,7 +86,7 @@ def _share(evaluation: Mapping[str, Any], name: str, stderr: str) -> str:
 
 
 def _examples(folder: RunFolder) -> str:
-    """The first two held-out problems, before and after."""
+    """Show completions of the first two held-out problems, before and after."""
     files = sorted(folder.rollouts.glob("eval_*.parquet"))
     if not files:
         return ""
@@ -101,7 +101,7 @@ def _examples(folder: RunFolder) -> str:
 
 
 def _first_completions(path: Path) -> dict[str, tuple[str, str]]:
-    """task id -> prompt and first completion."""
+    """Return {task id: (prompt, first completion)}."""
     import pyarrow.parquet as pq
 
     rows: Sequence[dict[str, Any]] = pq.read_table(
@@ -119,7 +119,7 @@ def _one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[:limit] + " ..."
 
 
-def _places(folder: RunFolder) -> str:
+def _paths(folder: RunFolder) -> str:
     return "\n".join(
         [
             f"model       {folder.model}  (transformers' from_pretrained and `vllm serve` load it)",

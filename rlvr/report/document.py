@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jinja2
 
-from rlvr.run.run_folder import written
+from rlvr.run.run_folder import report_disk_errors
 
 __all__ = ["Block", "Heading", "Quote", "Table", "Text", "to_html", "to_markdown", "write_report"]
 
@@ -51,7 +51,7 @@ def write_report(folder: Path, blocks: Sequence[Block], *, title: str) -> None:
     """Write report.md and report.html. Raises RLVRError if the disk refuses them."""
     texts = {"report.md": to_markdown(blocks), "report.html": to_html(blocks, title=title)}
     for name, text in texts.items():
-        with written(folder / name):
+        with report_disk_errors(folder / name):
             (folder / name).write_text(text, encoding="utf-8")
 
 

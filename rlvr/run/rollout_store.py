@@ -1,6 +1,4 @@
-"""Rollouts on disk: one parquet file a step, a row a completion, with each reward and its
-reason.
-"""
+"""Rollouts on disk: one parquet file per step, one row per completion with all its rewards."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlvr.run.run_folder import written
+from rlvr.run.run_folder import atomic_write
 from rlvr.types import Group
 
 __all__ = ["forget_after", "rollout_rows", "write_rollouts"]
@@ -17,7 +15,7 @@ __all__ = ["forget_after", "rollout_rows", "write_rollouts"]
 def rollout_rows(
     groups: Sequence[Group], prompts: Sequence[str], *, step: int
 ) -> list[dict[str, Any]]:
-    """The rows of a step's groups; `prompts` are the texts after the template, one a group."""
+    """Return the rows of a step's groups; `prompts` are the texts after the template, one each."""
     return [
         {
             "step": step,
@@ -42,21 +40,18 @@ def rollout_rows(
 
 
 def write_rollouts(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write zstd parquet, aside and renamed."""
+    """Write rows as zstd-compressed parquet, atomically."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = dict.fromkeys(name for row in rows for name in row)  # rewards differ from row to row
+    names = dict.fromkeys(name for row in rows for name in row)  # rewards differ between rows
     table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    aside = path.with_name(f".{path.name}.tmp")
-    with written(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, aside, compression="zstd")
-        aside.rename(path)
+    with atomic_write(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def forget_after(folder: Path, step: int) -> None:
-    """Delete the files of later steps: a resumed run makes them again."""
+    """Delete the files of later steps: a resumed run writes them again."""
     for path in folder.glob("*.parquet"):
         if int(path.stem.rpartition("_")[2]) > step:
             path.unlink()

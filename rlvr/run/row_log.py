@@ -1,8 +1,4 @@
-"""Rows that survive a kill: a JSONL file that is only ever appended to, whole rows at a time.
-
-RowLog(path).append(rows)     one write and one sync for all of them
-RowLog(path)                  after a crash: a last line without its end is cut off
-"""
+"""JSONL files of a run: rows that survive a kill, and the metrics of each step."""
 
 from __future__ import annotations
 
@@ -13,81 +9,101 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.errors import ConfigError
-from rlvr.run.run_folder import written
+from rlvr.run.run_folder import report_disk_errors, write_text
 
-__all__ = ["RowLog", "write_rows"]
+__all__ = ["MetricsFile", "RowLog", "write_rows"]
 
 
 class RowLog:
-    """The rows of a stage that goes on where it was interrupted."""
+    """Append-only JSONL file of a stage that can resume.
+
+    Opening it after a crash cuts off an incomplete last line.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._rows = _whole_rows(path)
+        self._rows = _read_complete_rows(path)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """All rows, in the order in which they were written."""
+        """All rows, in the order in which they were appended."""
         return list(self._rows)
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Returns when the rows are on the disk.
+        """Append rows in one write and sync them to disk.
 
         Raises:
-            RLVRError: where the disk refuses them; what was written of them is taken back.
+            RLVRError: the rows cannot be written; the file is as before.
         """
         new = [dict(row) for row in rows]
-        with written(self.path):
+        with report_disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            before = self.path.stat().st_size if self.path.exists() else 0
+            size = self.path.stat().st_size if self.path.exists() else 0
             with self.path.open("ab", buffering=0) as file:
                 try:
-                    _write_all(file.fileno(), _lines(new))
+                    rest = memoryview(_to_jsonl(new).encode())
+                    while rest:
+                        rest = rest[os.write(file.fileno(), rest) :]
                     os.fsync(file.fileno())
                 except OSError:
-                    os.ftruncate(file.fileno(), before)
+                    os.ftruncate(file.fileno(), size)
                     raise
         self._rows += new
 
 
+class MetricsFile:
+    """metrics.jsonl: one JSON object per line, in the order of steps."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Read all lines, except an incomplete last one."""
+        if not self._path.exists():
+            return []
+        text = self._path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Append a line."""
+        with report_disk_errors(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop later steps and the evaluation of `step` itself: a resumed run repeats them."""
+        kept = [
+            line
+            for line in self.lines()
+            if line["step"] < step or (line["step"] == step and "eval/pass_at_1" not in line)
+        ]
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write a whole JSONL file aside and rename it; returns how many rows it has."""
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
-    aside = path.with_name(path.name + ".tmp")
-    with written(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    return len(lines)
+    """Write a whole JSONL file atomically; return its number of rows."""
+    rows = list(rows)
+    write_text(path, _to_jsonl(rows))
+    return len(rows)
 
 
-def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+def _to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _whole_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows in the file, which is cut behind the last whole one."""
+def _read_complete_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows and truncate the file after the last complete one."""
     if not path.exists():
         return []
     data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(path, len(whole))
+    complete = data[: data.rfind(b"\n") + 1]
+    if len(complete) < len(data):
+        os.truncate(path, len(complete))
     rows = []
-    for number, line in enumerate(whole.splitlines(), start=1):  # bytes: a row may hold U+2028
+    for number, line in enumerate(complete.splitlines(), start=1):  # bytes: a row may hold U+2028
         try:
             rows.append(json.loads(line))
         except ValueError:
             raise ConfigError(
-                f"{path}:{number}: not a row that this stage wrote; delete the line or the file"
+                f"{path}:{number}: not a row of this stage; delete the line or the file"
             ) from None
     return rows

@@ -1,4 +1,4 @@
-"""The folder of a run: who may write to it, what state it is in, and what lies where.
+"""The run folder: its paths, its lock, the config that it belongs to, and atomic file writes.
 
 runs/NAME/  config.yaml  manifest.json  metrics.jsonl  summary.json
             logs/  rollouts/  checkpoints/  model/
@@ -20,11 +20,19 @@ from pydantic import BaseModel
 
 from rlvr.errors import ConfigError, RLVRError, RunLocked
 
-__all__ = ["RunFolder", "RunStatus", "read_json", "write_json", "written"]
+__all__ = [
+    "RunFolder",
+    "RunStatus",
+    "atomic_write",
+    "read_json",
+    "report_disk_errors",
+    "write_json",
+    "write_text",
+]
 
 
 class RunStatus(StrEnum):
-    """What a run folder holds."""
+    """State of a run folder."""
 
     NEW = "new"
     INTERRUPTED = "interrupted"
@@ -32,7 +40,7 @@ class RunStatus(StrEnum):
 
 
 class RunFolder:
-    """Paths of a run and the rules about them."""
+    """Paths, lock and config of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,19 +55,25 @@ class RunFolder:
 
     @property
     def status(self) -> RunStatus:
-        """New, interrupted or finished."""
+        """The folder's state: it is new without a config, finished with a summary."""
         if not self.config.exists():
             return RunStatus.NEW
         return RunStatus.FINISHED if self.summary.exists() else RunStatus.INTERRUPTED
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; the lock ends with this process, however it ends.
+        """Create and lock the folder; the lock ends with this process, even if it is killed.
 
         Raises:
-            RunLocked: where a living process holds it.
+            ConfigError: the folder cannot be created or written to.
+            RunLocked: a running process holds the folder.
         """
-        self._make()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"output_dir: {self.path} cannot be created: {error.strerror}"
+            ) from None
         try:
             lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
@@ -71,7 +85,7 @@ class RunFolder:
                 holder = os.read(lock, 32).decode() or "unknown"
                 raise RunLocked(
                     f"{self.path}: process {holder} is running here; wait for it, stop it with "
-                    f"`kill {holder}`, or give another name=..."
+                    f"`kill {holder}`, or choose another name=..."
                 ) from None
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -80,33 +94,29 @@ class RunFolder:
             os.close(lock)
 
     def claim(self, config: BaseModel, *, free: Collection[str] = ()) -> RunStatus:
-        """Write the resolved config into a new folder; refuse one that was made from another
-        config.
+        """Write the resolved config into a new folder, or check that it matches the existing one.
 
-        Sections in `free` may differ: what was done stays, and a finished run becomes an
-        interrupted one, whose last part is done anew.
+        Top-level keys in `free` may differ: the folder keeps its files and its status becomes
+        INTERRUPTED, so that the parts that depend on these keys run again.
 
         Raises:
-            ConfigError: naming the keys that differ.
+            ConfigError: the folder belongs to another config; the message names the keys.
         """
-        status = self.status
-        resolved = config.model_dump(mode="json")
-        if status is RunStatus.NEW:
-            self._write_config(resolved)
-            return status
+        if self.status is RunStatus.NEW:
+            self._write_config(config)
+            return RunStatus.NEW
         if differing := self.differences(config, free=free):
             raise ConfigError(
-                f"{self.path}: made from another config: {'; '.join(differing[:5])}; give "
-                f"another name=..., "
-                f"or delete {self.path} to start anew"
+                f"{self.path}: made from another config: {'; '.join(differing[:5])}; choose "
+                f"another name=..., or delete {self.path} to start over"
             )
         if self.differences(config):
             self.summary.unlink(missing_ok=True)
-            self._write_config(resolved)
+            self._write_config(config)
         return self.status
 
     def differences(self, config: BaseModel, *, free: Collection[str] = ()) -> list[str]:
-        """In words, the keys in which the folder's config is another one; but for `free` sections.
+        """Describe the keys whose values differ from the folder's config, except those in `free`.
 
         Raises:
             ConfigError: the folder's config cannot be read.
@@ -114,67 +124,70 @@ class RunFolder:
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            why = getattr(error, "problem", None) or error  # YAML's own text has several lines
+            why = getattr(error, "problem", None) or error  # YAML's full message has several lines
             raise ConfigError(
-                f"{self.config}: cannot be read: {why}; delete {self.path} to start anew"
+                f"{self.config}: cannot be read: {why}; delete {self.path} to start over"
             ) from None
+        differing = _differences(before, config.model_dump(mode="json"), free=free)
+        return sorted(differing)
+
+    def _write_config(self, config: BaseModel) -> None:
         resolved = config.model_dump(mode="json")
-        return sorted(_differences(_without(free, before), _without(free, resolved)))
-
-    def _write_config(self, resolved: Mapping[str, Any]) -> None:
-        _write_text(self.config, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
-
-    def _make(self) -> None:
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"output_dir: {self.path} cannot be made: {error.strerror}") from None
+        write_text(self.config, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
 
 
-def _without(names: Collection[str], config: Any) -> Any:
-    if not isinstance(config, Mapping):
-        return config
-    return {name: value for name, value in config.items() if name not in names}
-
-
-def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
+def _differences(before: Any, now: Any, key: str = "", free: Collection[str] = ()) -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in {**before, **now}:
-            yield from _differences(
-                before.get(name), now.get(name), f"{key}.{name}" if key else name
-            )
+            if name not in free:
+                path = f"{key}.{name}" if key else name
+                yield from _differences(before.get(name), now.get(name), path)
     elif before != now:
         yield f"{key} was {before!r} and is {now!r}"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote."""
+    """Read a JSON object."""
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write so that a reader sees the old file or the new one, never half of it."""
-    _write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    """Write a JSON object atomically."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
-def _write_text(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".tmp")
-    with written(path):
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
-def written(path: Path) -> Iterator[None]:
-    """Raises RLVRError, naming `path`, where the disk refuses what is written within."""
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; then sync it to disk and rename it to `path`.
+
+    A reader sees the old file or the new one, never a part of it.
+
+    Raises:
+        RLVRError: the file cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with report_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+@contextmanager
+def report_disk_errors(path: Path) -> Iterator[None]:
+    """Convert an OSError within the block to an RLVRError that names `path`."""
     try:
         yield
     except OSError as error:
         raise RLVRError(
-            f"{path}: cannot be written: {error.strerror or error}; make room, and the same "
-            "command goes on from the last checkpoint"
+            f"{path}: cannot be written: {error.strerror or error}; make room and run the same "
+            "command to resume"
         ) from error

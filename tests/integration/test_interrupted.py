@@ -119,7 +119,7 @@ def test_a_signal_writes_a_checkpoint_of_the_last_step_and_says_how_to_go_on(
     assert step < NUM_STEPS
     assert attempt.run.process.returncode == 1
     assert attempt.run.error_lines == [
-        f"stopped after step {step}, which is in a checkpoint; the same command goes on from there"
+        f"stopped after step {step}, saved in a checkpoint; run the same command to resume"
     ]
     assert attempt.checkpoints[-1] == step
 
@@ -188,7 +188,7 @@ def test_a_signal_before_the_first_step_ends_the_run_within_seconds(
         assert run.wait(timeout_s=20) == 1
         assert_nothing_is_left(run, before)
     *before_it, line = run.error_lines
-    assert line.startswith("stopped") and line.endswith("starts again")
+    assert line.startswith("stopped") and line.endswith("start again")
     # Ray's C++ side prints a stack of its own for a signal that comes while it starts
     assert not before_it or sign != "RewardWorker.grade"
     assert checkpoint_steps(run.folder) == []

@@ -150,7 +150,7 @@ def test_the_jobs_log_has_its_steps_and_how_to_go_on(stopped: Stopped) -> None:
     last = train_lines(stopped.folder)[-1]["step"]
     for step in range(1, last + 1):
         assert f"step {step}/500" in stopped.log
-    assert f"stopped after step {last}, which is in a checkpoint" in stopped.log
+    assert f"stopped after step {last}, saved in a checkpoint" in stopped.log
 
 
 def test_ray_says_that_the_job_was_stopped(stopped: Stopped) -> None:

@@ -86,7 +86,7 @@ def test_a_run_that_was_stopped_and_killed_ends_as_one_that_was_not(
     err = process.communicate(timeout=100)[1]
     assert process.returncode == 1
     stopped = len(metrics(parts))
-    assert f"stopped after step {stopped}, which is in a checkpoint" in err
+    assert f"stopped after step {stopped}, saved in a checkpoint" in err
     assert "Traceback" not in err
 
     process = start(config, tmp_path)

@@ -178,7 +178,7 @@ def test_groups_that_do_not_divide_name_the_numbers_that_would(
     line = refusal(recipe, f"rollout.tasks_per_step={tasks}", f"rollout.num_engines={engines}")
     assert line == (
         f"rollout.tasks_per_step: {tasks} groups cannot be divided over rollout.num_engines: "
-        f"{engines}; {numbers} would do"
+        f"{engines}; use {numbers}"
     )
 
 
@@ -187,7 +187,7 @@ def test_groups_that_do_not_divide_name_the_numbers_that_would(
     [
         (["learner.offload=true"], "offload: true needs zero_stage 1, 2 or 3 (it is 0)"),
         (["loss.replace_reference_every=10"], "replace_reference_every needs beta > 0"),
-        (["eval.correct_by=acuracy"], "'acuracy' is none of the rewards: accuracy, think_format"),
+        (["eval.correct_by=acuracy"], "'acuracy' is not one of the rewards: accuracy, think_format"),
         (["rewards.accuracy=0", "rewards.think_format=0"], "at least one reward with a weight"),
         (["rewards={}"], "at least one reward with a weight"),
     ],

@@ -13,7 +13,7 @@ from fakes import completion_of, group_of, report_of, rollout_of
 from rlvr.errors import RLVRError
 from rlvr.grpo.metrics import StepTimes, step_metrics
 from rlvr.grpo.rollouts import RolloutBatch
-from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.row_log import MetricsFile
 from rlvr.types import FinishReason, Group, Rollout
 
 TIMES = StepTimes(step_s=2.0, rollout_wait_s=1.0, learn_s=0.5, sync_s=0.25)
@@ -146,7 +146,7 @@ def test_a_full_disk_is_told_in_one_line() -> None:
     with pytest.raises(RLVRError) as told:
         MetricsFile(Path("/dev/full")).append({"step": 1})
     assert str(told.value) == (
-        "/dev/full: cannot be written: No space left on device; make room, and the same command "
-        "goes on from the last checkpoint"
+        "/dev/full: cannot be written: No space left on device; make room and run the same "
+        "command to resume"
     )
     assert told.value.exit_status == 1

@@ -9,7 +9,7 @@ import yaml
 
 from rlvr.config import load_config
 from rlvr.errors import ConfigError
-from rlvr.run.lineage import input_digests
+from rlvr.run.manifest import input_digests
 from rlvr.run.run_folder import write_json
 from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
 from rlvr.stages.pipeline.pipeline_plan import Step, StepState, planned_steps, state_of

@@ -62,7 +62,7 @@ def test_nothing_to_forget_in_a_folder_that_is_not_there(tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(tmp_path: Path) -> None:
-    (tmp_path / ".step_000001.parquet.tmp").symlink_to("/dev/full")
+    (tmp_path / "step_000001.parquet.tmp").symlink_to("/dev/full")
     path = tmp_path / "step_000001.parquet"
     rows = rollout_rows([group_of(rollout_of(1.0, "x" * 1000))] * 1000, ["?"] * 1000, step=1)
     with pytest.raises(RLVRError, match=r"step_000001.parquet: cannot be written: .*; make room"):

@@ -65,7 +65,7 @@ def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = RunFolder(tmp_path / "file" / "run")
-    with pytest.raises(ConfigError, match=r"output_dir: .* cannot be made"), folder.locked():
+    with pytest.raises(ConfigError, match=r"output_dir: .* cannot be created"), folder.locked():
         pass
 
 
@@ -91,7 +91,7 @@ def test_another_config_is_refused_and_the_keys_are_named(tmp_path: Path) -> Non
     assert "rewards.accuracy was {'weight': 1.0, 'only': {}} and is None" in message
     assert "rewards.think_format was None and is {'weight': 0.5, 'only': {}}" in message
     assert "rollout" not in message
-    assert "give another name=..." in message and "\n" not in message
+    assert "choose another name=..." in message and "\n" not in message
 
 
 def test_a_config_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import yaml
 from rlvr.data.formats.dataset_info import FILE_NAME
 from rlvr.data.formats.exchanges import Exchange
 from rlvr.data.formats.records import FORMATS
-from rlvr.run.run_folder import written
+from rlvr.run.run_folder import report_disk_errors
 
 __all__ = ["write_exports"]
 
@@ -84,7 +84,7 @@ def _write_json(path: Path, data: Any) -> None:
 
 def _write(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".tmp")
-    with written(path):
+    with report_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with aside.open("w", encoding="utf-8") as file:
             file.write(text)

@@ -19,8 +19,7 @@ from typing import Any
 from rlvr.cluster.signals import stop_on_signals, unless_stopped
 from rlvr.data.formats import write_exports
 from rlvr.errors import ConfigError, RLVRError, Stopped
-from rlvr.run.lineage import changed_inputs
-from rlvr.run.manifest import make_manifest
+from rlvr.run.manifest import changed_inputs, make_manifest
 from rlvr.run.row_log import write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.distill.distill_config import DistillConfig

@@ -19,7 +19,7 @@ from typing import Any
 
 from rlvr.config import StageConfig, load_config
 from rlvr.errors import ConfigError
-from rlvr.run.lineage import changed_inputs
+from rlvr.run.manifest import changed_inputs
 from rlvr.run.run_folder import RunFolder, RunStatus, read_json
 from rlvr.run.stage_protocol import load_stage
 from rlvr.stages.pipeline.pipeline_config import ChainConfig, StepSection

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rlvr.errors import RLVRError
-from rlvr.run.lineage import input_digests
+from rlvr.run.manifest import input_digests
 from rlvr.run.run_folder import write_json
 from rlvr.stages.pipeline.pipeline_plan import Step, StepState, state_of
 

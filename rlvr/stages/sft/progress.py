@@ -20,8 +20,8 @@ import torch.distributed as dist
 from transformers import TrainerCallback
 
 from rlvr.cluster.signals import SIGNALS
-from rlvr.run.metrics_file import MetricsFile
-from rlvr.run.run_folder import written
+from rlvr.run.row_log import MetricsFile
+from rlvr.run.run_folder import report_disk_errors
 from rlvr.run.trackers import Trackers
 
 __all__ = ["Progress", "StopFlag", "latest_checkpoint", "stop_flag", "wait_for_all"]
@@ -130,7 +130,7 @@ def _whole(folder: Path) -> list[Path]:
 
 
 def _mark_whole(checkpoint: Path) -> None:
-    with written(checkpoint):
+    with report_disk_errors(checkpoint):
         for path in [*checkpoint.rglob("*"), checkpoint]:
             descriptor = os.open(path, os.O_RDONLY)
             try:

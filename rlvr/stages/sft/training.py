@@ -14,7 +14,7 @@ from typing import Any
 
 from rlvr.errors import ConfigError, Stopped
 from rlvr.run.manifest import make_manifest
-from rlvr.run.metrics_file import MetricsFile
+from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.stages.sft.arguments import has_checkpointing, training_arguments
 from rlvr.stages.sft.dataset import TokenData, check_counts, make_data
