@@ -1,9 +1,9 @@
-"""Rewards of a group -> the advantage of each of its rollouts.
+"""Advantages of rollouts, relative to the rewards of their group.
 
     Group(rewards 1, 0, 0, 1) --assign_advantages--> Group(advantages 0.866, -0.866, -0.866, 0.866)
 
-Advantages are made on whole groups, before their rollouts are spread over micro-batches. A rollout
-that could not be graded stays out of mean and deviation and keeps None.
+Advantages are computed on whole groups, before their rollouts are divided into micro-batches. A
+rollout that could not be graded is excluded from mean and deviation and keeps None.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ STD_EPSILON = 1e-4  # as in TRL: bounds the advantages of a group whose rewards 
 
 
 def assign_advantages(groups: Sequence[Group], *, scale: AdvantageScale) -> list[Group]:
-    """New groups whose graded rollouts have an advantage, of the same order.
+    """Return the groups, in order, with an advantage for each graded rollout.
 
-    `std` is eq. 3 of the DeepSeek-R1 paper (arXiv 2501.12948), A = (R - mean) / std. It leaves open
-    which deviation and gives no epsilon: as TRL 1.16 (GRPOTrainer) we take the sample's, with
-    Bessel's correction, plus 1e-4. `none` is Dr. GRPO (arXiv 2503.20783, eq. 2): A = R - mean.
-    Equal rewards, or one alone, give exactly 0.
+    `std` is eq. 3 of DeepSeek-R1 (arXiv 2501.12948), A = (R - mean) / std. The paper does not
+    specify the deviation and has no epsilon: like TRL 1.16 (GRPOTrainer), use the sample deviation
+    (Bessel's correction) plus 1e-4. `none` is Dr. GRPO (arXiv 2503.20783, eq. 2): A = R - mean.
+    Equal rewards, or a single one, give exactly 0.
     """
     return [_with_advantages(group, scale=scale) for group in groups]
 
 
 def has_signal(group: Group) -> bool:
-    """Whether the graded rewards differ; otherwise all advantages are 0: nothing to learn."""
+    """Whether the graded rewards differ; otherwise all advantages are 0."""
     return len({rollout.reward.value for rollout in group.graded}) > 1
 
 

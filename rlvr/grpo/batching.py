@@ -1,13 +1,11 @@
-"""Groups -> the micro-batches of one optimizer step, for each learner rank equally many.
+"""Batching: groups into the micro-batches of one optimizer step, equally many for each rank.
 
-    rollouts --sort by length--> ####### ##### ## ## # # --cut--> micro-batches --deal--> ranks
+    rollouts --sort by length--> ####### ##### ## ## # # --cut--> micro-batches --assign--> ranks
 
-A micro-batch is as wide as its longest row, so rows of like length belong together. Cuts keep two
-limits: a token budget (memory), and at most 1.25 computed tokens for each useful one (time),
-whatever the spread of lengths.
+A micro-batch is padded to its longest row, so rows of similar length go together. Cuts keep two
+limits: a token budget (memory), and at most 1.25 computed tokens for each useful one (time).
 
-Letters: N graded rollouts, K rows that are kept, M micro-batches, B rows of one, S tokens of its
-longest row.
+B rows of a micro-batch, S tokens of its longest row.
 """
 
 from __future__ import annotations
@@ -23,14 +21,14 @@ from rlvr.types import Batch, Group, MicroBatch, Rollout
 
 __all__ = ["make_batch"]
 
-Cut = tuple[int, int]  # rows [first, last) of the sorted ones
+Cut = tuple[int, int]  # sorted rows [first, last)
 
-MICRO_BATCH_TOKENS = 70  # a micro-batch costs as much as these, beside its own tokens
+MICRO_BATCH_TOKENS = 70  # fixed cost of a micro-batch, in tokens
 
-# A rank that has more to compute than the others holds all of them up, so with several ranks a step
-# is also cut to smaller budgets: the even share of a rank, with some slack for lengths that do not
-# divide evenly, and about a half and a third of it. The busiest of 2 to 4 ranks then had at most
-# 1.28 times its share (400 draws of 128 lognormal lengths, sigma 0 to 0.8; 1.48 without parts).
+# The slowest rank determines the time of a step, so with several ranks a step is also cut with
+# smaller budgets: the even share of a rank with some slack for lengths that do not divide evenly,
+# and about a half and a third of it. The busiest of 2 to 4 ranks then had at most 1.28 times its
+# share (400 draws of 128 lognormal lengths, sigma 0 to 0.8; 1.48 without them).
 SHARE_SLACKS = (0.35, 0.5, 0.55, 0.65, 1.0, 1.05, 1.15, 1.3)
 
 
@@ -54,13 +52,13 @@ def make_batch(
     num_ranks: int,
     skip_no_signal: bool,
 ) -> Batch:
-    """The graded rollouts as micro-batches of at most `token_budget` tokens, padding included.
+    """Return the graded rollouts in micro-batches of at most `token_budget` tokens with padding.
 
-    A row that is longer than the budget gets a micro-batch of its own. `max_tokens` is the limit of
-    a completion (the denominator of dr_grpo). `skip_no_signal` leaves out rows whose advantage is
-    exactly 0, while they still count in every denominator; that is exact only without a KL term.
-    Ranks with less to do get empty micro-batches (one masked token), because all must take part in
-    each collective. The same groups give the same batch.
+    A row longer than the budget gets a micro-batch of its own. `max_tokens` is the limit of a
+    completion (the denominator of dr_grpo). `skip_no_signal` leaves out rows whose advantage is
+    exactly 0, which still count in every denominator; this is exact only without a KL term. Ranks
+    with fewer rows get empty micro-batches (one masked token), because every rank must take part in
+    each collective. The result is deterministic.
     """
     rows = _graded_rows(groups, loss=loss, max_tokens=max_tokens)
     kept = [row for row in rows if not (skip_no_signal and row.rollout.advantage == 0.0)]
@@ -88,27 +86,27 @@ def _graded_rows(groups: Sequence[Group], *, loss: LossName, max_tokens: int) ->
 def _cut_for_ranks(
     lengths: NDArray[np.int64], *, token_budget: int, num_ranks: int
 ) -> list[list[Cut]]:
-    """For each rank its cuts, equally many: those whose busiest rank has the least to do."""
+    """Return the cuts of each rank, equally many, with the least load on the busiest rank."""
     cuts = _cut(lengths, token_budget=token_budget)
-    dealt = [_deal(cuts, lengths, num_ranks=num_ranks)]
+    assigned = [_assign(cuts, lengths, num_ranks=num_ranks)]
     if num_ranks > 1:
-        share = int(lengths.sum()) / (num_ranks * len(dealt[0][0]))
+        share = int(lengths.sum()) / (num_ranks * len(assigned[0][0]))
         budgets = {min(token_budget, int(np.ceil(share * slack))) for slack in SHARE_SLACKS}
-        dealt += [
-            _deal(_cut(lengths, token_budget=budget), lengths, num_ranks=num_ranks)
+        assigned += [
+            _assign(_cut(lengths, token_budget=budget), lengths, num_ranks=num_ranks)
             for budget in sorted(budgets)
         ]
 
     def cost(ranks: list[list[Cut]]) -> int:
         return max(_load(rank, lengths) + MICRO_BATCH_TOKENS * len(rank) for rank in ranks)
 
-    return min(dealt, key=cost)
+    return min(assigned, key=cost)
 
 
 def _cut(lengths: NDArray[np.int64], *, token_budget: int) -> list[Cut]:
-    """Cuts of rows sorted from long to short: the fewest in both limits, then the least padding.
+    """Cut rows sorted from long to short: the fewest cuts, then the least padding.
 
-    Taking as many rows as fit is not the best: with budget 50, six rows of 10 and one of 1 go into
+    A greedy cut is not optimal: with budget 50, six rows of 10 and one of 1 go into
     (2 rows, 5 rows), but after (5 rows) a 10 and a 1 do not fit together. `best[i]` is the cost of
     rows i and after, in tokens, where a micro-batch counts as more than all of them.
     """
@@ -123,7 +121,7 @@ def _cut(lengths: NDArray[np.int64], *, token_budget: int) -> list[Cut]:
         computed = longest * np.arange(1, most + 1)
         useful = useful_before[i + 1 : i + 1 + most] - useful_before[i]
         costs = (computed + best[i + 1 : i + 1 + most])[4 * computed <= 5 * useful]
-        width[i] = 1 + int(costs.argmin())  # rows get shorter, so all that fit are the first ones
+        width[i] = 1 + int(costs.argmin())  # lengths decrease, so the valid widths are a prefix
         best[i] = per_cut + costs[width[i] - 1]
     return _follow(width)
 
@@ -138,8 +136,8 @@ def _follow(width: NDArray[np.int64]) -> list[Cut]:
     return cuts
 
 
-def _deal(cuts: list[Cut], lengths: NDArray[np.int64], *, num_ranks: int) -> list[list[Cut]]:
-    """Largest first, each to the rank with a place left and the least to do; empty cuts fill up."""
+def _assign(cuts: list[Cut], lengths: NDArray[np.int64], *, num_ranks: int) -> list[list[Cut]]:
+    """Assign cuts, largest first, to the least loaded rank, padded with empty ones."""
     num_places = max(-(-len(cuts) // num_ranks), 1)
     ranks: list[list[Cut]] = [[] for _ in range(num_ranks)]
     loads = [0] * num_ranks
@@ -152,12 +150,12 @@ def _deal(cuts: list[Cut], lengths: NDArray[np.int64], *, num_ranks: int) -> lis
 
 
 def _load(cuts: list[Cut], lengths: NDArray[np.int64]) -> int:
-    """Tokens to compute, padding included."""
+    """Return the tokens to compute, including padding."""
     return sum((last - first) * int(lengths[first]) for first, last in cuts if last > first)
 
 
 def _micro_batch(rows: Sequence[_Row]) -> MicroBatch:
-    """Rows padded on the right with token 0; of no rows, a single masked token."""
+    """Pad rows on the right with token 0; without rows, return a single masked token."""
     num_rows = max(len(rows), 1)
     width = max((row.num_tokens for row in rows), default=1)
     batch = MicroBatch(
@@ -177,7 +175,7 @@ def _fill(batch: MicroBatch, i: int, row: _Row) -> None:
     completion, advantage = row.rollout.completion, row.rollout.advantage
     first, last = len(row.prompt_token_ids), row.num_tokens
     assert first > 0, "an empty prompt: nothing predicts the first token of the completion"
-    assert advantage is not None, "advantages are assigned before packing"
+    assert advantage is not None, "advantages are assigned before batching"
     batch.token_ids[i, :first] = row.prompt_token_ids
     batch.token_ids[i, first:last] = completion.token_ids
     batch.loss_mask[i, first:last] = True

@@ -1,4 +1,9 @@
-"""Self-checks of a run: each looks at one thing and stops the run where that is wrong."""
+"""Self-checks of a run: each stops the run, with the reason, where it cannot be trusted.
+
+before the first step    check_rewards (preflight): the rewards accept the gold answers
+first step               check_first_step: ratios are 1
+each step                check_graded, check_mismatch, SignalCheck
+"""
 
 from __future__ import annotations
 
@@ -18,22 +23,24 @@ from rlvr.grpo.rollouts import Graders, PromptEncoder
 from rlvr.types import Group, StepReport, Task, Ungraded
 
 __all__ = [
-    "CHUNK",
-    "ENDLESS_TASKS",
-    "NAMED_TASKS",
-    "VERIFIERS",
     "PreflightReport",
     "SignalCheck",
     "check_first_step",
     "check_graded",
     "check_mismatch",
     "check_rewards",
-    "logger",
 ]
+
+logger = logging.getLogger(__name__)
+
+VERIFIERS = ("accuracy", "countdown", "passes_tests", "think_format")  # give a gold full marks
+ENDLESS_TASKS = 256  # of a source without an end that the preflight looks at
+CHUNK = 512  # completions of one grading call
+NAMED_TASKS = 20  # bad golds that the log names
 
 
 def check_graded(groups: Sequence[Group], *, limit_frac: float) -> None:
-    """Stop where too many completions could not be graded; says the reason that came most often."""
+    """Raise CheckError if too many completions could not be graded; name the most common reason."""
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     ungraded = [rollout.reward for rollout in rollouts if rollout.reward.value is None]
     frac = len(ungraded) / len(rollouts)
@@ -51,22 +58,22 @@ def check_graded(groups: Sequence[Group], *, limit_frac: float) -> None:
 
 
 def check_mismatch(report: StepReport, *, checks: ChecksSection, staleness: int) -> None:
-    """Stop where learner and engine disagree about completions of the learner's own weights.
+    """Raise CheckError if learner and engine disagree on completions of the same weights.
 
-    Completions of older weights differ by what was learned since, so they prove nothing.
+    Completions of older weights differ by design and are not checked.
     """
     if staleness == 0 and not report.mismatch_kl <= checks.max_mismatch_kl:
         raise CheckError(
-            f"mismatch_kl is {report.mismatch_kl:.3g} nats a token (limit "
-            f"{checks.max_mismatch_kl:.3g}, checks.max_mismatch_kl): the engine's log-probs are not "
-            "those of the learner's weights"
+            f"mismatch_kl is {report.mismatch_kl:.3g} nats per token (limit "
+            f"{checks.max_mismatch_kl:.3g}, checks.max_mismatch_kl): the engine's log-probs do not "
+            "belong to the learner's weights"
         )
 
 
 def check_first_step(
     report: StepReport, *, max_ratio_error: float, is_reference_fresh: bool
 ) -> None:
-    """Before anything is learned the policy is the engine's policy and the reference."""
+    """Raise CheckError unless policy, engine and reference agree before anything is learned."""
     if not report.max_ratio_error <= max_ratio_error:
         raise CheckError(
             f"first step: a ratio of learner to engine is off 1 by {report.max_ratio_error:.3g} "
@@ -75,20 +82,20 @@ def check_first_step(
         )
     if is_reference_fresh and not report.kl <= 1e-4:
         raise CheckError(
-            f"first step: KL to the reference is {report.kl:.3g} nats a token where policy and "
-            "reference are the same model: they were not loaded alike"
+            f"first step: KL to the reference is {report.kl:.3g} nats per token although policy "
+            "and reference are the same model: they were not loaded alike"
         )
 
 
 class SignalCheck:
-    """Stops a run whose groups have had nothing to learn from for many steps in a row."""
+    """Stops a run whose groups have had no signal for many steps in a row."""
 
     def __init__(self, max_steps: int) -> None:
         self._max_steps = max_steps
         self._num_steps = 0
 
     def check(self, groups: Sequence[Group]) -> None:
-        """Count a step; a single group with two different rewards starts the count anew."""
+        """Count a step without signal; a group with two different rewards resets the count."""
         if any(has_signal(group) for group in groups):
             self._num_steps = 0
             return
@@ -125,29 +132,9 @@ def _most_common(reasons: Iterable[str]) -> str:
     return max(counts, key=lambda reason: counts[reason]) if counts else "no part was None"
 
 
-logger = logging.getLogger(__name__)
-
-
-VERIFIERS = (
-    "accuracy",
-    "countdown",
-    "passes_tests",
-    "think_format",
-)  # a right answer earns full marks from these
-
-
-ENDLESS_TASKS = 256
-
-
-CHUNK = 512
-
-
-NAMED_TASKS = 20
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreflightReport:
-    """What the preflight looked at."""
+    """Result of the preflight."""
 
     num_tasks: int
     bad_golds: tuple[str, ...]  # "gsm8k/17: accuracy 0 (reason)"
@@ -160,11 +147,11 @@ class PreflightReport:
 async def check_rewards(
     config: GrpoConfig, source: TaskSource, mix: RewardMix, graders: Graders, encoder: PromptEncoder
 ) -> PreflightReport:
-    """Grade the golds and empty answers of the first rows.
+    """Grade the gold answers, and empty answers, of the first rows.
 
     Raises:
-        CheckError: more golds than checks.max_bad_golds miss full reward, an empty answer earns the
-            accuracy reward, or a value is not finite or not in the range its reward declares.
+        CheckError: more golds than checks.max_bad_golds miss full reward, an empty answer earns a
+            reward, or a value is not finite or outside the range that its reward declares.
     """
     limit = config.checks.preflight_tasks
     available = ENDLESS_TASKS if source.num_tasks is None else source.num_tasks
@@ -193,7 +180,7 @@ async def check_rewards(
 
 
 def _gold(task: Task, *, think_prefilled: bool, style: GoldStyle) -> str:
-    """A right completion; empty where the row has neither an answer nor a solution to its tests."""
+    """Return a correct completion, or "" if the row has neither an answer nor a solution."""
     if "tests" in task.columns and task.columns.get("solution"):
         solution = str(task.columns["solution"])
         return render_program(solution, think_prefilled=think_prefilled, style=style)
@@ -209,8 +196,9 @@ def _check_golds(bad: Sequence[str], *, num_golds: int, max_bad: int) -> None:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise CheckError(
             f"preflight: {len(bad)} of {num_golds} gold answers, rendered through the template, "
-            f"miss full reward (limit {max_bad}, checks.max_bad_golds): {'; '.join(bad[:3])}{more}; "
-            "mend the rows, the template (prompt.answer_style, rewards) or raise the limit"
+            f"miss full reward (limit {max_bad}, checks.max_bad_golds): "
+            f"{'; '.join(bad[:3])}{more}; correct the rows or the template "
+            "(prompt.answer_style, rewards), or raise the limit"
         )
 
 
@@ -235,7 +223,7 @@ def _missed(result: RewardResult, verifiers: Sequence[str]) -> list[str]:
     return [
         f"{name} {result.parts[name]} ({result.reasons.get(name, '')})"
         for name in verifiers
-        if result.parts.get(name, 1.0) != 1.0  # a reward that is not for the row is not there
+        if result.parts.get(name, 1.0) != 1.0  # a reward that does not apply to the row is missing
     ]
 
 
@@ -252,7 +240,7 @@ def _check_values(
 
 
 def _wrong(value: float | None, value_range: tuple[float, float] | None) -> str:
-    """What is wrong with a value; empty where nothing is."""
+    """Return the fault of a value, or ""."""
     if value is None:
         return ""
     if not math.isfinite(value):

@@ -1,6 +1,4 @@
-"""Grading completions: the reward actor, and the pool that shares chunks out among several of
-them.
-"""
+"""Grading: the reward actor, and the pool that distributes completions over several of them."""
 
 from __future__ import annotations
 
@@ -20,25 +18,23 @@ __all__ = ["GraderPool", "RewardWorker"]
 
 
 class RewardWorker:
-    """The actor class. What untrusted text can hang or crash runs in children of this process, not
-    in it.
-    """
+    """Ray actor that grades completions; untrusted text is evaluated in its child processes."""
 
     def __init__(
         self, rewards: Mapping[str, Mapping[str, Any]], log_path: str, min_tier: str = "landlock"
     ) -> None:
-        """`min_tier` of the sandbox, where a reward runs programs."""
+        """`min_tier`: weakest allowed sandbox tier, checked if a reward runs programs."""
         redirect_output(log_path)
         self._mix = RewardMix(rewards)
         if self._mix.uses_sandbox:
             sandbox.require(min_tier)
 
     def ready(self) -> int:
-        """The process id, once the rewards are loaded."""
+        """Return the process id once the rewards are loaded."""
         return os.getpid()
 
     def grade(self, ungraded: Ungraded) -> list[RewardResult]:
-        """One result per completion."""
+        """Return one result for each completion."""
         names = dict.fromkeys(name for row in ungraded.columns for name in row)
         columns = {name: [row.get(name) for row in ungraded.columns] for name in names}
         ids = ungraded.completion_ids
@@ -51,13 +47,13 @@ class RewardWorker:
         )
 
     def close(self) -> None:
-        """End the children."""
+        """End the child processes."""
         shutdown()
         sandbox.shutdown()
 
 
 class GraderPool:
-    """Reward actors in turn; `wants` is that of their RewardMix."""
+    """Reward actors, called in turn; `wants` is RewardMix.wants."""
 
     def __init__(
         self, workers: Sequence[Actor], *, wants: Collection[str] = (), deadline_s: float
@@ -67,12 +63,12 @@ class GraderPool:
         self._deadline_s = deadline_s
 
     async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
-        """One result per completion, in order."""
+        """Return one result for each completion, in order."""
         worker = next(self._workers)
         return await worker.call("grade", self._needed(ungraded), deadline_s=self._deadline_s)
 
     def _needed(self, ungraded: Ungraded) -> Ungraded:
-        """Without what no reward wants: it would cost time on its way."""
+        """Drop the fields that no reward wants, to save the transfer."""
         return replace(
             ungraded,
             prompts=ungraded.prompts if "prompts" in self._wants else None,

@@ -52,11 +52,10 @@ class GrpoConfig(GenerationStageConfig):
         tasks, engines = self.rollout.tasks_per_step, self.rollout.num_engines
         if tasks % engines:
             lower = tasks // engines * engines
-            would_do = " or ".join(str(n) for n in (lower, lower + engines) if n)
+            allowed = " or ".join(str(n) for n in (lower, lower + engines) if n)
             raise ValueError(
                 f"rollout.tasks_per_step: {tasks} groups cannot be divided over "
-                f"rollout.num_engines: {engines}; "
-                f"{would_do} would do"
+                f"rollout.num_engines: {engines}; use {allowed}"
             )
         return self
 
@@ -64,29 +63,27 @@ class GrpoConfig(GenerationStageConfig):
     def _correct_by_is_a_reward(self) -> GrpoConfig:
         if self.eval.correct_by not in (None, *self.rewards):
             raise ValueError(
-                f"eval.correct_by: {self.eval.correct_by!r} is none of the rewards: "
+                f"eval.correct_by: {self.eval.correct_by!r} is not one of the rewards: "
                 + ", ".join(self.rewards)
             )
         return self
 
     @property
     def num_ranks(self) -> int:
-        """Learner processes beside the engines."""
+        """Number of learner processes."""
         return self.learner.num_ranks
 
     @property
     def tasks_per_batch(self) -> int:
-        """Tasks that the engines get at once."""
+        """Number of tasks in a rollout batch."""
         return self.rollout.tasks_per_step * min(self.rollout.num_minibatches, self.num_steps)
 
     def steps_in_batch(self, first_step: int) -> int:
-        """Optimizer steps of the rollout batch that begins there: as far as the next multiple of
-        num_minibatches, or the end of the run.
-        """
+        """Return the number of optimizer steps of the rollout batch that starts at `first_step`."""
         num_minibatches = self.rollout.num_minibatches
         return min(num_minibatches - first_step % num_minibatches, self.num_steps - first_step)
 
     @property
     def colocated(self) -> bool:
-        """On-policy, engines and learner never compute at the same time."""
+        """Whether engines and learner never compute at the same time (on-policy)."""
         return self.rollout.max_staleness == 0

@@ -12,7 +12,7 @@ from rlvr.data.inputs import (
     open_section,
     tasks_files,
 )
-from rlvr.data.tasks.mixture import Mixture, Part
+from rlvr.data.tasks import Mixture, MixtureSource
 from rlvr.errors import ConfigError
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.run_summary import closing_text
@@ -60,7 +60,7 @@ def _with_more_tasks(config: GrpoConfig, inputs: Inputs) -> Inputs:
         files |= tasks_files(more, section=key)
     tasks_per_step = config.rollout.tasks_per_step
     parts = [
-        Part(source=source, weight=one.weight, from_index=one.from_step * tasks_per_step)
+        MixtureSource(source=source, weight=one.weight, from_index=one.from_step * tasks_per_step)
         for source, one in zip(sources, sections, strict=True)
     ]
     try:

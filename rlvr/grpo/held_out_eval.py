@@ -1,4 +1,4 @@
-"""Graded groups of held-out tasks -> pass@1 with its standard error, pass@k, majority vote."""
+"""Metrics of an evaluation: pass@1 with its standard error, pass@k, majority vote."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["Evaluation", "pass_at_k", "reported_ks", "standard_error", "summariz
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """What an evaluation found; shares are of completions unless said otherwise."""
+    """Results on held-out tasks; fractions are of completions unless noted otherwise."""
 
     step: int  # policy version
-    pass_at_1: float  # mean over tasks of the share of right completions
+    pass_at_1: float  # mean over tasks of the fraction of correct completions
     pass_at_1_stderr: float  # over tasks: completions of one task are not independent
     pass_at: Mapping[int, float]  # k -> pass@k, for the powers of two above 1 and num_samples
-    pass_at_k: float  # share of tasks with a right one among num_samples
-    majority_at_k: float  # share of tasks whose most frequent answer is right
-    format_frac: float | None  # None: no reward looks at the format
+    pass_at_k: float  # fraction of tasks with a correct one among num_samples
+    majority_at_k: float  # fraction of tasks whose most frequent answer is correct
+    format_frac: float | None  # None: the run has no format reward
     format_stderr: float | None
     truncated_frac: float
     length_mean: float  # tokens
@@ -35,17 +35,16 @@ class Evaluation:
     num_samples: int  # k, of each task
 
     def metrics(self) -> dict[str, Any]:
-        """For metrics.jsonl; `pass_at` becomes eval/pass_at_2, eval/pass_at_4, ..."""
+        """Return the metrics as eval/NAME; `pass_at` becomes eval/pass_at_2, eval/pass_at_4, ..."""
         values = {k: v for k, v in asdict(self).items() if k not in ("step", "pass_at")}
         values |= {f"pass_at_{k}": value for k, value in self.pass_at.items()}
         return {f"eval/{name}": value for name, value in values.items()}
 
 
 def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
-    """Unbiased estimate of the chance that one of k completions is right (Chen et al., arXiv
-    2107.03374, eq. 1).
+    """Return the unbiased estimate of pass@k (Chen et al., arXiv 2107.03374, eq. 1).
 
-    1 - C(n - c, k) / C(n, k) for c right ones among n.
+    1 - C(n - c, k) / C(n, k) for c correct completions among n.
     """
     if not 1 <= k <= num_samples:
         raise ValueError(
@@ -55,7 +54,7 @@ def pass_at_k(num_samples: int, num_right: int, k: int) -> float:
 
 
 def reported_ks(num_samples: int) -> list[int]:
-    """2, 4, 8, ... up to the number of completions, and that number; pass@1 has its own field."""
+    """Return 2, 4, 8, ... below `num_samples`, and `num_samples`."""
     powers = (1 << i for i in range(1, num_samples.bit_length()))
     return sorted({*powers, num_samples} - {1})
 
@@ -68,9 +67,9 @@ def summarize(
     format_by: str | None,
     think_prefilled: bool,
 ) -> Evaluation:
-    """Judge by the reward named `correct_by`: a completion is right where that part is 1.
+    """Count a completion as correct if the reward named `correct_by` is 1.
 
-    An evaluation has no group to leave out: what could not be graded counts as wrong.
+    A completion that could not be graded counts as wrong.
     """
     right = np.array(
         [[_has_full(r, correct_by) for r in group.rollouts] for group in groups], dtype=float
@@ -110,20 +109,18 @@ def _has_full(rollout: Rollout, reward_name: str) -> bool:
 
 
 def _mean_pass_at(right: np.ndarray[Any, np.dtype[np.float64]], k: int) -> float:
-    """Over tasks; `right` is [num_tasks, num_samples]."""
+    """Average over tasks; `right` is [num_tasks, num_samples]."""
     num_samples = right.shape[1]
     return float(np.mean([pass_at_k(num_samples, int(c), k) for c in right.sum(axis=1)]))
 
 
 def standard_error(by_task: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """Standard error of the mean over tasks; 0 for a single one."""
+    """Return the standard error of the mean over tasks; 0 for a single task."""
     return float(by_task.std(ddof=1) / math.sqrt(len(by_task))) if len(by_task) > 1 else 0.0
 
 
 def _majority_is_right(group: Group, correct_by: str, think_prefilled: bool) -> bool:
-    """The most frequent answer's verdict; among equally frequent ones the first written. No answer
-    is no vote.
-    """
+    """Whether the most frequent answer is correct; ties go to the first. No answer is no vote."""
     votes: dict[str, list[Rollout]] = {}
     for rollout in group.rollouts:
         answer = read_answer(as_turn(rollout.completion.text), think_prefilled)

@@ -19,7 +19,7 @@ from rlvr.grpo.checks import check_rewards
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.loop import GrpoLoop
-from rlvr.grpo.run_logger import RunLog
+from rlvr.grpo.run_logger import RunLogger
 from rlvr.grpo.run_summary import make_summary
 from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.console import RunConsole
@@ -46,7 +46,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
     with RunConsole(title=config.name, num_steps=config.num_steps) as console:
 
         async def train(session: GenerationSession) -> None:
-            log = RunLog(
+            log = RunLogger(
                 folder,
                 console=console,
                 trackers=Trackers(config.trackers, folder=folder.path, name=config.name),
@@ -77,7 +77,7 @@ async def _train(
     inputs: Inputs,
     session: GenerationSession,
     checkpoints: Checkpoints,
-    log: RunLog,
+    log: RunLogger,
 ) -> None:
     found = checkpoints.latest()
     log.start_at(found[1].step if found else None)

@@ -1,18 +1,16 @@
-"""The training loop: rollout batch, advantages, mini-batches, learner step, weight sync; again.
+"""The training loop: rollouts, advantages, mini-batches, learner step, weight sync.
 
-    step t      rollout batch t -> advantages, packing -> learner step -> sync -> evaluate, log, save
-    step t + 1                                      rollout batch t + 1 (max_staleness: 1) ...
+    step t      rollouts t -> advantages, batching -> learner step -> sync -> evaluate, log, save
+    step t + 1                                        rollouts t + 1 (max_staleness: 1) ...
 
-With num_minibatches: 16 a rollout batch is that of steps t to t + 15: advantages are made on its
-whole groups, each step takes a sixteenth of its completions, and sync, evaluation and periodic
-checkpoints wait for the last. policy_version stays the number of optimizer steps.
+With num_minibatches: 16 a rollout batch serves steps t to t + 15: advantages are computed on its
+whole groups, each step trains on a sixteenth of its completions, and sync, evaluation and periodic
+checkpoints follow the last. policy_version is the number of optimizer steps.
 
-One asyncio controller that holds no tensor. A sync waits for the rollout batches that run, so a
-completion
-is written by one policy version. The cursor that a checkpoint keeps is that of the rollout batch
-that was
-trained, not of one that was fetched ahead; a run that is stopped between two mini-batches keeps the
-rollout batch itself. So every completion that is trained is trained once, whenever a run was ended.
+One asyncio controller that holds no tensors. A sync waits for the rollout batches in progress, so
+one policy version generates a completion. A checkpoint keeps the cursor of the rollout batch that
+was trained, not of one that was prefetched; a run stopped between two mini-batches keeps the
+rollout batch itself. So each completion is trained exactly once, whenever a run is interrupted.
 """
 
 from __future__ import annotations
@@ -50,51 +48,51 @@ ResultT = TypeVar("ResultT")
 
 
 class Learner(Protocol):
-    """What changes the weights."""
+    """Trains the policy."""
 
     async def step(self, batch: Batch, *, step: int) -> StepReport:
-        """One optimizer step; CheckError where loss or gradient is not finite."""
+        """Take one optimizer step. Raises CheckError if loss or gradient is not finite."""
         ...
 
     async def replace_reference(self) -> None:
-        """The policy becomes the reference."""
+        """Replace the reference by the policy."""
         ...
 
     async def save_checkpoint(self, folder: str) -> None:
-        """Write weights and optimizer."""
+        """Write weights and optimizer state."""
         ...
 
     async def load_checkpoint(self, folder: str) -> None:
-        """Read them."""
+        """Read what `save_checkpoint` wrote."""
         ...
 
 
 class Log(Protocol):
-    """What keeps and shows the course of a run."""
+    """Stores and displays the progress of a run."""
 
     def step(self, metrics: dict[str, Any], groups: Sequence[Group]) -> None:
-        """A step is done."""
+        """Log a training step."""
         ...
 
     def evaluation(self, evaluation: Evaluation, groups: Sequence[Group]) -> None:
-        """An evaluation is done."""
+        """Log an evaluation."""
         ...
 
     def phase(self, text: str) -> None:
-        """What happens now, where it takes long."""
+        """Display the current phase of the run."""
         ...
 
     def settle(self) -> None:
-        """Return once everything is on disk."""
+        """Wait until everything is on disk."""
         ...
 
     def broken_batch(self, batch: Batch, step: int) -> Path:
-        """Keep a batch whose loss or gradient was not finite; returns where."""
+        """Save a batch whose loss or gradient was not finite; return the file."""
         ...
 
 
 class _Clock:
-    """Seconds of a step by what they were spent on."""
+    """Elapsed times of one step by phase."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -102,7 +100,7 @@ class _Clock:
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to `name`."""
+        """Add the time of the block to `name`."""
         started = time.monotonic()
         try:
             yield
@@ -110,13 +108,13 @@ class _Clock:
             self._spent[name] += time.monotonic() - started
 
     def times(self) -> StepTimes:
-        """Until now."""
+        """Return the times up to now."""
         return StepTimes(step_s=time.monotonic() - self._started, **self._spent)
 
 
 @dataclass(slots=True, kw_only=True)
 class GrpoLoop:
-    """Everything a run needs, put together by launch."""
+    """The GRPO algorithm over a collector, a learner and a weight sync."""
 
     config: GrpoConfig
     collector: RolloutCollector
@@ -129,14 +127,14 @@ class GrpoLoop:
     log: Log
     stop: asyncio.Event
     state: TrainState = field(default_factory=TrainState)
-    _queue: RolloutBuffer = field(init=False)
-    _open: OpenBatch | None = field(init=False, default=None)  # its mini-batches are trained
+    _buffer: RolloutBuffer = field(init=False)
+    _open: OpenBatch | None = field(init=False, default=None)  # has untrained mini-batches
     _signal: SignalCheck = field(init=False)
     _is_first_checked: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._signal = SignalCheck(self.config.checks.max_no_signal_steps)
-        self._queue = RolloutBuffer(
+        self._buffer = RolloutBuffer(
             self.config,
             collector=self.collector,
             tasks=self.tasks,
@@ -147,14 +145,14 @@ class GrpoLoop:
         """Train from the latest checkpoint to the last step.
 
         Raises:
-            Stopped: `stop` was set; a checkpoint of the last whole step is written.
+            Stopped: `stop` was set; a checkpoint of the last complete step is written.
             CheckError: a self-check failed.
         """
         try:
             await self._restore()
             await self._unless_stopped(self.sync_weights(self.state.step))
             if self.state.step == 0 or self._is_due(self.config.eval.every_steps):
-                await self._evaluate()  # also what a kill may have cut short
+                await self._evaluate()  # also one that a kill interrupted
             while self.state.step < self.config.num_steps:
                 await self._step()
                 if self.stop.is_set():
@@ -164,27 +162,27 @@ class GrpoLoop:
                 if self._is_due(self.config.eval.every_steps):
                     await self._evaluate()
         except Stopped:
-            await self._queue.abandon()
+            await self._buffer.cancel()
             if self.state.step > 0:
                 await self._save()
             raise
         finally:
-            await self._queue.abandon()
+            await self._buffer.cancel()
         return self.state
 
     async def _step(self) -> None:
-        """One optimizer step; a rollout batch's first waits for it, its last brings the engines the
-        weights.
+        """Take one optimizer step: the first of a rollout batch waits for the rollouts, the last
+        one syncs the weights.
         """
         clock = _Clock()
         taken = self._open or await self._take_batch(clock)
         self._signal.check(taken.rollouts.groups)
         groups = taken.minibatch(self.state.step, seed=self.config.seed)
-        batch = self._pack(groups, max_tokens=taken.plan.max_tokens)
+        batch = self._make_batch(groups, max_tokens=taken.plan.max_tokens)
         with clock.measure("learn_s"):
-            report = await self._learn(batch)  # the next rollout batch runs meanwhile
+            report = await self._learn(batch)  # the next rollouts are generated meanwhile
         staleness = self._check(groups, report)
-        await self._reference_is_due()
+        await self._replace_reference_if_due()
         self._advance(taken, groups)
         probe_error = None if self._open else await self._publish(clock)
         metrics = step_metrics(
@@ -199,16 +197,16 @@ class GrpoLoop:
         self.log.step(metrics, groups)
 
     async def _take_batch(self, clock: _Clock) -> OpenBatch:
-        self._queue.start(policy_version=self.state.step)
+        self._buffer.fill(policy_version=self.state.step)
         scale: AdvantageScale = "none" if self.config.loss.name == "dr_grpo" else "std"
         with clock.measure("rollout_wait_s"):
-            taken = await self._unless_stopped(self._queue.take(advantage_scale=scale))
+            taken = await self._unless_stopped(self._buffer.take(advantage_scale=scale))
         limit_frac = self.config.checks.max_ungraded_frac
         check_graded(taken.rollouts.groups, limit_frac=limit_frac)
         return taken
 
     def _advance(self, taken: OpenBatch, groups: Sequence[Group]) -> None:
-        """Count a step; what is left of its rollout batch stays open."""
+        """Count a step; keep the rollout batch open while it has untrained mini-batches."""
         is_last = self.state.step + 1 == taken.end_step
         num_tokens = sum(len(r.completion.token_ids) for g in groups for r in g.rollouts)
         cursor = taken.plan.cursor if is_last else self.state.cursor
@@ -222,14 +220,14 @@ class GrpoLoop:
             self._open = OpenBatch.load(folder)
             await self._unless_stopped(self.learner.load_checkpoint(str(folder.resolve())))
         if self._open is not None:
-            self._queue.seek(step=self._open.end_step, cursor=self._open.plan.cursor)
+            self._buffer.seek(step=self._open.end_step, cursor=self._open.plan.cursor)
         else:
-            self._queue.seek(step=self.state.step, cursor=self.state.cursor)
+            self._buffer.seek(step=self.state.step, cursor=self.state.cursor)
 
     def _unless_stopped(self, work: Awaitable[ResultT]) -> Awaitable[ResultT]:
         return unless_stopped(work, self.stop, step=self.state.step)
 
-    def _pack(self, groups: Sequence[Group], *, max_tokens: int) -> Batch:
+    def _make_batch(self, groups: Sequence[Group], *, max_tokens: int) -> Batch:
         config = self.config
         return make_batch(
             groups,
@@ -237,7 +235,7 @@ class GrpoLoop:
             max_tokens=max_tokens,
             token_budget=config.learner.token_budget,
             num_ranks=config.learner.num_ranks,
-            skip_no_signal=config.loss.beta == 0,  # their gradient is exactly zero
+            skip_no_signal=config.loss.beta == 0,  # a KL term gives these rows a gradient
         )
 
     async def _learn(self, batch: Batch) -> StepReport:
@@ -245,10 +243,10 @@ class GrpoLoop:
             return await self.learner.step(batch, step=self.state.step)
         except CheckError as error:
             path = self.log.broken_batch(batch, self.state.step + 1)
-            raise CheckError(f"{error}; the batch is kept in {path}") from error
+            raise CheckError(f"{error}; the batch is saved as {path}") from error
 
     def _check(self, groups: Sequence[Group], report: StepReport) -> int:
-        """The checks of a step; returns its staleness, in optimizer steps."""
+        """Check the report of a step; return its staleness in optimizer steps."""
         config = self.config
         versions = [r.completion.policy_version for g in groups for r in g.rollouts]
         staleness = self.state.step - min(versions)
@@ -264,18 +262,18 @@ class GrpoLoop:
             )
         return staleness
 
-    async def _reference_is_due(self) -> None:
+    async def _replace_reference_if_due(self) -> None:
         every = self.config.loss.replace_reference_every
         if every and (self.state.step + 1) % every == 0:
             await self.learner.replace_reference()
 
     async def _publish(self, clock: _Clock) -> float | None:
-        """The new weights to the engines; returns the probe's error, or None where the run is to
-        stop: nothing will be written under them, and the step itself is whole.
+        """Sync the weights to the engines; return the probe error, or None if the run is being
+        stopped: the step is complete, and nothing will be generated under the new weights.
         """
         try:
-            with clock.measure("rollout_wait_s"):  # no completion sees two policies
-                await self._unless_stopped(self._queue.all_written())
+            with clock.measure("rollout_wait_s"):  # one policy version for each completion
+                await self._unless_stopped(self._buffer.wait_until_idle())
             with clock.measure("sync_s"):
                 sync = await self._unless_stopped(self.sync_weights(self.state.step))
         except Stopped:
@@ -283,12 +281,12 @@ class GrpoLoop:
         return sync.probe_error
 
     def _is_due(self, every_steps: int | None) -> bool:
-        """Between two rollout batches, where one of these steps has come since the last time."""
+        """Whether a multiple of `every_steps` was passed by the rollout batch that just ended."""
         step, num_minibatches = self.state.step, self.config.rollout.num_minibatches
         if step == self.config.num_steps:
             return True
-        is_between = step % num_minibatches == 0
-        return bool(every_steps and is_between and step % every_steps < num_minibatches)
+        is_batch_end = step % num_minibatches == 0
+        return bool(every_steps and is_batch_end and step % every_steps < num_minibatches)
 
     async def _evaluate(self) -> None:
         if not self.eval_tasks:
@@ -319,10 +317,10 @@ class GrpoLoop:
         self.log.evaluation(evaluation, rollouts.groups)
 
     async def _save(self) -> None:
-        self.log.settle()  # a kill may come right after; what is in a checkpoint is not done again
+        self.log.settle()  # before a checkpoint says that these steps need no repetition
         found = self.checkpoints.latest()
         if found is not None and found[1].step == self.state.step:
-            return  # it is whole, and the same
+            return
         path = await self.checkpoints.save(self.state, self._write_checkpoint)
         logger.info("checkpoint %s", path)
 

@@ -1,16 +1,16 @@
-"""What is measured at each step, under names that stay, and the file that keeps it.
+"""Metrics of each training step, under stable names.
 
 reward/      mean  std  NAME/mean  ungraded_frac
-group/       no_signal_frac: of the whole rollout batch, whose mini-batches have it alike
+group/       no_signal_frac (of the whole rollout batch, the same for its mini-batches)
 completion/  length/mean  length/max  truncated_frac  reflection_words/mean
 policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness (optimizer steps)
 learner/     loss  grad_norm
 tokens/      completion  useful  computed  per_s
-sync/        probe_error (None: no sync: the rollout batch has mini-batches left, or the run was stopped)
+sync/        probe_error (None without a sync: mini-batches are left, or the run was stopped)
 time/        step_s = rollout_wait_s + learn_s + sync_s + other_s
-             generate_s  grade_s: of the rollout batch that was trained, at each of its mini-batches;
-             with max_staleness above 0 they lie behind the learner's time and not in the step's
-eval/        an evaluation has a line of its own
+             generate_s  grade_s (of the rollout batch, the same for its mini-batches; with
+             max_staleness above 0 they overlap with the learner and are not part of step_s)
+eval/        a line of its own for each evaluation
 """
 
 from __future__ import annotations
@@ -31,17 +31,16 @@ __all__ = ["StepTimes", "step_metrics"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTimes:
-    """Where the wall time of a step went, in seconds; the parts do not overlap."""
+    """Wall time of a step by phase, in seconds; the phases do not overlap."""
 
     step_s: float
     learn_s: float
-    # the controller had nothing to do but wait for completions and grades
-    rollout_wait_s: float = 0.0
-    sync_s: float = 0.0  # 0: between mini-batches, or where the run was stopped before it
+    rollout_wait_s: float = 0.0  # waiting for completions and grades
+    sync_s: float = 0.0  # 0 without a sync
 
     @property
     def other_s(self) -> float:
-        """What is none of generation, grading, learning and sync."""
+        """The rest of the step."""
         return self.step_s - self.rollout_wait_s - self.learn_s - self.sync_s
 
 
@@ -55,9 +54,9 @@ def step_metrics(
     staleness: int,
     probe_error: float | None,
 ) -> dict[str, Any]:
-    """One line of metrics.jsonl for the step that made policy version `step`.
+    """Return the line of metrics.jsonl for the step that produced policy version `step`.
 
-    `groups` are what it trained: the rollout batch's, or a mini-batch's share of them.
+    `groups` are the trained ones: those of the rollout batch, or of a mini-batch.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
     lengths = np.array([len(r.completion.token_ids) for r in rollouts])
@@ -93,7 +92,7 @@ def step_metrics(
 
 
 def _policy_metrics(report: StepReport) -> dict[str, float | None]:
-    """None where no completion went through the model, because no group had a signal."""
+    """None where no group had a signal, so that no completion went through the model."""
     names = ("entropy", "clip_frac", "kl", "mismatch_kl", "max_ratio_error")
     is_empty = report.num_loss_tokens == 0
     return {f"policy/{name}": None if is_empty else getattr(report, name) for name in names}

@@ -1,9 +1,13 @@
-"""Rollout batches under way, and the one that is trained.
+"""Rollout batches in progress, and the one being trained.
 
-    tasks --start--> rollout batch 2 (written) --take--> rollout batch 1: minibatch, minibatch, ... (trained)
+    tasks --fill--> batch 2 (generating, grading) --take--> batch 1: minibatch, minibatch, ...
 
-A rollout batch has the tasks of `num_minibatches` optimizer steps, and the last one of a run those
-of the steps that are left. Each begins at a step that is a multiple of num_minibatches.
+A rollout batch holds the tasks of `num_minibatches` optimizer steps; the last one of a run those of
+the remaining steps. Each starts at a step that is a multiple of num_minibatches.
+
+DeepSeek-R1 (Nature 645, Methods): each rollout of 8,192 outputs is split at random into 16
+mini-batches and trained for a single inner epoch. Here each completion is in exactly one
+mini-batch; an ungraded one too, which has no advantage and is left out by batching.
 """
 
 from __future__ import annotations
@@ -25,48 +29,48 @@ from rlvr.grpo.rollouts import RolloutBatch, RolloutCollector
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.types import Group
 
-__all__ = ["BatchPlan", "OpenBatch", "Place", "RolloutBuffer", "deal_minibatches", "sampling_spec"]
+__all__ = ["BatchPlan", "OpenBatch", "RolloutBuffer", "sampling_spec", "split_minibatches"]
 
-FILE = "rollout_batch.pickle"  # in a checkpoint that was made between two mini-batches
+FILE = "rollout_batch.pickle"  # in a checkpoint between two mini-batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchPlan:
-    """Which part of a run a rollout batch is for."""
+    """The steps and tasks of a rollout batch."""
 
-    first_step: int  # optimizer steps before its first mini-batch
-    num_steps: int  # its mini-batches
-    cursor: int  # behind its tasks
-    max_tokens: int  # limit of its completions
+    first_step: int  # optimizer steps taken before its first mini-batch
+    num_steps: int  # number of its mini-batches
+    cursor: int  # task cursor after its tasks
+    max_tokens: int  # limit of a completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenBatch:
-    """A rollout batch that is trained, with all that this needs: a checkpoint may keep it."""
+    """A rollout batch being trained; a checkpoint between two mini-batches contains it."""
 
     plan: BatchPlan
-    rollouts: RolloutBatch  # its groups have their advantages
+    rollouts: RolloutBatch  # with advantages
 
     @property
     def end_step(self) -> int:
-        """Optimizer steps after its last mini-batch."""
+        """Number of optimizer steps after its last mini-batch."""
         return self.plan.first_step + self.plan.num_steps
 
     def minibatch(self, step: int, *, seed: int) -> tuple[Group, ...]:
-        """What is trained after `step` steps: a share of the completions, of mixed groups."""
+        """Return the mini-batch that is trained after `step` steps."""
         plan = self.plan
-        dealt = deal_minibatches(
+        minibatches = split_minibatches(
             self.rollouts.groups, num_minibatches=plan.num_steps, seed=(seed, plan.first_step)
         )
-        return dealt[step - plan.first_step]
+        return minibatches[step - plan.first_step]
 
     def save(self, folder: Path) -> None:
-        """Write it into a checkpoint's folder."""
+        """Write to a checkpoint folder."""
         (folder / FILE).write_bytes(pickle.dumps(self))
 
     @staticmethod
     def load(folder: Path) -> OpenBatch | None:
-        """That of a checkpoint of our own; None where it was made between two rollout batches."""
+        """Load the open batch of a checkpoint folder, or None."""
         if not (folder / FILE).exists():
             return None
         found: OpenBatch = pickle.loads((folder / FILE).read_bytes())
@@ -74,17 +78,15 @@ class OpenBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _UnderWay:
-    """A rollout batch that is being written and graded."""
+class _InProgress:
+    """A rollout batch being generated and graded."""
 
     plan: BatchPlan
-    writing: asyncio.Task[RolloutBatch]
+    rollouts: asyncio.Task[RolloutBatch]
 
 
 class RolloutBuffer:
-    """At most max_staleness + 1 rollout batches under way, in the order in which they will be
-    trained.
-    """
+    """At most max_staleness + 1 rollout batches in progress, in the order of training."""
 
     def __init__(
         self,
@@ -98,22 +100,22 @@ class RolloutBuffer:
         self._collector = collector
         self._tasks = tasks
         self._stop_token_ids = stop_token_ids
-        self._items: deque[_UnderWay] = deque()
-        self._next_step = 0  # after which the next rollout batch is trained
+        self._items: deque[_InProgress] = deque()
+        self._next_step = 0  # first step of the next rollout batch
 
     def seek(self, *, step: int, cursor: int) -> None:
-        """Makes the next rollout batch the one after `step` steps, with the task at `cursor`."""
+        """Let the next rollout batch start at `step`, with the task at `cursor`."""
         self._next_step = step
         self._tasks.seek(cursor)
 
-    def start(self, *, policy_version: int) -> None:
-        """Start as many as may be under way; the engines hold the weights `policy_version`."""
+    def fill(self, *, policy_version: int) -> None:
+        """Start rollout batches up to the limit; the engines hold the weights `policy_version`."""
         while len(self._items) <= self._config.rollout.max_staleness and (
             self._next_step < self._config.num_steps
         ):
             self._items.append(self._start_next(policy_version))
 
-    def _start_next(self, policy_version: int) -> _UnderWay:
+    def _start_next(self, policy_version: int) -> _InProgress:
         config, rollout = self._config, self._config.rollout
         first_step, first_cursor = self._next_step, self._tasks.cursor
         num_steps = config.steps_in_batch(first_step)
@@ -137,31 +139,31 @@ class RolloutBuffer:
             cursor=self._tasks.cursor,
             max_tokens=sampling.max_tokens,
         )
-        return _UnderWay(plan=plan, writing=asyncio.create_task(work))
+        return _InProgress(plan=plan, rollouts=asyncio.create_task(work))
 
     async def take(self, *, advantage_scale: AdvantageScale) -> OpenBatch:
-        """The first one, as soon as it is written and graded; until then it stays where it is."""
+        """Return the oldest rollout batch, with advantages, once all of it is graded."""
         first = self._items[0]
-        rollouts = await first.writing
+        rollouts = await first.rollouts
         self._items.popleft()
         groups = tuple(assign_advantages(rollouts.groups, scale=advantage_scale))
         return OpenBatch(plan=first.plan, rollouts=replace(rollouts, groups=groups))
 
-    async def all_written(self) -> None:
-        """Wait until no completion is being written."""
-        await asyncio.gather(*(item.writing for item in self._items))
+    async def wait_until_idle(self) -> None:
+        """Wait until nothing is being generated or graded."""
+        await asyncio.gather(*(item.rollouts for item in self._items))
 
-    async def abandon(self) -> None:
-        """End what is under way."""
+    async def cancel(self) -> None:
+        """Cancel the rollout batches in progress."""
         for item in self._items:
-            item.writing.cancel()
-        await asyncio.gather(*(item.writing for item in self._items), return_exceptions=True)
+            item.rollouts.cancel()
+        await asyncio.gather(*(item.rollouts for item in self._items), return_exceptions=True)
 
 
 def sampling_spec(
     config: GrpoConfig, *, step: int, temperature: float, stop_token_ids: tuple[int, ...]
 ) -> SamplingSpec:
-    """How the engines write after `step` steps."""
+    """Return the sampling parameters after `step` steps."""
     return SamplingSpec(
         temperature=temperature,
         max_tokens=config.rollout.max_tokens_at(step),
@@ -170,16 +172,16 @@ def sampling_spec(
     )
 
 
-Place = tuple[int, int]  # of a rollout: index of its group, index in it
+Place = tuple[int, int]  # group index, index in the group
 
 
-def deal_minibatches(
+def split_minibatches(
     groups: Sequence[Group], *, num_minibatches: int, seed: Sequence[int]
 ) -> list[tuple[Group, ...]]:
-    """Groups that have only the rollouts of their mini-batch; sizes differ by one at most.
+    """Split the rollouts of groups at random into mini-batches whose sizes differ by at most one.
 
-    The groups have their advantages already: what is left of a group says nothing about its mean.
-    One mini-batch is the groups as they are. The same `seed` deals the same.
+    The groups must have advantages already: part of a group does not determine its mean. A single
+    mini-batch is the groups unchanged. The split depends only on `seed`.
     """
     if num_minibatches == 1:
         return [tuple(groups)]
@@ -193,10 +195,10 @@ def deal_minibatches(
 
 def _minibatch(groups: Sequence[Group], places: Sequence[Place]) -> tuple[Group, ...]:
     by_group = groupby(places, key=lambda place: place[0])
-    return tuple(_some_of(groups[i], [k for _, k in those]) for i, those in by_group)
+    return tuple(_subset(groups[i], [k for _, k in those]) for i, those in by_group)
 
 
-def _some_of(group: Group, indices: Sequence[int]) -> Group:
+def _subset(group: Group, indices: Sequence[int]) -> Group:
     return replace(
         group,
         rollouts=tuple(group.rollouts[k] for k in indices),

@@ -24,7 +24,7 @@ from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.launch import TemplateEncoder
 from rlvr.grpo.loop import GrpoLoop, Learner
 from rlvr.grpo.rollouts import Engines, RolloutCollector
-from rlvr.grpo.run_logger import RunLog
+from rlvr.grpo.run_logger import RunLogger
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner
 from rlvr.learner.learner_group import LearnerGroup
 from rlvr.learner.learner_spec import LearnerSpec
@@ -231,7 +231,7 @@ def run_loop(
     folder.path.mkdir(parents=True)
     encoder = make_encoder(config)
     own = LearnerGroup(actors.learners, deadline_s=DEADLINE_S)
-    log = RunLog(
+    log = RunLogger(
         folder,
         console=RunConsole(title=config.name, num_steps=config.num_steps),
         trackers=Trackers(config.trackers, folder=folder.path, name=config.name),

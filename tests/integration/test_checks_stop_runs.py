@@ -175,7 +175,7 @@ def test_engines_that_sample_at_another_temperature_than_the_learner_thinks_stop
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
     other = _with(config, "rollout", temperature=0.35)  # the learner was started with 0.7
-    with pytest.raises(CheckError, match=r"^mismatch_kl is 0\.\d+ nats a token \(limit 0\.01"):
+    with pytest.raises(CheckError, match=r"^mismatch_kl is 0\.\d+ nats per token \(limit 0\.01"):
         run_loop(stage.actors, other)
 
 

@@ -267,3 +267,17 @@ def test_dr_grpo_does_not_divide_by_the_deviation(
     run.start()
     [groups] = run.log.groups
     assert [r.advantage for r in groups[0].rollouts] == pytest.approx([advantage, -advantage])
+
+
+@pytest.mark.parametrize(("beta", "num_skipped"), [(0.0, 8), (0.1, 0)])
+def test_rows_without_signal_are_skipped_only_without_a_kl_term(
+    tmp_path: Path, beta: float, num_skipped: int
+) -> None:
+    """The KL term gives them a gradient."""
+    run = Run(tmp_path, {"num_steps": 1, "loss": {"beta": beta}})
+    run.graders.always = 1.0
+    run.start()
+    (batch,) = run.learner.batches
+    assert (batch.num_rollouts, batch.num_skipped) == (8, num_skipped)
+    num_rows = sum(int(part.loss_mask.any(axis=1).sum()) for part in batch.micro_batches[0])
+    assert num_rows == 8 - num_skipped

@@ -15,7 +15,7 @@ from loop_runs import Killed, Run, seeds, stopped_at
 from rlvr.errors import CheckError
 from rlvr.grpo.advantages import assign_advantages
 from rlvr.grpo.grpo_config import GrpoConfig
-from rlvr.grpo.rollout_buffer import deal_minibatches
+from rlvr.grpo.rollout_buffer import split_minibatches
 from rlvr.types import Group
 
 ROLLOUT = {"tasks_per_step": 2, "group_size": 4, "max_tokens": 16, "num_minibatches": 3}
@@ -188,6 +188,20 @@ def test_completions_may_be_longer_from_the_first_rollout_batch_behind_a_set_ste
     assert run.engines.max_tokens == [16, 16, 32, 32, 32, 32]
 
 
+def test_dr_grpo_divides_by_the_limit_under_which_the_completions_were_generated(
+    tmp_path: Path,
+) -> None:
+    run = run_of(tmp_path, rollout={"max_tokens_from": {2: 32}}, loss={"name": "dr_grpo"})
+    run.start()
+    weights = [
+        {weight for rank in batch.micro_batches for part in rank for weight in part.row_weights}
+        for batch in run.learner.batches
+    ]
+    # 8 completions in each step; steps 0 to 2 train a rollout batch that began before step 2
+    expected = [1 / (8 * 16)] * 3 + [1 / (8 * 32)] * 3
+    assert weights == [{pytest.approx(weight)} for weight in expected]
+
+
 def test_an_engine_reads_the_longest_that_will_ever_be_written() -> None:
     rollout = ROLLOUT | {"max_prompt_tokens": 10, "max_tokens_from": {8200: 64, 9000: 48}}
     config = GrpoConfig.model_validate(
@@ -220,12 +234,12 @@ def groups_of_two(num_groups: int) -> list[Group]:
 
 def test_one_mini_batch_is_the_groups_as_they_are() -> None:
     groups = groups_of_two(3)
-    assert deal_minibatches(groups, num_minibatches=1, seed=(0, 0)) == [tuple(groups)]
+    assert split_minibatches(groups, num_minibatches=1, seed=(0, 0)) == [tuple(groups)]
 
 
 def test_the_same_seed_deals_the_same_and_another_does_not() -> None:
     def dealt(*seed: int) -> list[list[tuple[str, tuple[int, ...] | None]]]:
-        parts = deal_minibatches(groups_of_two(16), num_minibatches=4, seed=seed)
+        parts = split_minibatches(groups_of_two(16), num_minibatches=4, seed=seed)
         return [[(group.task.id, group.sample_indices) for group in part] for part in parts]
 
     assert dealt(0, 8) == dealt(0, 8)
@@ -234,6 +248,6 @@ def test_the_same_seed_deals_the_same_and_another_does_not() -> None:
 
 
 def test_what_does_not_divide_differs_by_one() -> None:
-    parts = deal_minibatches(groups_of_two(5), num_minibatches=4, seed=(0, 0))
+    parts = split_minibatches(groups_of_two(5), num_minibatches=4, seed=(0, 0))
     sizes = [sum(len(group.rollouts) for group in part) for part in parts]
     assert sizes == [3, 3, 2, 2]

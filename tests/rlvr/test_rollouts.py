@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from fakes import SAMPLING, FakeEncoder, FakeEngines, FakeGraders, completion_of
 
-from rlvr.errors import ActorDied
+from rlvr.errors import ActorDied, CheckError
 from rlvr.grpo.rollouts import Engines, Graders, RolloutBatch, RolloutCollector
 from rlvr.rollout.engine_pool import EnginePool
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
@@ -162,3 +162,19 @@ def test_a_completion_that_never_comes_back_is_noticed() -> None:
 
     with pytest.raises(AssertionError, match="14 of 15 rollouts"):
         collect(Losing(), TellingGraders(asyncio.Event()))
+
+
+def test_a_completion_under_another_policy_version_than_asked_for_stops_the_run() -> None:
+    """Such a label would make it stale, and turn the mismatch check off."""
+
+    class Mislabeling:
+        async def generate(
+            self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
+        ) -> AsyncIterator[list[Finished]]:
+            for request in requests:
+                item = written(request)
+                version = policy_version + 1
+                yield [replace(item, completion=replace(item.completion, policy_version=version))]
+
+    with pytest.raises(CheckError, match="under policy version 1 where 0 was asked for"):
+        collect(Mislabeling(), TellingGraders(asyncio.Event()))
