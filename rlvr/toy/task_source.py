@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.tasks.source import TaskList, TaskSource
+from rlvr.data.tasks import TaskList, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.toy.problems import heldout_tasks, problem
 from rlvr.toy.programs import heldout_programs, program_task

@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from rlvr.data.tasks import TaskList
-from rlvr.data.tasks.mixture import Mixture, Part
+from rlvr.data.tasks import Mixture, MixtureSource, TaskList
 from rlvr.types import Task
 
 
@@ -16,8 +15,10 @@ def source_of(name: str, num_tasks: int) -> TaskList:
     return TaskList(name=name, tasks=tasks)
 
 
-def part_of(name: str, num_tasks: int = 50, *, weight: int = 1, from_index: int = 0) -> Part:
-    return Part(source=source_of(name, num_tasks), weight=weight, from_index=from_index)
+def part_of(
+    name: str, num_tasks: int = 50, *, weight: int = 1, from_index: int = 0
+) -> MixtureSource:
+    return MixtureSource(source=source_of(name, num_tasks), weight=weight, from_index=from_index)
 
 
 def names(mixture: Mixture, start: int, stop: int) -> Counter[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlvr.data.tasks.rows import Row
+from rlvr.data.rows import Row
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.dataset import check_counts, make_data
 from rlvr.stages.sft.examples import Example, read_example, thought_of

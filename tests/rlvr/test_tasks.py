@@ -152,7 +152,7 @@ def test_a_row_without_the_column_is_named_with_the_columns_found(tmp_path: Path
     path = write_jsonl(tmp_path / "rows.jsonl", [*ROWS, {"prompt": "3?", "gold": 3}])
     assert error_of(path=path) == (
         f"{path}:3: no column 'answer' for answer; columns found: 'prompt', 'gold'; "
-        "say which one it is with tasks.columns.answer=COLUMN"
+        "set tasks.columns.answer=COLUMN"
     )
 
 
@@ -222,8 +222,8 @@ def test_a_users_function_is_a_source(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     source = open_tasks("own_tasks:make", num_tasks=2, seed=7)
     assert [task.prompt for task in tasks_of(source)] == ["0+7?", "1+7?"]
-    assert "'own/1' stands twice" in error_of("own_tasks:make_twins")
-    assert "neither a TaskSource nor a list" in error_of("own_tasks:make_text")
+    assert "two tasks with the id 'own/1'" in error_of("own_tasks:make_twins")
+    assert "neither a TaskSource nor a non-empty list" in error_of("own_tasks:make_text")
 
 
 def test_every_source_keeps_the_contract(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_batch_crosses_the_end_of_an_epoch() -> None:
 
 
 def test_a_batch_larger_than_the_source_is_refused_with_what_would_do() -> None:
-    with pytest.raises(ConfigError, match=r"batch of 5 tasks .* the 4 tasks .* at most 4 a step"):
+    with pytest.raises(ConfigError, match=r"batch of 5 tasks .* the 4 tasks .* at most 4 per step"):
         TaskStream(numbered(4), seed=0).take(5)
     with pytest.raises(ConfigError, match="holds no task"):
         TaskStream(numbered(0), seed=0)
@@ -62,5 +62,5 @@ def test_a_source_without_end_is_dealt_out_in_its_own_order() -> None:
 
 def test_two_tasks_with_one_id_are_refused() -> None:
     task = Task(id="n/1", prompt="1?")
-    with pytest.raises(ValueError, match="'n/1' stands twice in twins"):
+    with pytest.raises(ValueError, match="twins has two tasks with the id 'n/1'"):
         TaskList(name="twins", tasks=(task, task))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.tasks.rows import Row, read_rows
+from rlvr.data.rows import Row, read_rows
 from rlvr.errors import ConfigError
 
 __all__ = ["FILE_NAME", "rows_of_folder"]

@@ -11,7 +11,7 @@ from rlvr.data.formats.dataset_info import FILE_NAME, rows_of_folder
 from rlvr.data.formats.exchanges import UnreadableRecord
 from rlvr.data.formats.records import FORMATS, format_of
 from rlvr.data.placeholders import fill_placeholders
-from rlvr.data.tasks.rows import Row, read_rows
+from rlvr.data.rows import Row, read_rows
 from rlvr.errors import ConfigError
 
 __all__ = ["read_samples"]

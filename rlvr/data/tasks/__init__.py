@@ -1,25 +1,31 @@
-"""Where tasks come from: rows made into `Task`s, dealt out in an order that can be repeated.
+"""Tasks: rows turned into `Task`s and drawn in a reproducible order.
 
-    file or data set --rows--> Row --adapter--> Task --TaskList--> TaskStream --take(n)--> rollout
-    batch
+    rlvr.data.rows --Row--> adapter --Task--> TaskList --> TaskStream --take(n)--> rollout batch
 
-Nothing here imports torch; pyarrow and datasets are imported only where their formats are read.
+    task_loading   open_tasks: the `tasks` section of a recipe as a TaskSource
+    adapters       the registry of known data sets; question_sets and program_sets read their rows
+    task_list      TaskSource and TaskList
+    task_stream    a shuffle per epoch, with a cursor; mixture: several sources with exact shares
+
+Nothing here imports torch; pyarrow and datasets are imported only to read their formats.
 """
 
 from __future__ import annotations
 
-from rlvr.data.tasks.adapters import ADAPTERS, Adapter, UnreadableRow
-from rlvr.data.tasks.opening import open_tasks
-from rlvr.data.tasks.source import SkippedRow, TaskList, TaskSource
-from rlvr.data.tasks.stream import TaskStream
+from rlvr.data.tasks.adapters import ADAPTERS, Adapter
+from rlvr.data.tasks.mixture import Mixture, MixtureSource
+from rlvr.data.tasks.task_list import SkippedRow, TaskList, TaskSource
+from rlvr.data.tasks.task_loading import open_tasks
+from rlvr.data.tasks.task_stream import TaskStream
 
 __all__ = [
     "ADAPTERS",
     "Adapter",
+    "Mixture",
+    "MixtureSource",
     "SkippedRow",
     "TaskList",
     "TaskSource",
     "TaskStream",
-    "UnreadableRow",
     "open_tasks",
 ]

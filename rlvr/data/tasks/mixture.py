@@ -1,11 +1,10 @@
-"""Several sources as one: shares that are kept exactly, and sources that come in later.
+"""A mixture of task sources with exact shares; a source may start later than the others.
 
-    parts  math weight 3            general weight 1, from the 8th task on
-    index  0 m  1 m  2 m ... 7 m  | 8 m  9 g  10 m  11 m | 12 ...
+    sources  math weight 3            general weight 1, from task 8
+    index    0 m  1 m  2 m ... 7 m  | 8 m  9 g  10 m  11 m | 12 ...
 
-In each block of as many tasks as the weights add up to, every source has its share; where it stands
-in the block is drawn from (seed, block). A task is a function of its index, so that a run that was
-interrupted goes on with the task it would have had.
+The size of a block is the sum of the weights, and each source has its share of every block, at
+positions drawn from (seed, block). A task depends on its index alone, so a resumed run repeats.
 """
 
 from __future__ import annotations
@@ -16,68 +15,69 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlvr.data.tasks.source import TaskSource
-from rlvr.data.tasks.stream import TaskStream
+from rlvr.data.tasks.task_list import TaskSource
+from rlvr.data.tasks.task_stream import TaskStream
 from rlvr.types import Task
 
-__all__ = ["Mixture", "Part"]
+__all__ = ["Mixture", "MixtureSource"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class MixtureSource:
     """One source of a mixture."""
 
     source: TaskSource
-    weight: int  # tasks in a block
-    from_index: int = 0  # of the mixture's tasks; before it the others have the blocks alone
+    weight: int  # tasks per block
+    from_index: int = 0  # first index of the mixture at which the source takes part
 
 
 class Mixture:
-    """A source without an end; each part is shuffled by epochs, as if it were alone."""
+    """An endless TaskSource; each of its sources is shuffled per epoch, as in a TaskStream."""
 
     num_tasks: int | None = None
 
-    def __init__(self, parts: Sequence[Part], *, seed: int) -> None:
-        """Raises ValueError where no part begins at 0."""
-        if not any(part.from_index == 0 for part in parts):
-            raise ValueError("one source at least has to be there from the first step on")
-        self.name = " and ".join(part.source.name for part in parts)
-        self._parts = tuple(parts)
+    def __init__(self, sources: Sequence[MixtureSource], *, seed: int) -> None:
+        """Raises ValueError if no source starts at index 0."""
+        if not any(one.from_index == 0 for one in sources):
+            raise ValueError("at least one source must start at the first step")
+        self.name = " and ".join(one.source.name for one in sources)
+        self._sources = tuple(sources)
         self._seed = seed
-        self._streams = [TaskStream(part.source, seed=seed) for part in parts]
-        self._starts = sorted({part.from_index for part in parts})
+        self._streams = [TaskStream(one.source, seed=seed) for one in sources]
+        self._starts = sorted({one.from_index for one in sources})  # a phase begins at each
 
     def task(self, index: int) -> Task:
-        """The task at `index`; its id names the part: `1:gsm8k/887`."""
-        part, number = self._place(index)
-        stream = self._streams[part]
-        stream.seek(number)
-        (task,) = stream.take(1)
-        return replace(task, id=f"{part}:{task.id}")
+        """Return the task at `index`; its id begins with the number of its source: `1:gsm8k/887`.
 
-    def _place(self, index: int) -> tuple[int, int]:
-        """Which part has the task, and how many of its own came before."""
+        The position in the source's stream is the number of its tasks before `index`.
+        """
         phase = bisect_right(self._starts, index) - 1
         block, place = divmod(index - self._starts[phase], len(self._slots(phase)))
         order = self._order(phase, block)
-        part = order[place]
-        before = sum(self._num_before(earlier, part) for earlier in range(phase))
-        return part, before + block * self._parts[part].weight + order[:place].count(part)
+        number = order[place]
+        cursor = sum(self._num_in_phase(earlier, number) for earlier in range(phase))
+        cursor += block * self._sources[number].weight + order[:place].count(number)
+        stream = self._streams[number]
+        stream.seek(cursor)
+        (task,) = stream.take(1)
+        return replace(task, id=f"{number}:{task.id}")
 
     def _slots(self, phase: int) -> list[int]:
-        """The parts of a block, each as often as its weight says."""
+        """The sources of a block, each repeated `weight` times."""
         start = self._starts[phase]
-        there = [i for i, part in enumerate(self._parts) if part.from_index <= start]
-        return [i for i in there for _ in range(self._parts[i].weight)]
+        return [
+            number
+            for number, one in enumerate(self._sources)
+            if one.from_index <= start
+            for _ in range(one.weight)
+        ]
 
     def _order(self, phase: int, block: int) -> list[int]:
         rng = np.random.default_rng((self._seed, phase, block))
-        return [int(i) for i in rng.permutation(self._slots(phase))]
+        return [int(number) for number in rng.permutation(self._slots(phase))]
 
-    def _num_before(self, phase: int, part: int) -> int:
-        """Tasks of a part in a phase that is over; a block that was cut short counts as far as it
-        went.
-        """
+    def _num_in_phase(self, phase: int, number: int) -> int:
+        """Tasks of a source in a finished phase, its incomplete last block included."""
         slots = self._slots(phase)
         blocks, rest = divmod(self._starts[phase + 1] - self._starts[phase], len(slots))
-        return blocks * slots.count(part) + self._order(phase, blocks)[:rest].count(part)
+        return blocks * slots.count(number) + self._order(phase, blocks)[:rest].count(number)

@@ -1,4 +1,4 @@
-"""Rows of public sets of programs: HumanEval, LiveCodeBench."""
+"""Readers of data sets with tests: any prompt with tests, MBPP, HumanEval, LiveCodeBench."""
 
 from __future__ import annotations
 
@@ -10,45 +10,82 @@ import json
 import pickle
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rewards import text_of_tests
-from rlvr.data.tasks.columns import UnreadableRow, Values
+from rlvr.data.rows import UnreadableRow
 from sandbox import from_humaneval
 
-__all__ = ["read_humaneval", "read_livecodebench"]
+__all__ = ["read_code", "read_humaneval", "read_livecodebench", "read_mbpp"]
 
 MAX_TEST_BYTES = 1 << 28  # of one row, unpacked
 _METHOD = re.compile(r"def\s+(\w+)\(\s*self\s*,?\s*(.*?)\)\s*(->[^:]+)?:", re.DOTALL)
 
+Values = Mapping[str, Any]
+
+
+def read_code(values: Values) -> Values:
+    """Prompt and tests as `passes_tests` takes them, optionally with a reference `solution`."""
+    tests = values["tests"]
+    if not tests or not isinstance(tests, str | Mapping):
+        raise UnreadableRow("the tests are neither text nor an object, or empty")
+    return {**values, "tests": tests if isinstance(tests, str) else json.dumps(tests)}
+
+
+def read_mbpp(values: Values) -> Values:
+    """MBPP (Austin et al. 2021).
+
+    The prompt shows the first assert, which defines the function's name and arguments; the others
+    stay hidden, so a program that fits the shown one alone fails.
+    """
+    asserts = values["asserts"]
+    if not isinstance(asserts, list) or len(asserts) < 2:
+        raise UnreadableRow("fewer than two asserts: none would be hidden")
+    setup = values.get("setup") or ""
+    setup = "\n".join(setup) if isinstance(setup, list) else setup
+    prompt = (
+        f"{str(values['prompt']).strip()}\nWrite it in Python, in one code block. "
+        f"For example, this must hold:\n{asserts[0]}"
+    )
+    tests = json.dumps({"asserts": asserts, "setup": setup})
+    return {"prompt": prompt, "tests": tests, "solution": values.get("solution")}
+
 
 def read_humaneval(values: Values) -> Values:
-    """HumanEval (Chen et al. 2021): helpers in the prompt are there for the tests as well."""
+    """HumanEval (Chen et al. 2021); the tests may call the helper functions of the prompt."""
     prompt, name = str(values["prompt"]), str(values["entry_point"])
     try:
         cases = from_humaneval(str(values["test"]), name, setup=_helpers(prompt, name))
     except (ValueError, SyntaxError) as error:
         raise UnreadableRow(f"the tests cannot be read: {error}") from None
-    asked = (
-        "Complete this function. Give the whole program in Python, in one code block.\n"
-        f"```python\n{prompt.strip()}\n```"
-    )
     solution = values.get("solution")
     return {
-        "prompt": asked,
+        "prompt": (
+            "Complete this function. Give the whole program in Python, in one code block.\n"
+            f"```python\n{prompt.strip()}\n```"
+        ),
         "tests": text_of_tests({"cases": cases, "function": name}),
         "solution": None if solution is None else prompt + str(solution),
     }
 
 
-def read_livecodebench(values: Values) -> Values:
-    """LiveCodeBench (Jain et al. 2024): public and private tests, read from stdin or as calls.
+def _helpers(prompt: str, name: str) -> str:
+    """The program in the prompt without the function to complete."""
+    tree = ast.parse(prompt)
+    kept = [
+        node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == name)
+    ]
+    return "\n".join(map(ast.unparse, kept))
 
-    LeetCode's problems ask for a method of a class; here a plain function of the same name and
-    parameters is asked for and called.
+
+def read_livecodebench(values: Values) -> Values:
+    """LiveCodeBench (Jain et al. 2024): public and private tests, on stdin or as calls.
+
+    The LeetCode problems, which ask for a method of a class, become plain functions of the same
+    name and parameters.
     """
-    cases = [*_packed_cases(values["public"]), *_packed_cases(values["private"])]
+    cases = [*_unpacked_cases(values["public"]), *_unpacked_cases(values["private"])]
     if not cases:
         raise UnreadableRow("it has no tests")
     question = str(values["prompt"]).strip()
@@ -71,7 +108,7 @@ def read_livecodebench(values: Values) -> Values:
 
 
 def _calls(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Arguments are JSON, one a line."""
+    """Arguments are JSON, one per line."""
     try:
         return [
             {
@@ -84,8 +121,8 @@ def _calls(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         raise UnreadableRow(f"a test is no JSON: {error}") from None
 
 
-def _packed_cases(text: Any) -> list[dict[str, Any]]:
-    """A list of tests, as JSON or, for private ones, as base64 of zlib of a pickle of JSON."""
+def _unpacked_cases(text: Any) -> list[dict[str, Any]]:
+    """Tests as a list, as JSON or, the private ones, as base64 of zlib of a pickle of JSON."""
     try:
         cases = text if isinstance(text, list) else json.loads(_unpacked(str(text)))
     except (ValueError, zlib.error, binascii.Error, pickle.UnpicklingError, EOFError) as error:
@@ -106,16 +143,7 @@ def _unpacked(text: str) -> str:
 
 
 class _TextUnpickler(pickle.Unpickler):
-    """A pickle may run anything; that of a text needs no global name at all."""
+    """Refuse all globals: a pickled text needs none, and any of them may run code."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         raise pickle.UnpicklingError(f"{module_name}.{global_name} in what should be text")
-
-
-def _helpers(prompt: str, name: str) -> str:
-    """The prompt's program without the function that is to be written."""
-    tree = ast.parse(prompt)
-    kept = [
-        node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == name)
-    ]
-    return "\n".join(map(ast.unparse, kept))

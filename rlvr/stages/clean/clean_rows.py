@@ -17,7 +17,7 @@ from typing import Any
 
 from rlvr.data.cleaning.domains import balance
 from rlvr.data.cleaning.passes import Pass, Row, make_passes
-from rlvr.data.tasks.rows import read_rows
+from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
 from rlvr.run.manifest import make_manifest
 from rlvr.run.row_log import RowLog, write_rows

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlvr.data.inputs import check_is_finite, open_section
-from rlvr.data.tasks.rows import read_rows
-from rlvr.data.tasks.source import TaskSource
+from rlvr.data.rows import read_rows
+from rlvr.data.tasks import TaskSource
 from rlvr.errors import ConfigError
 from rlvr.stages.distill.distill_config import DistillConfig
 from rlvr.teacher import check_endpoints

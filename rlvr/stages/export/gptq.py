@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.tasks.rows import read_rows
+from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
 from rlvr.stages.export.export_config import GptqSection
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rlvr.data.cleaning import filters
 from rlvr.data.cleaning.contamination import Contamination
+from rlvr.data.dotted_path import load_function
 from rlvr.data.inputs import open_section
-from rlvr.data.tasks.dotted import load_function
 from rlvr.stages.sample.sample_config import SampleConfig
 
 __all__ = ["RejectionFilter"]

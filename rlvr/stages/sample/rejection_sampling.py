@@ -17,7 +17,7 @@ from typing import Any
 from rlvr.config import SamplingSection
 from rlvr.data.inputs import Inputs
 from rlvr.data.samples import sample_row
-from rlvr.data.tasks.source import TaskSource
+from rlvr.data.tasks import TaskSource
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.rollouts import FIXED_POLICY_VERSION
 from rlvr.rollout.engine_requests import SamplingSpec

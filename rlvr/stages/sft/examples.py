@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.tasks.rows import Row
+from rlvr.data.rows import Row
 from rlvr.errors import ConfigError
 from rlvr.types import Prompt
 

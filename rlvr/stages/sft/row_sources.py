@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rlvr.data.tasks.rows import read_rows
+from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.examples import Example, read_example, read_preference, thought_of
 from rlvr.stages.sft.sft_config import SftConfig

@@ -1,4 +1,4 @@
-"""What a supply of tasks looks like, and the plain one that is a tuple in memory."""
+"""The interface of task sources, and the source that holds its tasks in memory."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["SkippedRow", "TaskList", "TaskSource"]
 
 @runtime_checkable
 class TaskSource(Protocol):
-    """Tasks by index: the same index gives the same task, in this process and in the next one."""
+    """Tasks by index; an index maps to the same task in every process."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def num_tasks(self) -> int | None:
-        """How many there are; None: the source never runs out."""
+        """Number of tasks; None: endless."""
 
     def task(self, index: int) -> Task:
-        """The task at `index`, 0 <= index < num_tasks."""
+        """Return the task at `index`, 0 <= index < num_tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkippedRow:
-    """A row of which no task could be made, e.g. `SkippedRow(where="train.jsonl.gz:887", ...)`."""
+    """A row that makes no task: `SkippedRow(where="train.jsonl.gz:887", reason="...")`."""
 
     where: str
     reason: str
@@ -36,19 +36,17 @@ class SkippedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskList:
-    """Tasks in memory. Raises ValueError where two share an id: seeds and resume hang on it."""
+    """Tasks in memory. Raises ValueError for a repeated id: seeds and resume depend on ids."""
 
     name: str
     tasks: tuple[Task, ...]
-    skipped: tuple[SkippedRow, ...] = ()  # rows left out, in the order of the file
+    skipped: tuple[SkippedRow, ...] = ()  # in the order of the file
 
     def __post_init__(self) -> None:
         counts = Counter(task.id for task in self.tasks)
         repeated = next((id for id, count in counts.items() if count > 1), None)
         if repeated is not None:
-            raise ValueError(
-                f"the task id {repeated!r} stands twice in {self.name}; ids are unique"
-            )
+            raise ValueError(f"{self.name} has two tasks with the id {repeated!r}; ids are unique")
 
     @property
     def num_tasks(self) -> int:

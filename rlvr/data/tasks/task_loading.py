@@ -1,4 +1,4 @@
-"""From the `tasks` section of a recipe to a source: an adapter over rows, or a function's tasks."""
+"""Open the `tasks` section of a recipe: rows of a data set, or the tasks of a function."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from rlvr.data.tasks.adapters import ADAPTERS, Adapter, UnreadableRow
-from rlvr.data.tasks.dotted import load_function
-from rlvr.data.tasks.rows import Row, read_rows
-from rlvr.data.tasks.source import SkippedRow, TaskList, TaskSource
+from rlvr.data.dotted_path import load_function
+from rlvr.data.rows import Row, UnreadableRow, read_rows
+from rlvr.data.tasks.adapters import ADAPTERS, Adapter
+from rlvr.data.tasks.task_list import SkippedRow, TaskList, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
@@ -18,9 +18,9 @@ __all__ = ["open_tasks"]
 
 logger = logging.getLogger(__name__)
 
-# rewards are called with these beside a task's columns
+# keyword arguments of every reward, beside the task's columns
 RESERVED_COLUMNS = frozenset({"completion_ids", "completions", "prompts", "think_prefilled"})
-# sources that make their tasks themselves; called like a user's function
+# built-in sources without rows, called as a user's function is
 GENERATORS = {
     "toy": "rlvr.toy.task_source:open_toy",
     "toy_programs": "rlvr.toy.task_source:open_programs",
@@ -38,28 +38,32 @@ def open_tasks(
     seed: int = 0,
     section: str = "tasks",
 ) -> TaskSource:
-    """The tasks that a recipe names; `section` is where it does so, for messages.
+    """Open the tasks of a recipe section; `section` is its key, for error messages.
 
     source: a name in ADAPTERS or GENERATORS, or `pkg.module:function` (called with path, split,
     num_tasks and seed as keywords; returns Tasks or a TaskSource). columns: name that rewards see
     -> column of the rows, on top of the adapter's own; with jsonl, "" drops the answer
-    ({"answer": "", "tests": "cases"}). num_tasks: the first so many; None: all. Task ids hold the
-    row number ("gsm8k/887").
+    ({"answer": "", "tests": "cases"}). num_tasks: at most the first so many; None: all. Task ids
+    contain the row number ("gsm8k/887").
 
-    Raises ConfigError for whatever the user can have got wrong: see read_rows, and a row without
-    a mapped column. A row whose gold cannot be read is left out, logged, and kept in `skipped`.
+    A row with an unreadable gold answer is skipped, logged, and listed in `TaskList.skipped`.
+
+    Raises:
+        ConfigError: invalid arguments, a row without a mapped column, or an error of read_rows.
     """
     if num_tasks is not None and num_tasks < 1:
         raise ConfigError(f"{section}.num_tasks: {num_tasks} is not 1 or more")
     if source in ADAPTERS:
-        return _open_rows(
-            source,
-            path=path,
-            split=split,
-            columns=columns or {},
-            num_tasks=num_tasks,
-            section=section,
-        )
+        adapter, columns = ADAPTERS[source], columns or {}
+        _check_columns(columns, adapter=adapter, source=source, section=section)
+        path = path or adapter.path
+        if path is None:
+            raise ConfigError(f"{section}.path: source {source} needs a file or a datasets name")
+        rows = read_rows(path, split=split, section=section)
+        mapped = _mapped(rows, adapter, columns, section=section)
+        tasks, skipped = _read_tasks(mapped, adapter, source=source, num_tasks=num_tasks)
+        _check_found(tasks, skipped, path=path, section=section)
+        return TaskList(name=source, tasks=tuple(tasks), skipped=tuple(skipped))
     if columns:
         raise ConfigError(
             f"{section}.columns: only sources that read rows have columns, {source} makes its own"
@@ -69,46 +73,8 @@ def open_tasks(
         raise ConfigError(
             f"{section}.source: {source!r} is unknown; allowed: {known}, or pkg.module:function"
         )
-    make = load_function(GENERATORS.get(source, source), key=f"{section}.source")
-    try:
-        inspect.signature(make).bind(path=path, split=split, num_tasks=num_tasks, seed=seed)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{section}.source: {source} is called with path, split, num_tasks and seed: {error}"
-        ) from None
-    made = make(path=path, split=split, num_tasks=num_tasks, seed=seed)
-    if isinstance(made, TaskSource):
-        return made
-    return _list_of(made, source=source, num_tasks=num_tasks, section=section)
-
-
-def _open_rows(
-    source: str,
-    *,
-    path: str | None,
-    split: str | None,
-    columns: Mapping[str, str],
-    num_tasks: int | None,
-    section: str,
-) -> TaskList:
-    adapter = ADAPTERS[source]
-    _check_columns(columns, adapter=adapter, source=source, section=section)
-    place = path or adapter.path
-    if place is None:
-        raise ConfigError(f"{section}.path: source {source} needs a file or a datasets name")
-    tasks: list[Task] = []
-    skipped: list[SkippedRow] = []
-    for row, values in _mapped(
-        read_rows(place, split=split, section=section), adapter, columns, section=section
-    ):
-        try:
-            tasks.append(_task(adapter.read(values), id=f"{source}/{row.number}"))
-        except UnreadableRow as error:
-            skipped.append(SkippedRow(where=row.where, reason=str(error)))
-        if len(tasks) == num_tasks:
-            break
-    _check_found(tasks, skipped, place=place, section=section)
-    return TaskList(name=source, tasks=tuple(tasks), skipped=tuple(skipped))
+    options = {"path": path, "split": split, "num_tasks": num_tasks, "seed": seed}
+    return _function_tasks(source, options, section=section)
 
 
 def _check_columns(
@@ -138,7 +104,7 @@ def _mapped(
                 found = ", ".join(map(repr, row.values)) or "none"
                 raise ConfigError(
                     f"{row.where}: no column {column!r} for {name}; columns found: {found}; "
-                    f"say which one it is with {section}.columns.{name}=COLUMN"
+                    f"set {section}.columns.{name}=COLUMN"
                 )
         yield row, {name: row.values[column] for name, column in mapping.items()}
 
@@ -149,8 +115,29 @@ def _choose_mapping(adapter: Adapter, columns: Mapping[str, str], *, row: Row) -
     return next((one for one in mappings if row.values.keys() >= set(one.values())), mappings[0])
 
 
-def _task(values: Mapping[str, Any], *, id: str) -> Task:
-    prompt = values["prompt"]
+def _read_tasks(
+    mapped: Iterable[tuple[Row, dict[str, Any]]],
+    adapter: Adapter,
+    *,
+    source: str,
+    num_tasks: int | None,
+) -> tuple[list[Task], list[SkippedRow]]:
+    tasks: list[Task] = []
+    skipped: list[SkippedRow] = []
+    for row, values in mapped:
+        try:
+            columns = dict(adapter.read(values))
+            prompt = columns.pop("prompt")
+            _check_prompt(prompt)
+            tasks.append(Task(id=f"{source}/{row.number}", prompt=prompt, columns=columns))
+        except UnreadableRow as error:
+            skipped.append(SkippedRow(where=row.where, reason=str(error)))
+        if len(tasks) == num_tasks:
+            break
+    return tasks, skipped
+
+
+def _check_prompt(prompt: Any) -> None:
     is_chat = isinstance(prompt, list) and all(
         isinstance(message, dict)
         and isinstance(message.get("role"), str)
@@ -163,31 +150,36 @@ def _task(values: Mapping[str, Any], *, id: str) -> Task:
         )
     if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise UnreadableRow("the prompt is empty")
-    return Task(
-        id=id,
-        prompt=prompt,
-        columns={name: value for name, value in values.items() if name != "prompt"},
-    )
 
 
-def _check_found(tasks: list[Task], skipped: list[SkippedRow], *, place: str, section: str) -> None:
+def _check_found(tasks: list[Task], skipped: list[SkippedRow], *, path: str, section: str) -> None:
     if not tasks and not skipped:
-        raise ConfigError(f"{section}.path: {place} holds no row")
+        raise ConfigError(f"{section}.path: {path} holds no row")
     if not tasks:
         first = skipped[0]
         raise ConfigError(
-            f"{place}: none of its {len(skipped)} rows makes a task; {first.where}: {first.reason}"
+            f"{path}: none of its {len(skipped)} rows makes a task; {first.where}: {first.reason}"
         )
     for row in skipped:
-        logger.warning("left out %s: %s", row.where, row.reason)
+        logger.warning("skipped %s: %s", row.where, row.reason)
 
 
-def _list_of(made: Any, *, source: str, num_tasks: int | None, section: str) -> TaskList:
-    tasks = tuple(made)[:num_tasks] if isinstance(made, Iterable) else ()
+def _function_tasks(source: str, options: Mapping[str, Any], *, section: str) -> TaskSource:
+    function = load_function(GENERATORS.get(source, source), key=f"{section}.source")
+    try:
+        inspect.signature(function).bind(**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{section}.source: {source} is called with {', '.join(options)}: {error}"
+        ) from None
+    made = function(**options)
+    if isinstance(made, TaskSource):
+        return made
+    tasks = tuple(made)[: options["num_tasks"]] if isinstance(made, Iterable) else ()
     if not tasks or not all(isinstance(task, Task) for task in tasks):
         raise ConfigError(
             f"{section}.source: {source} returned neither a TaskSource "
-            "nor a list of rlvr.types.Task with something in it"
+            "nor a non-empty list of rlvr.types.Task"
         )
     try:
         return TaskList(name=source, tasks=tasks)

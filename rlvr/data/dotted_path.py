@@ -1,4 +1,4 @@
-"""A user's own function by its dotted path, `pkg.module:function`."""
+"""Load a user's function by its dotted path, `pkg.module:function`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ __all__ = ["load_function"]
 
 
 def load_function(dotted: str, *, key: str) -> Callable[..., Any]:
-    """The function that `dotted` names; `key` is where the recipe does so, for a ConfigError.
+    """Return the function at `dotted`; `key` is its place in the recipe, for error messages.
 
-    An import error inside the user's module is left as it is: its traceback is what they need.
+    An import error inside the user's module propagates with its traceback.
+
+    Raises:
+        ConfigError: malformed path, missing module, missing or uncallable attribute.
     """
     module_name, _, function_name = dotted.partition(":")
     if not module_name or not function_name:
@@ -26,7 +29,7 @@ def load_function(dotted: str, *, key: str) -> Callable[..., Any]:
             raise
         raise ConfigError(
             f"{key}: no module {error.name!r} for {dotted!r}; "
-            "install it or put its folder on PYTHONPATH"
+            "install it or add its folder to PYTHONPATH"
         ) from error
     function = getattr(module, function_name, None)
     if not callable(function):
