@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: written aside, synced, renamed.
+"""Atomic checkpoints of a training run: written under a temporary name, synced, renamed.
 
 checkpoints/step_000050/   learner/ (DeepSpeed's shards)  state.json
 """
@@ -19,58 +19,54 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints:
-    """The checkpoints of one run."""
+    """The newest `keep` checkpoints of one run."""
 
     def __init__(self, folder: Path, *, keep: int) -> None:
         self._folder = folder
         self._keep = keep
 
     def latest(self) -> tuple[Path, TrainState] | None:
-        """The newest whole checkpoint, or None."""
-        for path in reversed(self._all()):
-            return path, TrainState(**json.loads((path / "state.json").read_text(encoding="utf-8")))
-        return None
+        """Return the folder and the state of the newest complete checkpoint, or None."""
+        if not (paths := self._complete()):
+            return None
+        text = (paths[-1] / "state.json").read_text(encoding="utf-8")
+        return paths[-1], TrainState(**json.loads(text))
 
     @property
     def latest_step(self) -> int:
-        """That of the newest whole checkpoint; 0 where there is none."""
+        """Step of the newest complete checkpoint, or 0."""
         found = self.latest()
         return found[1].step if found else 0
 
     async def save(self, state: TrainState, write: Callable[[str], Awaitable[None]]) -> Path:
-        """Have `write` fill a folder, add the state, and only then give it its name.
+        """Let `write` fill a temporary folder, add the state, then rename it; return its path.
 
         Raises:
-            RLVRError: where the disk refuses; older checkpoints stay.
+            RLVRError: the disk is full or not writable; older checkpoints stay.
         """
         final = self._folder / f"step_{state.step:06d}"
-        aside = self._folder / f".{final.name}.tmp"
+        temporary = self._folder / f".{final.name}.tmp"
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(parents=True)
-            await write(str(aside.resolve()))
-            (aside / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
-            _sync_tree(aside)
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            await write(str(temporary.resolve()))
+            (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+            for path in (*temporary.rglob("*"), temporary):
+                _sync(path)
             shutil.rmtree(final, ignore_errors=True)
-            aside.rename(final)
+            temporary.rename(final)
             _sync(self._folder)
         except OSError as error:
             raise RLVRError(
                 f"{final}: the checkpoint cannot be written: {error.strerror}; older ones stay"
             ) from error
-        for old in self._all()[: -self._keep]:
+        for old in self._complete()[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
         return final
 
-    def _all(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
+    def _complete(self) -> list[Path]:
+        """Complete checkpoints, oldest first."""
         return sorted(p for p in self._folder.glob("step_*") if (p / "state.json").exists())
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
 
 
 def _sync(path: Path) -> None:

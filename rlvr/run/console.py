@@ -1,4 +1,4 @@
-"""What the user sees while a run goes on: one screen on a terminal, one line a step elsewhere."""
+"""Progress of a run: a live display on a terminal, one line per step elsewhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def time_shares(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Shares of the step: generate and grade as far as the controller waited for them, learn, sync,
-    other.
+    """Return the share of each phase in the step's time.
+
+    Generating and grading count only while the controller waited for them.
     """
     step_s = metrics["time/step_s"]
     rollout_s = metrics["time/generate_s"] + metrics["time/grade_s"]
@@ -36,20 +37,19 @@ def time_shares(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def step_line(metrics: Mapping[str, Any], *, num_steps: int, left_s: float) -> str:
-    """One step in one line."""
+    """Format one step as one line; `left_s` is the remaining time of the run in seconds."""
     parts = " ".join(f"{name} {value:.2f}" for name, value in _reward_parts(metrics).items())
-    shares = " ".join(f"{name} {share:.0%}" for name, share in time_shares(metrics).items())
     return (
         f"step {metrics['step']}/{num_steps}  reward {_number(metrics['reward/mean'])} ({parts})  "
         f"length {metrics['completion/length/mean']:.0f}  "
         f"entropy {_number(metrics['policy/entropy'])}  "
-        f"{shares}  {metrics['tokens/per_s']:,.0f} tokens/s  {metrics['time/step_s']:.1f} s  "
-        f"left {_clock(left_s)}"
+        f"{_shares(metrics, ' ')}  {metrics['tokens/per_s']:,.0f} tokens/s  "
+        f"{metrics['time/step_s']:.1f} s  left {_clock(left_s)}"
     )
 
 
 class RunConsole:
-    """Shows phases, steps and evaluations; a terminal gets a live console."""
+    """Show phases, steps and evaluations, live on a terminal."""
 
     def __init__(self, *, title: str, num_steps: int, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
@@ -73,12 +73,12 @@ class RunConsole:
             self._live.stop()
 
     def phase(self, text: str) -> None:
-        """What happens now."""
+        """Show the current phase."""
         self._note = text
         self._show(text)
 
     def step(self, metrics: Mapping[str, Any]) -> None:
-        """A step is done."""
+        """Show a finished step."""
         self._step_s.append(metrics["time/step_s"])
         self._rewards.append(metrics["reward/mean"] or 0.0)
         self._last, self._note = metrics, ""
@@ -87,7 +87,7 @@ class RunConsole:
         )
 
     def evaluation(self, text: str) -> None:
-        """An evaluation is done; stays above the live console."""
+        """Print a finished evaluation; on a terminal it stays above the live display."""
         self._console.print(text, soft_wrap=True, markup=False)
 
     def _left_s(self, step: int) -> float:
@@ -113,16 +113,20 @@ class RunConsole:
             f"{metrics['completion/length/mean']:.1f} tokens, "
             f"{metrics['completion/truncated_frac']:.1%} truncated",
         )
-        table.add_row("entropy", f"{_number(metrics['policy/entropy'])} nats a token")
+        table.add_row("entropy", f"{_number(metrics['policy/entropy'])} nats per token")
         table.add_row("no signal", f"{metrics['group/no_signal_frac']:.0%} of the groups")
-        table.add_row("time", "  ".join(f"{n} {s:.0%}" for n, s in time_shares(metrics).items()))
+        table.add_row("time", _shares(metrics, "  "))
         table.add_row(
             "speed",
-            f"{metrics['tokens/per_s']:,.0f} tokens/s, {metrics['time/step_s']:.2f} s a step",
+            f"{metrics['tokens/per_s']:,.0f} tokens/s, {metrics['time/step_s']:.2f} s per step",
         )
         table.add_row("left", f"{_clock(self._left_s(step))}  {self._note}")
         bar = Padding(ProgressBar(total=self._num_steps, completed=step, width=60), (0, 0, 1, 0))
         return Group(Text(f"{self._title}  step {step} of {self._num_steps}"), bar, table)
+
+
+def _shares(metrics: Mapping[str, Any], separator: str) -> str:
+    return separator.join(f"{name} {share:.0%}" for name, share in time_shares(metrics).items())
 
 
 def _reward_parts(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -2,11 +2,11 @@
 
     recipe + overrides --load--> config --lock the folder--> check --> claim --> run --> closing
                                                                |         |
-                                     errors of the user, before          finished already: print
+                                     errors of the user, before          already finished: print
                                      torch, vLLM or Ray is imported      the closing text again
 
-A stage module (see `STAGES`) defines `STAGE`, what is special about it, and imports nothing heavy
-at its top: `Stage.run` imports what it needs.
+A stage module (see `STAGES`) defines `STAGE` and imports nothing heavy at its top: `Stage.run`
+imports what it needs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ InputsT = TypeVar("InputsT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage(Generic[ConfigT, InputsT]):
-    """What is special about one command."""
+    """The parts of the protocol that differ between commands."""
 
     schema: type[ConfigT]
     check: Callable[[ConfigT], InputsT]
@@ -48,7 +48,7 @@ class Stage(Generic[ConfigT, InputsT]):
     run: Callable[[ConfigT, RunFolder, InputsT], None]
     """Do the work and write `folder.summary` last; raise RLVRError."""
     closing: Callable[[ConfigT, RunFolder], str]
-    """Text to print for a finished run folder."""
+    """Return the text to print for a finished run folder."""
     free_keys: Collection[str] = ()
     """Top-level keys that may change when a run resumes."""
     needs_environment: bool = True
@@ -64,26 +64,24 @@ def load_stage(command: str) -> Stage[Any, Any]:
 
 
 def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[str]) -> int:
-    """Run a stage, or resume it, or print the closing text of a finished one.
-
-    Returns the exit status.
+    """Run a stage, resume it, or print the closing text of a finished one; return the exit status.
 
     Raises:
-        ConfigError: the recipe or its inputs are wrong, or the folder holds another experiment.
+        ConfigError: the recipe or its inputs are wrong, or the folder belongs to another config.
         RunLocked: another process runs in the folder.
-        RLVRError: whatever else `Stage.run` raises.
+        RLVRError: anything else that `Stage.run` raises.
     """
     config = load_config(stage.schema, recipe, overrides)
     folder = RunFolder(config.run_dir)
     with folder.locked():
         inputs = stage.check(config)
         status = folder.claim(config, free=stage.free_keys)
-        if status is not RunStatus.FINISHED or stage.is_repeatable:
-            if stage.needs_environment:
-                check_environment()
-            stage.run(config, folder, inputs)
+        if status is RunStatus.FINISHED and not stage.is_repeatable:
             print(stage.closing(config, folder))
-        else:
-            print(stage.closing(config, folder))
-            print(f"This run is finished. To start anew: another name=..., or delete {folder.path}")
+            print(f"This run is finished. To start over: another name=..., or delete {folder.path}")
+            return 0
+        if stage.needs_environment:
+            check_environment()
+        stage.run(config, folder, inputs)
+        print(stage.closing(config, folder))
     return 0

@@ -1,6 +1,4 @@
-"""Copies of the metrics for TensorBoard and Weights & Biases. A tracker that fails is dropped; the
-run goes on.
-"""
+"""Copies of the metrics for TensorBoard and Weights & Biases; a failing tracker is dropped."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ Write = Callable[[Mapping[str, float], int], None]
 
 
 class Trackers:
-    """Those that the recipe switched on and that still work."""
+    """The trackers that the recipe enables and that have not failed."""
 
     def __init__(self, section: TrackersSection, *, folder: Path, name: str) -> None:
         wanted: dict[str, Callable[[Path, str], Write]] = {}
@@ -33,7 +31,7 @@ class Trackers:
                 self._writers[tracker] = start(folder, name)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Send the numbers of a line."""
+        """Send the numbers of a line of metrics.jsonl."""
         numbers = {
             k: float(v) for k, v in metrics.items() if isinstance(v, int | float) and k != "step"
         }
@@ -45,7 +43,7 @@ class Trackers:
     def _guarded(self, tracker: str) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # other people's code and their network: never worth a run
+        except Exception as error:  # third-party code and network: must not stop a run
             self._writers.pop(tracker, None)
             logger.warning("tracker %s is off: %s: %s", tracker, type(error).__name__, error)
 

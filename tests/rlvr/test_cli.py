@@ -98,7 +98,7 @@ def test_a_folder_that_is_held_is_refused(recipe: Path, capsys: pytest.CaptureFi
         assert "is running here" in refused(capsys, "grpo", recipe)
 
 
-def test_a_finished_run_prints_its_table_and_how_to_start_anew(
+def test_a_finished_run_prints_its_table_and_how_to_start_over(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from rlvr.config import load_config
@@ -113,7 +113,7 @@ def test_a_finished_run_prints_its_table_and_how_to_start_anew(
     assert main(["grpo", str(recipe)]) == 0
     out = capsys.readouterr().out
     assert out.startswith("3 steps in 12 s")
-    assert "To start anew: another name=..., or delete" in out
+    assert "To start over: another name=..., or delete" in out
 
 
 @pytest.mark.parametrize("arguments", [[], ["grpo"], ["gropo", "recipe.yaml"]])
