@@ -19,9 +19,9 @@ from rlvr.config.sections import (
 
 __all__ = [
     "CompareConfig",
+    "EvalJudgeSection",
     "EvaluateConfig",
     "EvaluationSampling",
-    "JudgeSection",
     "StrategySection",
     "SuiteSection",
 ]
@@ -60,7 +60,7 @@ class SuiteSection(Section):
     )
 
 
-class JudgeSection(Section):
+class EvalJudgeSection(Section):
     """A model behind an OpenAI-compatible address that gives scores from 0 to 10."""
 
     url: str = Field(description="http(s)://HOST[:PORT]/v1")
@@ -89,7 +89,7 @@ class StrategySection(Section):
     reward_model: PathText | None = Field(
         None, description="scorer reward_model: directory of a model with a scalar head"
     )
-    judge: JudgeSection | None = Field(None, description="scorer judge: who it is")
+    judge: EvalJudgeSection | None = Field(None, description="scorer judge: who it is")
     by_step: bool = Field(
         False, description="best_of_n: score the text up to each step, not the whole alone"
     )

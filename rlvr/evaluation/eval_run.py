@@ -1,6 +1,6 @@
-"""`rlvr eval`: engines write what is missing, and the rows become numbers and a report.
+"""Run an evaluation: generate the missing completions, score them, and write summary and report.
 
-inputs --run_session--> rows.jsonl --scorers--> scores.jsonl --> summary.json, report.md
+inputs --engines--> rows.jsonl --scorers--> scores.jsonl --> summary.json, report.{md,html}
 """
 
 from __future__ import annotations
@@ -14,44 +14,43 @@ from typing import Any
 import rewards
 import sandbox
 from rlvr.data.encoding import make_encoder
+from rlvr.evaluation.beam_search import search_suite
+from rlvr.evaluation.best_of_n import score_rows
 from rlvr.evaluation.budget import ThinkingBudget
-from rlvr.evaluation.choosing import score_rows
 from rlvr.evaluation.completion_rows import CompletionPool, generate_pool, key_of
 from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.eval_report import evaluation_report
 from rlvr.evaluation.results import make_summary, rows_of
 from rlvr.evaluation.scorers import make_scorer
-from rlvr.evaluation.searching import search_suite
 from rlvr.evaluation.suites import EvaluationInputs, Suite
 from rlvr.grpo.generation_session import GenerationSession, run_session
-from rlvr.report.document import to_markdown
-from rlvr.report.html_page import to_html
+from rlvr.report.document import write_report
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.run.row_log import RowLog
-from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
+from rlvr.run.run_folder import RunFolder, write_json
 
 __all__ = ["run_eval"]
 
 Say = Callable[[str], None]
 
-PROGRESS_S = 15.0  # between two lines
+PROGRESS_S = 15.0  # between two progress lines
 
 
 def run_eval(
     config: EvaluateConfig, folder: RunFolder, inputs: EvaluationInputs, *, say: Say = print
 ) -> dict[str, Any]:
-    """Evaluate, from where an interrupted evaluation stopped; returns the summary.
+    """Evaluate, or resume an interrupted evaluation; return the summary.
 
     The caller holds the folder's lock and has claimed it.
 
     Raises:
-        RLVRError: Stopped, a dead actor, or the user's mistake.
+        RLVRError: the user stopped the run, an actor died, or the recipe is wrong.
     """
     log = RowLog(folder.path / "rows.jsonl")
-    if not _is_whole(config, inputs, log):
+    if not _is_complete(config, inputs, log):
         if log.rows:
-            say(f"going on behind {len(log.rows)} completions")
-        work = partial(_write_all, config, inputs, log, say)
+            say(f"resuming after {len(log.rows)} completions")
+        work = partial(_generate_all, config, inputs, log, say)
         run_session(_with_step_ends(config), folder, inputs.writer, work, say=say)
     try:
         scores = RowLog(folder.path / "scores.jsonl")
@@ -60,16 +59,12 @@ def run_eval(
     finally:
         rewards.shutdown()
         sandbox.shutdown()
-    blocks = evaluation_report(summary, log.rows, config)
-    reports = {"report.md": to_markdown(blocks), "report.html": to_html(blocks, title=config.name)}
-    for name, text in reports.items():
-        with report_disk_errors(folder.path / name):
-            (folder.path / name).write_text(text, encoding="utf-8")
+    write_report(folder.path, evaluation_report(summary, log.rows, config), title=config.name)
     write_json(folder.summary, summary)
     return summary
 
 
-async def _write_all(
+async def _generate_all(
     config: EvaluateConfig,
     inputs: EvaluationInputs,
     log: RowLog,
@@ -83,22 +78,22 @@ async def _write_all(
             if strategy.name == "beam":
                 await _search(config, strategy, suite, log, session)
             else:
-                await _sample(config, strategy, suite, log, session, _Progress(say))
+                await _sample(config, strategy, suite, log, session, _progress(say))
 
 
-class _Progress:
-    """A line now and then."""
+def _progress(say: Say) -> Callable[[int, int], None]:
+    """Return a callback that prints a progress line every PROGRESS_S seconds."""
+    started = last = time.monotonic()
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
-        self._started = self._said = time.monotonic()
-
-    def __call__(self, num_done: int, num_asked: int) -> None:
+    def on_rows(num_done: int, num_requested: int) -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - self._said > PROGRESS_S:
-            left_s = (now - self._started) / num_done * (num_asked - num_done)
-            self._say(f"  {num_done} of {num_asked} completions, {left_s / 60:.1f} minutes left")
-            self._said = now
+        if now - last > PROGRESS_S:
+            left_s = (now - started) / num_done * (num_requested - num_done)
+            say(f"  {num_done} of {num_requested} completions, {left_s / 60:.1f} minutes left")
+            last = now
+
+    return on_rows
 
 
 async def _sample(
@@ -107,12 +102,12 @@ async def _sample(
     suite: Suite,
     log: RowLog,
     session: GenerationSession,
-    progress: _Progress,
+    on_rows: Callable[[int, int], None],
 ) -> None:
     pool = _pool(config, strategy, suite, session.stop_token_ids)
     encoder = session.encoder
     if config.thinking_budget is None or config.thinking_budget >= suite.max_tokens:
-        await generate_pool(suite, pool, log, session.collector, on_rows=progress)
+        await generate_pool(suite, pool, log, session.collector, on_rows=on_rows)
         return
     budget = ThinkingBudget(
         engines=session.engines,
@@ -122,7 +117,7 @@ async def _sample(
         think_prefilled=encoder.think_prefilled,
     )
     collector = replace(session.collector, engines=budget)
-    await generate_pool(suite, pool, log, collector, closed=budget.closed, on_rows=progress)
+    await generate_pool(suite, pool, log, collector, closed=budget.closed, on_rows=on_rows)
 
 
 async def _search(
@@ -147,22 +142,22 @@ async def _search(
 def _score_all(
     config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog, scores: RowLog, say: Say
 ) -> None:
-    """For best_of_n; beam search has scored on its way."""
-    choosing = [strategy for strategy in config.strategy if strategy.name == "best_of_n"]
-    if not choosing:
+    """Score completions for best_of_n; a beam search scores while it runs."""
+    strategies = [strategy for strategy in config.strategy if strategy.name == "best_of_n"]
+    if not strategies:
         return
     encoder = make_encoder(config, inputs.writer)
-    for strategy in choosing:
+    for strategy in strategies:
         scorer = make_scorer(strategy, think_prefilled=encoder.think_prefilled)
         for suite in inputs.suites:
-            say(f"{suite.name}: scores by {strategy.scorer}")
+            say(f"{suite.name}: scoring by {strategy.scorer}")
             rows = rows_of(log.rows, suite.name, strategy.pool)
             prompts = {task.id: encoder.text(task) for task in suite.tasks}
             score_rows(strategy, suite, rows, scores, scorer=scorer, prompts=prompts)
 
 
 def _pools(config: EvaluateConfig) -> list[StrategySection]:
-    """One strategy for each way of writing."""
+    """Return the first strategy of each pool of completions."""
     return list({strategy.pool: strategy for strategy in reversed(config.strategy)}.values())[::-1]
 
 
@@ -184,16 +179,16 @@ def _pool(
 
 
 def _with_step_ends(config: EvaluateConfig) -> EvaluateConfig:
-    """Engines that know what ends a step: stop strings need vLLM's own detokenizer."""
+    """Add the step ends to the stop strings: engines prepare for stop strings when they start."""
     ends = [strategy.step_end for strategy in config.strategy if strategy.name == "beam"]
     rollout = config.rollout.model_copy(update={"stop": [*config.rollout.stop, *ends]})
     return config.model_copy(update={"rollout": rollout})
 
 
-def _is_whole(config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog) -> bool:
-    there = {key_of(row) for row in log.rows}
+def _is_complete(config: EvaluateConfig, inputs: EvaluationInputs, log: RowLog) -> bool:
+    on_disk = {key_of(row) for row in log.rows}
     return all(
-        (strategy.pool, suite.name, task.id, k) in there
+        (strategy.pool, suite.name, task.id, k) in on_disk
         for strategy in _pools(config)
         for suite in inputs.suites
         for task in suite.tasks

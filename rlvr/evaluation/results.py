@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rlvr.evaluation.choosing import chosen
+from rlvr.evaluation.best_of_n import best_of_n_metrics
 from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.suite_metrics import Row, robustness_drop, summarize_rows
 from rlvr.evaluation.suites import Suite
@@ -99,7 +99,7 @@ def _of_chosen(
 ) -> dict[str, Any]:
     """best_of_n: all completions and the scoring are paid for one answer."""
     own = rows_of(scores, suite.name, strategy.name)
-    found = chosen(strategy, rows, own, correct_by=suite.correct_by)
+    found = best_of_n_metrics(strategy, rows, own, correct_by=suite.correct_by)
     cost = cost_of(
         accuracy=found["accuracy"],
         stderr=found["stderr"],

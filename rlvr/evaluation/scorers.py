@@ -15,14 +15,14 @@ from typing import Protocol
 from rewards import RewardMix
 from rewards.verifiers.model_judge import Endpoint, grade_rubrics
 from rlvr.errors import ConfigError
-from rlvr.evaluation.eval_config import JudgeSection, StrategySection
+from rlvr.evaluation.eval_config import EvalJudgeSection, StrategySection
 from rlvr.types import Task
 
-__all__ = ["Scored", "Scorer", "make_scorer"]
+__all__ = ["Scorer", "ScorerInput", "make_scorer"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class ScorerInput:
     """A text that is to be scored."""
 
     task: Task
@@ -33,7 +33,7 @@ class Scored:
 class Scorer(Protocol):
     """Scores texts; None: no score could be had."""
 
-    def __call__(self, items: Sequence[Scored]) -> list[float | None]: ...
+    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]: ...
 
 
 def make_scorer(strategy: StrategySection, *, think_prefilled: bool) -> Scorer:
@@ -58,7 +58,7 @@ class _Rule:
     mix: RewardMix
     think_prefilled: bool
 
-    def __call__(self, items: Sequence[Scored]) -> list[float | None]:
+    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
         names = dict.fromkeys(name for item in items for name in item.task.columns)
         results = self.mix.grade(
             [item.text for item in items],
@@ -75,7 +75,7 @@ class _RewardModel:
 
     folder: str
 
-    def __call__(self, items: Sequence[Scored]) -> list[float | None]:
+    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
         from rlvr.reward_models.preference_model import score
 
         logits = score(self.folder, [item.prompt + item.text for item in items])
@@ -88,7 +88,7 @@ class _Judge:
     rubric: str
     think_prefilled: bool
 
-    def __call__(self, items: Sequence[Scored]) -> list[float | None]:
+    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
         grades = grade_rubrics(
             [item.text for item in items],
             [_question(item.task) for item in items],
@@ -100,7 +100,7 @@ class _Judge:
         return [grade.value for grade in grades]
 
 
-def _endpoint(judge: JudgeSection) -> Endpoint:
+def _endpoint(judge: EvalJudgeSection) -> Endpoint:
     return Endpoint(url=judge.url, model=judge.model, key_env=judge.key_env)
 
 

@@ -24,11 +24,18 @@ from rlvr.evaluation.text_metrics import (
     readability_flags,
     repetition_rate,
 )
-from rlvr.evaluation.voting import Cluster, clusters_of, most_voted, stated_answer
+from rlvr.evaluation.voting import AnswerCluster, clusters_of, most_voted, stated_answer
 from rlvr.evaluation.worked_steps import judged_steps
 from rlvr.grpo.held_out_eval import pass_at_k, reported_ks, standard_error
 
-__all__ = ["MIXED_FRAC", "Row", "grouped", "robustness_drop", "row_clusters", "summarize_rows"]
+__all__ = [
+    "MIXED_FRAC",
+    "Row",
+    "robustness_drop",
+    "rows_by_task",
+    "summarize_rows",
+    "vote_clusters",
+]
 
 Row = Mapping[str, Any]
 
@@ -37,7 +44,7 @@ MIXED_FRAC = 0.1  # words of another language, above which a completion counts a
 
 def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dict[str, Any]:
     """All numbers of one suite under one strategy; `profile` is think_format's."""
-    groups = grouped(rows)
+    groups = rows_by_task(rows)
     right = [[bool(row["is_right"]) for row in group] for group in groups]
     return {
         "num_tasks": len(groups),
@@ -52,7 +59,7 @@ def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dic
     }
 
 
-def grouped(rows: Iterable[Row]) -> list[list[Row]]:
+def rows_by_task(rows: Iterable[Row]) -> list[list[Row]]:
     """Rows by task, in the order of the samples; tasks as they come."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -60,7 +67,7 @@ def grouped(rows: Iterable[Row]) -> list[list[Row]]:
     return [sorted(group, key=lambda row: row["sample_index"]) for group in groups.values()]
 
 
-def row_clusters(group: Sequence[Row], *, correct_by: str) -> list[Cluster]:
+def vote_clusters(group: Sequence[Row], *, correct_by: str) -> list[AnswerCluster]:
     """Completions of one task by the value of their answers; see rlvr.evaluation.voting."""
     is_choice = correct_by == "multiple_choice"
     return clusters_of(
@@ -111,7 +118,7 @@ def _votes(groups: Sequence[Sequence[Row]], correct_by: str) -> dict[str, Any]:
 
 
 def _vote_is_right(group: Sequence[Row], correct_by: str) -> bool:
-    winner = most_voted(row_clusters(group, correct_by=correct_by))
+    winner = most_voted(vote_clusters(group, correct_by=correct_by))
     return winner is not None and bool(group[winner.members[0]]["is_right"])
 
 
@@ -134,7 +141,8 @@ def _lengths(rows: Sequence[Row]) -> dict[str, Any]:
 def _forms(rows: Sequence[Row], profile: str) -> dict[str, Any]:
     """Whether completions end, think, and keep the form that the prompt asks for."""
     by_task = np.array(
-        [_mean(_is_formed(row, profile) for row in group) for group in grouped(rows)], dtype=float
+        [_mean(_is_formed(row, profile) for row in group) for group in rows_by_task(rows)],
+        dtype=float,
     )
     return {
         "format_frac": float(by_task.mean()),

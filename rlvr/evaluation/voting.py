@@ -17,13 +17,13 @@ from rewards.math.math_accuracy import grade_accuracies
 from rewards.math.plain_numbers import plain_number
 from rewards.transcript import as_turn
 
-__all__ = ["Cluster", "clusters_of", "most_voted", "stated_answer"]
+__all__ = ["AnswerCluster", "clusters_of", "most_voted", "stated_answer"]
 
 LETTERS = "ABCDEFGHIJ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class AnswerCluster:
     """Completions with the same answer."""
 
     value: str  # a plain number in lowest terms, else as it was first written
@@ -41,7 +41,7 @@ def stated_answer(text: str, *, think_prefilled: bool, is_choice: bool = False) 
     return answer.text.strip() if isinstance(answer, Answer) else None
 
 
-def clusters_of(answers: Sequence[str | None]) -> list[Cluster]:
+def clusters_of(answers: Sequence[str | None]) -> list[AnswerCluster]:
     """In the order in which their first members were written."""
     spellings: dict[str, list[int]] = {}
     for place, answer in enumerate(answers):
@@ -51,13 +51,14 @@ def clusters_of(answers: Sequence[str | None]) -> list[Cluster]:
     for value, places in spellings.items():
         members.setdefault(_equal_among(value, list(members)), []).extend(places)
     return [
-        Cluster(value=value, members=tuple(sorted(places))) for value, places in members.items()
+        AnswerCluster(value=value, members=tuple(sorted(places)))
+        for value, places in members.items()
     ]
 
 
 def most_voted(
-    clusters: Sequence[Cluster], *, weights: Mapping[int, float] | None = None
-) -> Cluster | None:
+    clusters: Sequence[AnswerCluster], *, weights: Mapping[int, float] | None = None
+) -> AnswerCluster | None:
     """The cluster with the most votes, or with the largest sum of its members' weights."""
     if not clusters:
         return None

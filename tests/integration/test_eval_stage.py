@@ -13,7 +13,7 @@ import pytest
 from whole_runs import RLVR, Run, spawn, wait_until, write_recipe
 
 from rlvr.evaluation.eval_config import StrategySection
-from rlvr.evaluation.scorers import Scored, make_scorer
+from rlvr.evaluation.scorers import ScorerInput, make_scorer
 from rlvr.types import Task
 
 NUM_TASKS = 6
@@ -95,7 +95,7 @@ def test_an_evaluation_goes_on_where_it_was_killed_and_can_be_compared(
         assert gone_on.wait(START_S) == 0, gone_on.error_lines
     finally:
         gone_on.end()
-    assert "going on behind" in gone_on.output
+    assert "resuming after" in gone_on.output
 
     rows = rows_of(folder)
     keys = [(r["strategy"], r["suite"], r["id"], r["sample_index"]) for r in rows]
@@ -163,7 +163,7 @@ def test_a_reward_model_scores_completions_between_0_and_1(
     strategy = StrategySection(name="best_of_n", scorer="reward_model", reward_model=str(tmp_path))
     scorer = make_scorer(strategy, think_prefilled=False)
     task = Task(id="n/0", prompt="2+3?")
-    items = [Scored(task=task, prompt="2+3? ", text=text) for text in ("5", "6, or 7", "5")]
+    items = [ScorerInput(task=task, prompt="2+3? ", text=text) for text in ("5", "6, or 7", "5")]
     first, second, third = scorer(items)
     assert first is not None and second is not None and third is not None
     assert 0.0 < first < 1.0 and first == pytest.approx(third) and first != second

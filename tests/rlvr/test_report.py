@@ -13,8 +13,7 @@ from rlvr.errors import ConfigError
 from rlvr.evaluation.compare_report import paper_table
 from rlvr.evaluation.compare_stage import STAGE
 from rlvr.evaluation.eval_report import metric_rows, shown_completion
-from rlvr.report.document import Heading, Quote, Table, Text, to_markdown
-from rlvr.report.html_page import to_html
+from rlvr.report.document import Heading, Quote, Table, Text, to_html, to_markdown
 from rlvr.report.number_format import count, number, percent, share
 from rlvr.run.stage_protocol import run_stage
 

@@ -16,13 +16,19 @@ import pytest
 from fakes import FakeEncoder, FakeEngines, FakeGraders
 
 from rlvr.errors import ConfigError
-from rlvr.evaluation.beam import BeamSearch
+from rlvr.evaluation.beam_search import BeamSearch
+from rlvr.evaluation.best_of_n import (
+    aggregate_scores,
+    argmax,
+    best_of_n_metrics,
+    score_rows,
+    step_prefixes,
+    weighted_vote,
+)
 from rlvr.evaluation.budget import ThinkingBudget
-from rlvr.evaluation.choosing import chosen, score_rows
 from rlvr.evaluation.completion_rows import CompletionPool, generate_pool
 from rlvr.evaluation.eval_config import StrategySection
-from rlvr.evaluation.picking import aggregated, best_of, prefixes, weighted_vote
-from rlvr.evaluation.scorers import Scored, make_scorer
+from rlvr.evaluation.scorers import ScorerInput, make_scorer
 from rlvr.evaluation.suites import Suite, asked_task
 from rlvr.evaluation.voting import clusters_of
 from rlvr.grpo.rollouts import RolloutCollector
@@ -90,14 +96,14 @@ def request_of(prompt: str, sample: int = 0) -> Request:
     ("how", "score"), [("last", 0.5), ("min", 0.2), ("prod", pytest.approx(0.09))]
 )
 def test_step_scores_become_one(how: Any, score: float) -> None:
-    assert aggregated([0.9, 0.2, 0.5], how) == score
-    assert aggregated([0.9, None], how) == aggregated([], how) == -np.inf
+    assert aggregate_scores([0.9, 0.2, 0.5], how) == score
+    assert aggregate_scores([0.9, None], how) == aggregate_scores([], how) == -np.inf
 
 
 def test_the_best_of_n_has_the_largest_score_and_of_equal_ones_stands_first() -> None:
-    assert best_of([0.1, 0.9, 0.3]) == 1
-    assert best_of([0.5, 0.5]) == 0
-    assert best_of([-np.inf, -np.inf]) == 0
+    assert argmax([0.1, 0.9, 0.3]) == 1
+    assert argmax([0.5, 0.5]) == 0
+    assert argmax([-np.inf, -np.inf]) == 0
 
 
 def test_a_weighted_vote_takes_the_best_of_the_heaviest_answer() -> None:
@@ -112,7 +118,7 @@ def test_a_weighted_vote_takes_the_best_of_the_heaviest_answer() -> None:
     [("a|b|c", ["a|", "a|b|", "a|b|c"]), ("a|b|", ["a|", "a|b|"]), ("a", ["a"]), ("", [""])],
 )
 def test_a_text_is_cut_after_each_step(text: str, steps: list[str]) -> None:
-    assert prefixes(text, step_end="|") == steps
+    assert step_prefixes(text, step_end="|") == steps
 
 
 def section(**keys: Any) -> StrategySection:
@@ -147,7 +153,7 @@ def test_best_of_n_keeps_its_scores_and_asks_for_none_twice(tmp_path: Path) -> N
     strategy = section(scorer="rule", rule="think_format")
     asked: list[str] = []
 
-    def by_length(items: Sequence[Scored]) -> list[float | None]:
+    def by_length(items: Sequence[ScorerInput]) -> list[float | None]:
         asked.extend(item.prompt + item.text for item in items)
         return [float(len(item.text)) for item in items]
 
@@ -155,13 +161,13 @@ def test_best_of_n_keeps_its_scores_and_asks_for_none_twice(tmp_path: Path) -> N
         log = RowLog(tmp_path / "scores.jsonl")
         score_rows(strategy, suite_of(TASK), rows, log, scorer=by_length, prompts={"n/0": "2+3? "})
     assert asked == ["2+3? short", "2+3? much longer"]
-    found = chosen(strategy, rows, log.rows, correct_by="accuracy")
+    found = best_of_n_metrics(strategy, rows, log.rows, correct_by="accuracy")
     assert (found["accuracy"], found["stderr"]) == (1.0, 0.0)
 
 
 def test_a_rule_scores_texts_with_the_columns_of_their_tasks() -> None:
     right = "<think>2+3</think><answer>5</answer>"
-    items = [Scored(task=TASK, prompt="2+3?", text=text) for text in (right, right[:-10])]
+    items = [ScorerInput(task=TASK, prompt="2+3?", text=text) for text in (right, right[:-10])]
     scorer = make_scorer(section(scorer="rule", rule="think_format"), think_prefilled=False)
     assert scorer(items) == [1.0, 0.0]
     scorer = make_scorer(section(scorer="rule", rule="accuracy"), think_prefilled=False)
@@ -202,7 +208,9 @@ def test_a_judge_scores_whole_completions() -> None:
     with judge_on_loopback() as url:
         judge = {"url": url, "model": "any", "rubric": "crosses"}
         scorer = make_scorer(section(scorer="judge", judge=judge), think_prefilled=False)
-        items = [Scored(task=TASK, prompt="", text=f"<think>x</think>{t}") for t in ("x", "xxx")]
+        items = [
+            ScorerInput(task=TASK, prompt="", text=f"<think>x</think>{t}") for t in ("x", "xxx")
+        ]
         first, second = scorer(items)
     assert first is not None and second is not None
     assert second - first == pytest.approx(0.2)
@@ -219,7 +227,7 @@ def test_a_judge_of_steps_tells_how_many_are_right(tmp_path: Path) -> None:
     base = log.rows[1]["step_scores"][0]  # the x of the question itself
     assert [len(score["step_scores"]) for score in log.rows] == [2, 1]
     assert log.rows[0]["step_scores"] == [pytest.approx(base + 0.6)] * 2
-    found = chosen(strategy, rows, log.rows, correct_by="accuracy")
+    found = best_of_n_metrics(strategy, rows, log.rows, correct_by="accuracy")
     assert (found["accuracy"], found["step_correctness"]) == (1.0, pytest.approx(2 / 3))
 
 
@@ -365,27 +373,27 @@ def searched(*, beams: int, width: int, max_iterations: int = 4, aggregate: Any 
         max_iterations=max_iterations,
         aggregate=aggregate,
     )
-    [found] = asyncio.run(search.search([ids("Q: ")], seed_parts=[("n", 0)]))
-    assert found.num_tokens == engines.num_tokens
-    return found
+    [(beam, num_tokens)] = asyncio.run(search.search([ids("Q: ")], seed_parts=[("n", 0)]))
+    assert num_tokens == engines.num_tokens
+    return beam
 
 
 def test_a_search_finds_the_path_that_greedy_misses() -> None:
     greedy = searched(beams=1, width=2)
-    assert greedy.beam.text == "a|a|a|a|"
-    assert greedy.beam.finish_reason is None
+    assert greedy.text == "a|a|a|a|"
+    assert greedy.finish_reason is None
     found = searched(beams=2, width=2)
-    assert found.beam.text == "b|c|."
-    assert found.beam.step_scores == (0.5, 1.0, 1.0)
-    assert found.beam.finish_reason is FinishReason.STOP
+    assert found.text == "b|c|."
+    assert found.step_scores == (0.5, 1.0, 1.0)
+    assert found.finish_reason is FinishReason.STOP
 
 
 def test_a_text_that_has_ended_competes_with_those_that_go_on() -> None:
     found = searched(beams=2, width=2, aggregate="min")  # a|a|... keeps 0.6, b|c|. has 0.5
-    assert found.beam.text == "a|a|a|a|"
+    assert found.text == "a|a|a|a|"
 
 
 def test_a_search_ends_where_the_tokens_end() -> None:
     found = searched(beams=1, width=2, max_iterations=40)
-    assert found.beam.text == "a|" * 8
-    assert len(found.beam.token_ids) == SAMPLING.max_tokens
+    assert found.text == "a|" * 8
+    assert len(found.token_ids) == SAMPLING.max_tokens

@@ -1,0 +1,156 @@
+"""Best of n: score the completions of a suite and pick one per task.
+
+    rows of a suite --scorer--> scores.jsonl --best score or weighted vote--> accuracy
+
+best score     the completion with it (Cobbe et al., arXiv 2110.14168; Snell et al., 2408.03314)
+weighted vote  the answer with the largest sum of scores (Li et al., arXiv 2206.02336)
+aggregation    of step scores to one score: last, min or prod, as in huggingface/search-and-learn
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from rlvr.evaluation.completion_rows import RowKey, key_of
+from rlvr.evaluation.eval_config import StrategySection
+from rlvr.evaluation.scorers import Scorer, ScorerInput
+from rlvr.evaluation.suite_metrics import Row, rows_by_task, vote_clusters
+from rlvr.evaluation.suites import Suite
+from rlvr.evaluation.voting import AnswerCluster, most_voted
+from rlvr.grpo.held_out_eval import standard_error
+from rlvr.run.row_log import RowLog
+
+__all__ = [
+    "Aggregation",
+    "aggregate_scores",
+    "argmax",
+    "best_of_n_metrics",
+    "score_rows",
+    "step_prefixes",
+    "weighted_vote",
+]
+
+Aggregation = Literal["last", "min", "prod"]
+
+NO_SCORE = -math.inf
+ROWS_PER_BATCH = 64  # scores are written after each batch, so an interruption loses at most one
+CORRECT_STEP = 0.5  # a step with a higher score counts as correct
+
+
+def aggregate_scores(step_scores: Sequence[float | None], how: Aggregation) -> float:
+    """Reduce step scores to one; -inf if there is none or one of them is missing."""
+    scores = [score for score in step_scores if score is not None]
+    if not scores or len(scores) < len(step_scores):
+        return NO_SCORE
+    match how:
+        case "last":
+            return scores[-1]
+        case "min":
+            return min(scores)
+        case "prod":
+            return math.prod(scores)
+
+
+def argmax(scores: Sequence[float]) -> int:
+    """Return the index of the largest score; of equal ones the first."""
+    return max(range(len(scores)), key=lambda i: scores[i])
+
+
+def weighted_vote(clusters: Sequence[AnswerCluster], scores: Sequence[float]) -> int | None:
+    """Return the best completion of the answer with the largest sum of scores.
+
+    Negative scores count as 0. None: no completion states an answer.
+    """
+    winner = most_voted(clusters, weights={i: max(score, 0.0) for i, score in enumerate(scores)})
+    return None if winner is None else max(winner.members, key=lambda i: (scores[i], -i))
+
+
+def step_prefixes(text: str, *, step_end: str) -> list[str]:
+    """Return the text up to the end of each step: "a\\n\\nb" -> ["a\\n\\n", "a\\n\\nb"]."""
+    steps = text.split(step_end)
+    ends = [step_end.join(steps[: i + 1]) + step_end for i in range(len(steps) - 1)]
+    return [*ends, text] if steps[-1].strip() or not ends else ends
+
+
+def score_rows(
+    strategy: StrategySection,
+    suite: Suite,
+    rows: Sequence[Row],
+    log: RowLog,
+    *,
+    scorer: Scorer,
+    prompts: Mapping[str, str],
+) -> None:
+    """Score the rows that have no scores yet; `prompts`: task id -> prompt after the template."""
+    on_disk = {key_of(row) for row in log.rows}
+    missing = [row for row in rows if _score_key(strategy, row) not in on_disk]
+    tasks = {task.id: task for task in suite.tasks}
+    for start in range(0, len(missing), ROWS_PER_BATCH):
+        batch = missing[start : start + ROWS_PER_BATCH]
+        started = time.monotonic()
+        texts = [_texts_to_score(strategy, row) for row in batch]
+        scores = iter(
+            scorer(
+                [
+                    ScorerInput(task=tasks[row["id"]], prompt=prompts[row["id"]], text=text)
+                    for row, own in zip(batch, texts, strict=True)
+                    for text in own
+                ]
+            )
+        )
+        seconds = round((time.monotonic() - started) / len(batch), 4)
+        log.append(
+            {
+                "strategy": strategy.name,
+                "suite": suite.name,
+                "id": row["id"],
+                "sample_index": row["sample_index"],
+                "step_scores": [next(scores) for _ in own],
+                "seconds": seconds,
+            }
+            for row, own in zip(batch, texts, strict=True)
+        )
+
+
+def best_of_n_metrics(
+    strategy: StrategySection, rows: Sequence[Row], scores: Sequence[Row], *, correct_by: str
+) -> dict[str, Any]:
+    """Return accuracy and stderr over tasks, and the seconds that scoring took.
+
+    step_correctness: with by_step, the share of all steps that the scorer takes for correct.
+    """
+    by_key = {key_of(dict(score)): score for score in scores}
+    is_right = []
+    seconds = 0.0
+    for group in rows_by_task(rows):
+        own = [by_key[_score_key(strategy, row)] for row in group]
+        seconds += sum(score["seconds"] for score in own)
+        values = [aggregate_scores(score["step_scores"], strategy.aggregate) for score in own]
+        index: int | None = argmax(values)
+        if strategy.vote:
+            index = weighted_vote(vote_clusters(group, correct_by=correct_by), values)
+        is_right.append(index is not None and bool(group[index]["is_right"]))
+    by_task = np.array(is_right, dtype=float)
+    steps = [step for score in scores for step in score["step_scores"] if step is not None]
+    return {
+        "accuracy": float(by_task.mean()),
+        "stderr": standard_error(by_task),
+        "seconds": seconds,
+        "step_correctness": sum(step > CORRECT_STEP for step in steps) / len(steps)
+        if strategy.by_step and steps
+        else None,
+    }
+
+
+def _score_key(strategy: StrategySection, row: Row) -> RowKey:
+    return (strategy.name, *key_of(dict(row))[1:])
+
+
+def _texts_to_score(strategy: StrategySection, row: Row) -> list[str]:
+    text = str(row["completion"])
+    return step_prefixes(text, step_end=strategy.step_end) if strategy.by_step else [text]
