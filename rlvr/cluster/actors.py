@@ -1,11 +1,9 @@
-"""Calling Ray actors: every call has a deadline, and a dead actor is named together with its
-log.
-"""
+"""Calls of Ray actors: each has a deadline, and errors name the actor and its log file."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,62 +16,54 @@ __all__ = ["Actor"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A Ray actor with the name and the log file that an error message needs."""
+    """A Ray actor with its name and its log file for error messages."""
 
     name: str
     handle: Any
     log_path: str
 
     async def call(self, method: str, *args: Any, deadline_s: float) -> Any:
-        """The method's result.
+        """Call a method and return its result.
 
         Raises:
-            RLVRError: as the method raised it.
-            ActorDied: where the actor died, failed otherwise, or did not answer in time.
+            RLVRError: raised by the method.
+            ActorDied: the actor died, failed otherwise, or missed the deadline.
         """
-        return await self._wait(getattr(self.handle, method).remote(*args), method, deadline_s)
+        ref = getattr(self.handle, method).remote(*args)
+        return await self._wait(ref, method, deadline_s)
 
     async def stream(self, method: str, *args: Any, deadline_s: float) -> AsyncIterator[Any]:
-        """What an async generator method yields; the deadline is that of each item."""
+        """Call an async generator method and yield its items; the deadline is for each item."""
         refs = getattr(self.handle, method).options(num_returns="streaming").remote(*args)
         while True:
             try:
-                ref = await asyncio.wait_for(anext(refs), deadline_s)
+                ref = await self._wait(anext(refs), method, deadline_s)
             except StopAsyncIteration:
                 return
-            except TimeoutError:
-                raise self._too_late(method, deadline_s) from None
-            except RayError as error:
-                raise self._translate(error, method) from error
             yield await self._wait(ref, method, deadline_s)
 
-    async def _wait(self, ref: Any, method: str, deadline_s: float) -> Any:
+    async def _wait(self, ref: Awaitable[Any], method: str, deadline_s: float) -> Any:
         async def result() -> Any:
             return await ref
 
         try:
             return await asyncio.wait_for(result(), deadline_s)
         except TimeoutError:
-            raise self._too_late(method, deadline_s) from None
+            raise ActorDied(
+                f"{self.name} did not finish {method} within {deadline_s:.0f} s; its log: "
+                f"{self.log_path}"
+            ) from None
         except RayError as error:
             raise self._translate(error, method) from error
 
-    def _too_late(self, method: str, deadline_s: float) -> ActorDied:
-        return ActorDied(
-            f"{self.name} did not finish {method} within {deadline_s:.0f} s; its log: "
-            f"{self.log_path}"
-        )
-
     def _translate(self, error: RayError, method: str) -> RLVRError:
         if isinstance(error, RayTaskError):
-            cause = error.cause
-            if isinstance(cause, RLVRError):
-                return cause
-            text = str(cause).strip().splitlines()
-            why = f"{type(cause).__name__}: {text[-1] if text else ''}"
-            return ActorDied(f"{self.name} failed in {method}: {why}; its log: {self.log_path}")
-        if isinstance(error, RayActorError):
-            return ActorDied(f"{self.name} died in {method}; its log: {self.log_path}")
-        return ActorDied(
-            f"{self.name} was lost in {method}: {type(error).__name__}; its log: {self.log_path}"
-        )
+            if isinstance(error.cause, RLVRError):
+                return error.cause
+            lines = str(error.cause).strip().splitlines()
+            what = f"failed in {method}: {type(error.cause).__name__}: {lines[-1] if lines else ''}"
+        elif isinstance(error, RayActorError):
+            what = f"died in {method}"
+        else:
+            what = f"was lost in {method}: {type(error).__name__}"
+        return ActorDied(f"{self.name} {what}; its log: {self.log_path}")

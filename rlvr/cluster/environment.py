@@ -1,6 +1,4 @@
-"""Is what a run needs installed, and does it fit together? One line on what is not, before actors
-start.
-"""
+"""Check of the installed packages before any actor starts."""
 
 from __future__ import annotations
 
@@ -11,33 +9,29 @@ from rlvr.errors import ConfigError
 
 __all__ = ["check_environment"]
 
-NEEDED = ("torch", "vllm", "deepspeed", "ray", "transformers")
-# Text models need none of these, but transformers and vLLM import them where they are found.
-HARMFUL_WHEN_BROKEN = ("torchvision", "torchaudio", "torchcodec")
+REQUIRED = ("torch", "vllm", "deepspeed", "ray", "transformers")
+# text models need none of these, but transformers and vLLM import them if they are installed
+OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
 
 
 def check_environment() -> None:
-    """Raises ConfigError: a package is missing, or one that nobody needs is broken and takes others
-    down.
+    """Check that all required packages are installed and no optional one is broken.
+
+    Raises:
+        ConfigError: the message names the package and what to do.
     """
-    for package in NEEDED:
+    for package in REQUIRED:
         if importlib.util.find_spec(package) is None:
+            raise ConfigError(f"{package} is not installed; install all packages with `make setup`")
+    for package in OPTIONAL:
+        if importlib.util.find_spec(package) is None:
+            continue
+        try:
+            importlib.import_module(package)
+        except (ImportError, OSError, RuntimeError) as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigError(
-                f"{package} is not installed; `make setup` installs all that a run needs"
-            )
-    for package in HARMFUL_WHEN_BROKEN:
-        if importlib.util.find_spec(package) is not None:
-            _check_import(package)
-
-
-def _check_import(package: str) -> None:
-    try:
-        importlib.import_module(package)
-    except (ImportError, OSError, RuntimeError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"{package} is installed but cannot be imported beside this torch ({why}), and takes "
-            f"transformers "
-            f"and vLLM down with it; text models do not need it: `python -m pip uninstall "
-            f"{package}`"
-        ) from None
+                f"{package} is installed but does not match this torch ({why}), which breaks "
+                f"transformers and vLLM; text models do not need it: `python -m pip uninstall "
+                f"{package}`"
+            ) from None

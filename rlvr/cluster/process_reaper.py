@@ -1,12 +1,12 @@
-"""Nothing that a run has started on this machine outlives it, however it ends.
+"""Kill every process that a run started on this machine when the run ends, however it ends.
 
     driver --a pipe, which the kernel closes when the driver ends--> watcher --SIGKILL--> the rest
 
-Ray ends its processes when the driver is killed, but two of its agents wait a minute for an answer
-from a server that is dead. The watcher is this file run as a program, in a session of its own, so
-that Ctrl-C does not reach it. It knows what belongs to the run by a mark in the environment, which
-Ray's processes, the actors and their children inherit. It looks at each process while it is young:
-those that change their title (`ray::...`) write it over their environment.
+Ray ends its processes when the driver is killed, but two of its agents first wait a minute for a
+dead server. The watcher is this file run as a program, in its own session, so that Ctrl-C does not
+reach it. It finds the run's processes by a mark in their environment, which Ray's processes, the
+actors and their children inherit. It inspects each process while it is young, because processes
+that change their title (`ray::...`) overwrite their environment.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ __all__ = ["no_orphans", "with_mark"]
 
 MARK = "RLVR_RUN"
 TICK_S = 0.2
-NUM_LOOKS = 10  # at a new process: between fork and exec it still has its parent's environment
-GRACE_S = 3.0  # Ray's own way of ending takes two
+NUM_LOOKS = 10  # per new process: between fork and exec it has its parent's environment
+GRACE_S = 3.0  # Ray takes two to end by itself
 GIVE_UP_S = 10.0
 
 Process = tuple[int, str]  # process id, start time
@@ -36,7 +36,7 @@ Process = tuple[int, str]  # process id, start time
 
 @contextlib.contextmanager
 def no_orphans() -> Iterator[None]:
-    """All that is started within ends with it, or with this process (where there is a /proc)."""
+    """End all processes started in the block with it, or with this process (needs /proc)."""
     mark = uuid.uuid4().hex
     watcher = subprocess.Popen(
         [sys.executable, "-I", "-S", __file__, mark],
@@ -58,35 +58,35 @@ def no_orphans() -> Iterator[None]:
 
 
 def with_mark(mark: str) -> str:
-    """The value of `MARK` for what is started now: whoever watches over us watches over it, too."""
+    """Return the value of `MARK` for new processes: the marks of this process, and `mark`."""
     return ":".join([*filter(None, [os.environ.get(MARK)]), mark])
 
 
 def _watch(mark: str) -> None:
-    """Gather the run's processes until the pipe is closed; then see that they end."""
+    """Collect the run's processes until the pipe closes; then wait for them, and kill the rest."""
     looks: Counter[int] = Counter()
-    ours: set[Process] = set()
+    found: set[Process] = set()
     while not select.select([sys.stdin], [], [], TICK_S)[0]:
-        ours |= _new_ones(mark, looks)
+        found |= _new_processes(mark, looks)
     ended_at = time.monotonic()
     while time.monotonic() - ended_at < GIVE_UP_S:
-        ours = {process for process in ours | _new_ones(mark, looks) if _is_alive(process)}
-        if not ours:
+        found = {process for process in found | _new_processes(mark, looks) if _is_alive(process)}
+        if not found:
             return
         if time.monotonic() - ended_at > GRACE_S:
-            for process_id, _ in ours:
+            for process_id, _ in found:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process_id, signal.SIGKILL)
         time.sleep(TICK_S)
 
 
-def _new_ones(mark: str, looks: Counter[int]) -> set[Process]:
-    """Processes with the mark among those that have not been looked at often enough."""
-    there = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
-    for gone in looks.keys() - there:
-        del looks[gone]
+def _new_processes(mark: str, looks: Counter[int]) -> set[Process]:
+    """Return the marked processes among those inspected fewer than NUM_LOOKS times."""
+    running = {int(name) for name in os.listdir("/proc") if name.isdecimal()}
+    for ended in looks.keys() - running:
+        del looks[ended]
     found = set()
-    for process_id in there:
+    for process_id in running:
         if looks[process_id] < NUM_LOOKS:
             looks[process_id] += 1
             with contextlib.suppress(OSError):
@@ -98,12 +98,12 @@ def _new_ones(mark: str, looks: Counter[int]) -> set[Process]:
 def _marks(process_id: int) -> list[str]:
     entries = Path(f"/proc/{process_id}/environ").read_bytes().split(b"\0")
     prefix = f"{MARK}=".encode()
-    found = [entry[len(prefix) :].decode() for entry in entries if entry.startswith(prefix)]
-    return found[0].split(":") if found else []
+    values = [entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix)]
+    return values[0].decode().split(":") if values else []
 
 
 def _is_alive(process: Process) -> bool:
-    """The same process, and not a zombie."""
+    """Whether the process exists and is no zombie."""
     try:
         stat = _stat(process[0])
     except OSError:
@@ -112,7 +112,7 @@ def _is_alive(process: Process) -> bool:
 
 
 def _stat(process_id: int) -> list[str]:
-    """The fields of /proc/PID/stat after the name; [0] is the state, [19] the start time."""
+    """Return the fields of /proc/PID/stat after the name: [0] state, [19] start time."""
     return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
 
 

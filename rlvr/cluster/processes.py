@@ -1,4 +1,4 @@
-"""What a process of the run does to itself when it starts: threads, output, device."""
+"""Setup of a process of the run: environment, output and logging."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["actor_env", "log_to", "redirect_output"]
 
 
 def actor_env(*, num_threads: int, is_cpu: bool) -> dict[str, str]:
-    """Environment for an actor that computes, set before torch is imported.
+    """Return the environment of an actor that computes, to be set before torch is imported.
 
-    Threads that outnumber the cores are the trap of small machines: a training step took 0.39 s
-    with one OpenMP thread and 4.3 s with two while one other process was busy. They must also not
-    spin while they wait, because engine and learner take turns on the same cores.
+    More threads than cores are slow: a training step took 0.39 s with one OpenMP thread and 4.3 s
+    with two while another process was busy. Waiting threads must not spin either, because engine
+    and learner take turns on the same cores.
     """
     env = {
         "OMP_NUM_THREADS": str(num_threads),
@@ -31,9 +31,7 @@ def actor_env(*, num_threads: int, is_cpu: bool) -> dict[str, str]:
 
 
 def redirect_output(path: str) -> None:
-    """Send this process's stdout and stderr, also of its C libraries, to a file in the run
-    folder.
-    """
+    """Send stdout and stderr of this process, also those of C libraries, to a file."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
@@ -42,12 +40,10 @@ def redirect_output(path: str) -> None:
 
 
 def log_to(path: Path) -> None:
-    """Our own log lines, and those of libraries, into the run folder."""
+    """Send all log records and warnings of this process to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
-    logging.raiseExceptions = (
-        False  # a log line for which there is no room is not worth a traceback
-    )
+    logging.raiseExceptions = False  # no traceback for a record that does not fit on the disk

@@ -1,4 +1,4 @@
-"""Ray: a cluster to run on."""
+"""Start a local Ray, or join a running cluster."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """What the machines offer."""
+    """Resources of the Ray cluster."""
 
     num_gpus: int
-    num_cpus: int  # of the smallest node
-    is_local: bool  # started by this process, and ended with it
+    num_cpus: int  # of the smallest node, since a process has the threads of one node
+    is_local: bool  # started by this process, and ends with it
 
     @property
     def is_cpu(self) -> bool:
-        """No GPU anywhere."""
+        """Whether no node has a GPU."""
         return self.num_gpus == 0
 
 
@@ -37,18 +37,23 @@ class Cluster:
 def connected(
     *, logs: Path, num_cpus: int = 1, weights_bytes: int | None = None
 ) -> Iterator[Cluster]:
-    """The cluster named by RAY_ADDRESS (a submitted job has it), or one of our own on this
-    machine, with `num_cpus` at least and room for weights of that size to pass through (None: not
-    known).
+    """Connect to the cluster at RAY_ADDRESS (set in a submitted job), or start a local one.
+
+    Args:
+        logs: Folder for a link to the logs of a local Ray.
+        num_cpus: Fewest CPUs of a local Ray.
+        weights_bytes: Size of the weights that pass through the object store; None: not known.
 
     Raises:
-        ConfigError: nobody answers at RAY_ADDRESS.
-        RLVRError: Ray does not start, on a machine that is very busy for instance.
+        ConfigError: no cluster answers at RAY_ADDRESS.
+        RLVRError: Ray does not start, e.g. on an overloaded machine.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
+    # Ray's SIGTERM handler would abort its own start half-way; signals_held delays the signal
+    ray._private.utils.set_sigterm_handler = lambda handler: None
     is_local = not os.environ.get("RAY_ADDRESS")
     with no_orphans() if is_local else nullcontext():
         try:
@@ -57,10 +62,10 @@ def connected(
                     _start_ray(logs=logs, num_cpus=num_cpus, weights_bytes=weights_bytes)
                 else:
                     _join_cluster()
-            resources = ray.cluster_resources()
+            node_cpus = [node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]]
             yield Cluster(
-                num_gpus=int(resources.get("GPU", 0)),
-                num_cpus=_num_cores() if is_local else _smallest_node_cpus(),
+                num_gpus=int(ray.cluster_resources().get("GPU", 0)),
+                num_cpus=_num_cores() if is_local else max(1, int(min(node_cpus))),
                 is_local=is_local,
             )
         finally:
@@ -70,26 +75,27 @@ def connected(
 def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:
     import ray
 
-    _leave_sigterm_alone()
-    # a model on the hub has no size yet; Ray then takes a third of the memory
+    # None (a model on the hub): Ray takes a third of the memory
     store_bytes = None if weights_bytes is None else max(256 << 20, 4 * weights_bytes)
     try:
         ray.init(
-            address="local",  # else Ray joins whatever `ray start` has left on this machine
+            address="local",  # otherwise Ray joins any `ray start` on this machine
             num_cpus=max(_num_cores(), num_cpus),
             include_dashboard=False,
             object_store_memory=store_bytes,
             **QUIET,
         )
-    except Exception as error:  # Ray has no class for it
+    except Exception as error:  # Ray raises no specific class
         raise RLVRError(f"Ray does not start on this machine: {one_line(error)}") from error
-    _link_ray_logs(logs)
+    # Ray needs a short path for its session, so the run folder only links to its logs
+    link = logs / "ray"
+    link.unlink(missing_ok=True)
+    link.symlink_to(ray._private.worker._global_node.get_logs_dir_path())
 
 
 def _join_cluster() -> None:
     import ray
 
-    _leave_sigterm_alone()
     try:
         ray.init(**QUIET)
     except ConnectionError as error:
@@ -97,30 +103,5 @@ def _join_cluster() -> None:
         raise ConfigError(f"RAY_ADDRESS: no cluster answers at {where}: {error}") from None
 
 
-def _leave_sigterm_alone() -> None:
-    """Ray's own handler would abort its start half-way; ours waits until it stands."""
-    import ray
-
-    ray._private.utils.set_sigterm_handler = lambda handler: None
-
-
-def _smallest_node_cpus() -> int:
-    """Threads are those of one process, so what counts is a node and not the cluster."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max(1, min(int(node.get("CPU", 1)) for node in nodes))
-
-
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-def _link_ray_logs(logs: Path) -> None:
-    """Ray wants a short path for its session, so the run folder gets a link to its logs."""
-    import ray
-
-    link = logs / "ray"
-    link.unlink(missing_ok=True)
-    session = ray._private.worker._global_node.get_logs_dir_path()
-    link.symlink_to(session)

@@ -1,7 +1,7 @@
-"""Waiting that ends when the user wants to stop.
+"""Waits that end when the user stops the run.
 
 Ctrl-C, SIGTERM --> stop (an asyncio.Event) --> every long wait of launch and loop races against it
-before the event loop: KeyboardInterrupt, for both, and never in the middle of Ray's start
+before the event loop: KeyboardInterrupt for both, but never in the middle of Ray's start
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ ResultT = TypeVar("ResultT")
 async def unless_stopped(
     work: Awaitable[ResultT], stop: asyncio.Event, *, step: int | None
 ) -> ResultT:
-    """The result of `work`; where `stop` is set first, `work` is cancelled and Stopped raised with
-    `step`.
+    """Return the result of `work`, or cancel it when `stop` is set.
+
+    Raises:
+        Stopped: with `step`.
     """
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
@@ -43,16 +45,14 @@ async def unless_stopped(
 
 
 def in_daemon_thread(work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
-    """Run `work` beside the event loop; the process may end before it does, which it may not with
-    asyncio.to_thread.
-    """
+    """Run `work` in a thread; unlike asyncio.to_thread, the process may exit before it ends."""
     done: Future[ResultT] = Future()
-    done.set_running_or_notify_cancel()  # what waits for it may be cancelled, the thread not
+    done.set_running_or_notify_cancel()  # the awaiting task may be cancelled, the thread not
 
     def run() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # handed to who waits
+        except BaseException as error:  # raised where the result is awaited
             done.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -61,20 +61,20 @@ def in_daemon_thread(work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Ctrl-C or SIGTERM within raises KeyboardInterrupt at the end, where it can do no harm."""
-    came: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in SIGNALS}
+    """Delay Ctrl-C and SIGTERM to the end of the block, then raise KeyboardInterrupt."""
+    received: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
+    if received:
         raise KeyboardInterrupt
 
 
-def stop_on_signals(say: Callable[[str], None]) -> asyncio.Event:
-    """The event that Ctrl-C and SIGTERM set, for the running loop; a second one ends it at once."""
+def stop_on_signals(notify: Callable[[str], None]) -> asyncio.Event:
+    """Return an event that Ctrl-C and SIGTERM set; a second signal ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -83,7 +83,7 @@ def stop_on_signals(say: Callable[[str], None]) -> asyncio.Event:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.set()
-        say("stopping: what is running is finished or abandoned, and what is done is kept")
+        notify("stopping: running work is finished or abandoned, finished work is kept")
 
     for number in SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
