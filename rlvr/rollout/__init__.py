@@ -1,1 +1,7 @@
-"""Writing completions: the vLLM engine actor and the pool of engines."""
+"""Generation with vLLM.
+
+engine_requests   requests and specs; free of vLLM
+engine            one vLLM engine in a Ray actor
+vllm_args         arguments of vLLM
+engine_pool       all engines as one
+"""

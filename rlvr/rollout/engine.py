@@ -4,11 +4,11 @@
     generate(batch) --whole batch--> inbox  --->  between two decode steps: add all of it
        ^                                          step, step, step, ...
        +------ chunks of finished completions <---+
-    load_weights, probe ---- command ------>      run when nothing is being written
+    load_weights, probe ---- command ------>      run while nothing is generated
 
 vLLM runs inside this process (no second process, no serialization of each step's outputs). A batch
-enters as a whole between two steps, so an idle engine batches it in the same way every time: with a
-seed for each completion, the same batch gives the same tokens.
+enters as a whole between two steps, so an idle engine schedules it the same way every time: with a
+seed per completion, the same batch gives the same tokens.
 """
 
 from __future__ import annotations
@@ -36,23 +36,22 @@ from rlvr.weight_sync.packed_weights import PackedWeights
 
 __all__ = ["VllmEngine"]
 
-CHUNK_S = 0.05  # finished completions are handed over at most this often: a chunk costs about 2 ms
+CHUNK_S = 0.05  # shortest time between two chunks: a chunk costs about 2 ms
 
 
 @dataclass(slots=True)
 class _Batch:
-    """A generate call under way."""
+    """A running generate call."""
 
     requests: Sequence[Request]
     sampling: SamplingSpec
     loop: asyncio.AbstractEventLoop
     chunks: asyncio.Queue[list[Finished] | BaseException]
     finished: list[Finished] = field(default_factory=list)
-    num_open: int = 0
 
 
 class VllmEngine:
-    """The actor class; its methods are Ray's entry points and run on the actor's asyncio loop."""
+    """The actor class; its public methods run on the actor's asyncio loop."""
 
     def __init__(self, spec: EngineSpec) -> None:
         redirect_output(spec.log_path)
@@ -67,22 +66,22 @@ class VllmEngine:
         threading.Thread(target=self._run, name="vllm", daemon=True).start()
 
     async def ready(self) -> int:
-        """Wait until vLLM stands; returns the process id."""
+        """Wait until vLLM is ready; return the process id."""
         await asyncio.wrap_future(self._started)
         return os.getpid()
 
     async def generate(
         self, requests: Sequence[Request], sampling: SamplingSpec, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
-        """Yield chunks of completions as they end.
+        """Yield chunks of finished completions.
 
         Raises:
-            CheckError: where the engine holds another policy version than the one asked for.
+            CheckError: the engine holds another policy version than `policy_version`.
         """
         if policy_version != self._policy_version:
-            held = self._policy_version
             raise CheckError(
-                f"engine asked to write as policy version {policy_version}, but it holds {held}"
+                f"engine asked to generate with policy version {policy_version}, but it holds "
+                f"{self._policy_version}"
             )
         batch = _Batch(requests, sampling, asyncio.get_running_loop(), asyncio.Queue())
         self._inbox.put(batch)
@@ -95,15 +94,15 @@ class VllmEngine:
             yield chunk
 
     async def load_weights(self, packed: PackedWeights) -> str:
-        """Take over a policy version; returns the digest of what the workers received.
+        """Load a policy version; return the digest of the bytes that the workers received.
 
         Raises:
-            CheckError: where what arrived is not what was sent.
+            CheckError: the received bytes differ from the sent ones.
         """
         return await self._command(lambda: self._load(packed))
 
     async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Log-probs [T-1] of a fixed text under the weights that are loaded, at temperature 1."""
+        """Return log-probs [T-1] of a fixed text under the loaded weights, at temperature 1."""
         return await self._command(lambda: self._probe(token_ids))
 
     async def _command(self, work: Callable[[], Any]) -> Any:
@@ -125,22 +124,22 @@ class VllmEngine:
                 self._take_inbox(wait=not self._open)
                 if self._open:
                     self._step()
-        except BaseException:  # nobody joins this thread: say why, and end the actor with it
+        except BaseException:  # nothing joins this thread: print the error and end the actor
             traceback.print_exc()
             os._exit(1)
 
     def _start(self) -> None:
+        from transformers import AutoTokenizer
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
         from rlvr.rollout.vllm_args import engine_args
 
-        self._llm = LLMEngine.from_engine_args(EngineArgs(**engine_args(self._spec)))
-        self._policy_version = self._spec.policy_version
-        from transformers import AutoTokenizer
-
+        spec = self._spec
+        self._llm = LLMEngine.from_engine_args(EngineArgs(**engine_args(spec)))
+        self._policy_version = spec.policy_version
         self._tokenizer = AutoTokenizer.from_pretrained(
-            self._spec.model_path, trust_remote_code=self._spec.trust_remote_code
+            spec.model_path, trust_remote_code=spec.trust_remote_code
         )
 
     def _take_inbox(self, *, wait: bool) -> None:
@@ -153,7 +152,7 @@ class VllmEngine:
             work, done = item
             try:
                 done.set_result(work())
-            except Exception as error:  # handed to the caller, who decides
+            except Exception as error:  # raised where the result is awaited
                 done.set_exception(error)
 
     def _add(self, batch: _Batch) -> None:
@@ -166,10 +165,9 @@ class VllmEngine:
             self._open[name] = (batch, request)
             prompt = {"prompt_token_ids": request.prompt_token_ids.tolist()}
             self._llm.add_request(name, prompt, sampling_params(batch.sampling, seed=request.seed))
-        batch.num_open = len(batch.requests)
 
     def _step(self) -> None:
-        """Decode until some completion ended and a chunk is due, or the inbox has something."""
+        """Decode until a chunk of finished completions is due, or the inbox is not empty."""
         until = time.monotonic() + CHUNK_S
         touched: dict[int, _Batch] = {}
         while self._open and self._inbox.empty():
@@ -181,20 +179,18 @@ class VllmEngine:
             if touched and time.monotonic() > until:
                 break
         for batch in touched.values():
-            _hand_over(batch)
+            chunk, batch.finished = batch.finished, []
+            batch.loop.call_soon_threadsafe(batch.chunks.put_nowait, chunk)
 
     def _finished(self, request: Request, output: Any) -> Finished:
-        written = output.outputs[0]
-        token_ids = np.array(written.token_ids, dtype=np.int32)
-        logprobs = np.array(
-            written.logprobs.logprobs, dtype=np.float32
-        )  # one entry a token: logprobs=0
-        text = written.text or self._tokenizer.decode(token_ids, skip_special_tokens=True)
+        (generated,) = output.outputs
+        token_ids = np.array(generated.token_ids, dtype=np.int32)
         completion = Completion(
             token_ids=token_ids,
-            logprobs=logprobs,
-            text=text,
-            finish_reason=FinishReason(written.finish_reason),
+            # one entry per token: logprobs=0 in vllm_args
+            logprobs=np.array(generated.logprobs.logprobs, dtype=np.float32),
+            text=generated.text or self._tokenizer.decode(token_ids, skip_special_tokens=True),
+            finish_reason=FinishReason(generated.finish_reason),
             policy_version=self._policy_version,
         )
         return Finished(
@@ -202,15 +198,14 @@ class VllmEngine:
         )
 
     def _load(self, packed: PackedWeights) -> str:
-        assert not self._open, "weights may not change while completions are being written"
-        self._policy_version = -1  # serves nothing until the new weights are proved
+        assert not self._open, "weights may not change while the engine generates"
+        self._policy_version = -1  # generates nothing until the new weights are verified
         digests = self._llm.collective_rpc("load_packed", args=(packed,))
         self._llm.reset_prefix_cache()
         if any(digest != packed.digest for digest in digests):
             raise CheckError(
-                f"weight sync of version {packed.policy_version}: the engine received other "
-                f"bytes than the "
-                f"learner sent (digest {digests[0]}, sent {packed.digest})"
+                f"weight sync of version {packed.policy_version}: the engine received other bytes "
+                f"than the learner sent (digest {digests[0]}, sent {packed.digest})"
             )
         self._policy_version = packed.policy_version
         return digests[0]
@@ -231,8 +226,3 @@ class VllmEngine:
             ],
             dtype=np.float32,
         )
-
-
-def _hand_over(batch: _Batch) -> None:
-    chunk, batch.finished = batch.finished, []
-    batch.loop.call_soon_threadsafe(batch.chunks.put_nowait, chunk)

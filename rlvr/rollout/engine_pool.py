@@ -1,4 +1,4 @@
-"""All engines as one: a batch is dealt out by task, completions come back as they end."""
+"""All engines as one: a batch is split by task, finished completions are merged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class EnginePool:
     async def generate(
         self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
-        """Yield chunks of completions as they end, each request exactly once.
+        """Yield chunks of finished completions, one completion per request.
 
-        A task's completions are written by one engine, so that its prompt is computed once; which
-        engine it is follows from the task's place in the batch.
+        One engine generates all completions of a task, so that it computes the prompt once; the
+        task's index in the batch determines the engine.
         """
         arrived: asyncio.Queue[list[Finished] | None] = asyncio.Queue()
 
@@ -59,11 +59,11 @@ class EnginePool:
             draining.cancel()
 
     async def load_weights(self, packed_ref: Any) -> None:
-        """Give all engines the weights behind a reference into the object store."""
+        """Load weights into all engines from a reference into the object store."""
         await self._call_all("load_weights", packed_ref)
 
     async def probe(self, token_ids: NDArray[np.int32]) -> list[NDArray[np.float32]]:
-        """For each engine the log-probs [T-1] of a fixed text."""
+        """Return the log-probs [T-1] of a fixed text from each engine."""
         return await self._call_all("probe", token_ids)
 
     async def _call_all(self, method: str, *args: Any) -> list[Any]:

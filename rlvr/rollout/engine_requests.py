@@ -1,6 +1,4 @@
-"""What the controller asks of an engine: plain values, free of vLLM, so that both sides can import
-them.
-"""
+"""Requests to an engine and their results: plain values that import no vLLM."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ __all__ = ["EngineSpec", "Finished", "Request", "SamplingSpec", "completion_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSpec:
-    """How to start one vLLM engine."""
+    """Arguments to start one vLLM engine."""
 
     model_path: str
     dtype: str
@@ -27,26 +25,26 @@ class EngineSpec:
     kv_cache_bytes: int
     tensor_parallel: int
     num_threads: int  # CPU threads of its kernels
-    policy_version: int  # of the weights in the model's files; -1: none is served before a sync
-    has_stop_strings: bool  # these need vLLM's own detokenizer, which costs some speed
+    policy_version: int  # of the weights in the model's files; -1: generate only after a sync
+    has_stop_strings: bool  # they need vLLM's own detokenizer, which is slower
     trust_remote_code: bool
     log_path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSpec:
-    """How the completions of one batch are drawn."""
+    """Sampling parameters of one batch."""
 
     temperature: float
     max_tokens: int
     stop: tuple[str, ...]
     stop_token_ids: tuple[int, ...]
-    top_p: float = 1.0  # below 1 the log-probs are those of the tokens that are left
+    top_p: float = 1.0  # log-probs are of the truncated distribution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One completion to write."""
+    """One completion to generate."""
 
     task_index: int  # position of the task in its batch
     sample_index: int  # position of the completion in its group
@@ -56,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """One completion that is written."""
+    """One finished completion."""
 
     task_index: int
     sample_index: int
@@ -64,10 +62,10 @@ class Finished:
 
 
 def completion_seed(*parts: int | str) -> int:
-    """A seed of 63 bits from what names a completion: run seed, purpose, task's place in the run,
-    its index.
+    """Return a 63-bit seed from the parts that identify a completion.
 
-    It does not hang on the number of engines or on timing, so that a resumed run repeats itself.
+    The parts are the run seed, the purpose, the task's position in the run and the sample index,
+    not the engine or any timing, so that a resumed run repeats itself.
     """
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

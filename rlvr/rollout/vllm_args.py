@@ -1,4 +1,4 @@
-"""vLLM's arguments, in the one place that names them; vLLM 0.26 to 0.33 know all of these."""
+"""Arguments of vLLM, the same in vLLM 0.26 to 0.33."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["engine_args", "probe_params", "sampling_params"]
 
 
 def engine_args(spec: EngineSpec) -> dict[str, Any]:
-    """Arguments of `vllm.EngineArgs`."""
+    """Return the arguments of `vllm.EngineArgs`."""
     args: dict[str, Any] = {
         "model": spec.model_path,
         "dtype": spec.dtype,
@@ -23,12 +23,9 @@ def engine_args(spec: EngineSpec) -> dict[str, Any]:
         "max_num_seqs": spec.max_concurrent,
         "tensor_parallel_size": spec.tensor_parallel,
         "kv_cache_memory_bytes": spec.kv_cache_bytes,
-        "gpu_memory_utilization": 0.05,  # only what must be free at the start: the size is given
-        # Log-probs of the distribution that was sampled from; the default gives them before the
-        # temperature.
-        "logprobs_mode": "processed_logprobs",
-        # a model's own defaults (top-p and the like) must not change the policy
-        "generation_config": "vllm",
+        "gpu_memory_utilization": 0.05,  # must be free at the start; the cache size is explicit
+        "logprobs_mode": "processed_logprobs",  # after temperature and top-p
+        "generation_config": "vllm",  # ignore the model's own sampling defaults
         "enable_prefix_caching": True,  # the prompt of a group is computed once
         "skip_tokenizer_init": not spec.has_stop_strings,
         "worker_extension_cls": "rlvr.weight_sync.worker_extension.WeightSyncWorker",
@@ -36,25 +33,15 @@ def engine_args(spec: EngineSpec) -> dict[str, Any]:
         "trust_remote_code": spec.trust_remote_code,
     }
     if current_platform.is_cpu():
-        args |= _cpu_args(spec)
+        # no chunked prefill: a split prompt fails with "CPU Generator does not use offset"
+        args["enforce_eager"] = True
+        args["enable_chunked_prefill"] = False
+        args["max_num_batched_tokens"] = max(8192, spec.max_model_tokens)
     return args
 
 
-def _cpu_args(spec: EngineSpec) -> dict[str, Any]:
-    """Eager mode, and whole prompts only: a prompt cut in two ends in "CPU Generator does not use
-    offset".
-    """
-    return {
-        "enforce_eager": True,
-        "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(8192, spec.max_model_tokens),
-    }
-
-
 def sampling_params(sampling: SamplingSpec, *, seed: int) -> SamplingParams:
-    """Parameters of one completion; the end-of-sequence token stays in it, and so does a stop
-    string.
-    """
+    """Return the parameters of a completion that keeps its end token or stop string."""
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
@@ -71,5 +58,5 @@ def sampling_params(sampling: SamplingSpec, *, seed: int) -> SamplingParams:
 
 
 def probe_params() -> SamplingParams:
-    """Parameters that ask for the log-probs of the prompt itself."""
+    """Return parameters that request the log-probs of the prompt."""
     return SamplingParams(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)

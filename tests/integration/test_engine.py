@@ -119,5 +119,5 @@ def test_a_stop_string_ends_the_completion_and_stays_in_its_text(
 def test_an_engine_does_not_write_under_a_version_it_does_not_hold(
     stage: Stage, pools: tuple[EnginePool, EnginePool]
 ) -> None:
-    with pytest.raises(CheckError, match="asked to write as policy version 7, but it holds 0"):
+    with pytest.raises(CheckError, match="asked to generate with policy version 7, but it holds 0"):
         write(pools[0], make_requests(stage.config), SAMPLING, policy_version=7)
