@@ -1,6 +1,6 @@
-r"""Text with {name} in it: {{name}} stands for {name} itself, and other braces for themselves.
+r"""Text templates with {name} placeholders; {{name}} is a literal {name}.
 
-Braces behind a LaTeX command are its argument, as in \boxed{answer}, and are left alone too.
+Other braces are literal, and so is the argument of a LaTeX command, as in \boxed{answer}.
 """
 
 from __future__ import annotations
@@ -11,23 +11,18 @@ from typing import Any
 
 from rlvr.errors import ConfigError
 
-__all__ = ["fill_placeholders", "find_placeholders"]
+__all__ = ["fill_placeholders"]
 
 _PLACEHOLDER = re.compile(
     r"\\[A-Za-z]+\{[^{}]*\}|\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}"
 )
 
 
-def find_placeholders(template: str) -> tuple[str, ...]:
-    """Names in the order in which they first occur."""
-    names = [match["name"] for match in _PLACEHOLDER.finditer(template) if match["name"]]
-    return tuple(dict.fromkeys(names))
-
-
 def fill_placeholders(template: str, values: Mapping[str, Any], *, where: str, key: str) -> str:
-    """The text with the values in it, byte for byte.
+    """Return the template with its values filled in unchanged.
 
-    Raises ConfigError, naming the row (`where`) and the template's key: a value that is missing.
+    Raises:
+        ConfigError: a value is missing; names the row (`where`) and the template's `key`.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -37,10 +32,10 @@ def fill_placeholders(template: str, values: Mapping[str, Any], *, where: str, k
             return match[0]
         value = values.get(match["name"])
         if value is None:
-            there = ", ".join(name for name, one in values.items() if one is not None) or "none"
+            found = ", ".join(name for name, one in values.items() if one is not None) or "none"
             raise ConfigError(
                 f"{where}: has no {match['name']!r} for the {{{match['name']}}} of {key}; "
-                f"it has {there}"
+                f"it has {found}"
             )
         return str(value)
 

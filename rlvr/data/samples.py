@@ -1,38 +1,42 @@
-"""A completion as a row of training data: the common form between the stages.
+"""Samples: completions as rows of training data, the common form of the stages.
 
-{"id": "gsm8k/7#0", "task_id": "gsm8k/7", "prompt": ..., "reasoning_content": thought or null,
- "content": the rest, "completion": both as they were written, "scores": {reward: value}, ...}
+    {"id": "gsm8k/7#0", "task_id": "gsm8k/7", "prompt": text or messages,
+     "reasoning_content": text or null, "content": the answer, "completion": both as generated,
+     "scores": {reward: value}, ...}
+
+The readers also accept the columns of other data sets:
+
+    question   context and task_desc, or prompt, or messages
+    reasoning  reasoning_content, or steps, or the tags in completion
+    answer     content, or the rest of completion, or answer
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from rlvr.data.reasoning_tags import split_thought
+from rewards.shaping.words import Script, sentences
+from rlvr.data.reasoning_tags import Parts, split_reasoning
 from rlvr.types import Rollout, Task
 
-__all__ = ["completion_columns", "sample_row"]
+__all__ = ["answer_of", "completion_of", "language_of", "question_of", "reasoning_of", "sample_row"]
+
+Sample = Mapping[str, Any]
 
 
 def sample_row(
     task: Task, rollout: Rollout, *, number: int, think_prefilled: bool
 ) -> dict[str, Any]:
-    """Return the row of a task's `number`-th completion, with the task's own columns."""
+    """Return the row of a task's completion `number`, with the columns of the task."""
+    completion, reward = rollout.completion, rollout.reward
+    reasoning, content = split_reasoning(completion.text, think_prefilled=think_prefilled)
     return {
         **task.columns,
         "id": f"{task.id}#{number}",
         "task_id": task.id,
-        **completion_columns(task, rollout, think_prefilled=think_prefilled),
-    }
-
-
-def completion_columns(task: Task, rollout: Rollout, *, think_prefilled: bool) -> dict[str, Any]:
-    """Return the columns that every row of a graded completion has."""
-    completion, reward = rollout.completion, rollout.reward
-    thought, content = split_thought(completion.text, think_prefilled=think_prefilled)
-    return {
         "prompt": task.prompt,
-        "reasoning_content": thought,
+        "reasoning_content": reasoning,
         "content": content,
         "completion": completion.text,
         "think_prefilled": think_prefilled,
@@ -41,3 +45,52 @@ def completion_columns(task: Task, rollout: Rollout, *, think_prefilled: bool) -
         "scores": dict(reward.parts),
         "reasons": {name: reason for name, reason in reward.reasons.items() if reason},
     }
+
+
+def question_of(sample: Sample) -> str:
+    """Return the question; for a conversation, the text of all user turns."""
+    parts = [sample.get("context"), sample.get("task_desc")]
+    if not any(isinstance(part, str) for part in parts):
+        prompt = sample.get("prompt", sample.get("messages"))
+        turns = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}]
+        parts = [turn.get("content") for turn in turns if turn.get("role") == "user"]
+    return "\n".join(part for part in parts if isinstance(part, str))
+
+
+def reasoning_of(sample: Sample) -> str:
+    """Return the reasoning; "" if there is none."""
+    if isinstance(sample.get("reasoning_content"), str):
+        return str(sample["reasoning_content"])
+    if isinstance(sample.get("steps"), list):
+        return "\n".join(str(step) for step in sample["steps"])
+    return _parts(sample).thought or ""
+
+
+def answer_of(sample: Sample) -> str:
+    """Return the text after the reasoning; "" if there is none."""
+    if isinstance(sample.get("content"), str):
+        return str(sample["content"])
+    return _parts(sample).answer or str(sample.get("answer") or "")
+
+
+def completion_of(sample: Sample) -> object:
+    """Return the completion as rewards take it: the generated text, or a message."""
+    if isinstance(sample.get("completion"), str):
+        return sample["completion"]
+    return {"content": answer_of(sample), "reasoning_content": reasoning_of(sample)}
+
+
+def language_of(sample: Sample) -> str:
+    """Return `language`, by default zh if most words of the question are Han characters, or en."""
+    if isinstance(sample.get("language"), str):
+        return str(sample["language"])
+    words = [word for sentence in sentences(question_of(sample)) for word in sentence]
+    num_han = sum(word.script is Script.HAN for word in words)
+    return "zh" if num_han * 2 > len(words) else "en"
+
+
+def _parts(sample: Sample) -> Parts:
+    completion = sample.get("completion")
+    if not isinstance(completion, str):
+        return Parts(None, "")
+    return split_reasoning(completion, think_prefilled=bool(sample.get("think_prefilled")))

@@ -1,4 +1,4 @@
-"""Traces as others write them: out and in again, byte for byte where it matters."""
+"""Samples in other projects' formats: written and read again, byte for byte where it matters."""
 
 from __future__ import annotations
 
@@ -11,15 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from rlvr.data.formats import (
-    FORMATS,
-    fill_placeholders,
-    find_placeholders,
-    join_thought,
-    read_samples,
-    split_thought,
-    write_exports,
-)
+from rlvr.data.formats import FORMATS, join_reply, read_samples, split_reply, write_exports
+from rlvr.data.placeholders import fill_placeholders
 from rlvr.errors import ConfigError, RLVRError
 
 ROWS: list[dict[str, Any]] = [
@@ -151,7 +144,7 @@ def test_rows_that_are_null_broken_or_dropped_are_left_out_and_counted(
     path = write_json(tmp_path / "m.json", [{**MEDICAL[0], "Response": None}, MEDICAL[1]])
     with caplog.at_level(logging.WARNING):
         assert len(list(read_samples(path, columns=COLUMNS))) == 1
-    assert f"1 of 2 rows left out; {path}:1: Response is null" in caplog.text
+    assert f"skipped 1 of 2 rows; {path}:1: Response is null" in caplog.text
     said = [{"role": "user", "content": "2+3?"}]
     replies = ["<think>a", "<think>a</think><think>b</think>5", "<think>a</think>5"]
     chats = [{"messages": [*said, {"role": "assistant", "content": one}]} for one in replies]
@@ -183,7 +176,7 @@ def test_forms_of_others_are_known_by_their_columns(tmp_path: Path) -> None:
     ]
     for record, row in records:
         assert list(read_samples(write_json(tmp_path / "rows.json", [record]))) == [row]
-    with pytest.raises(ConfigError, match=r"rows.json:1: is of no known form; columns found: 'a'"):
+    with pytest.raises(ConfigError, match=r"rows.json:1: unknown format; columns found: 'a'"):
         list(read_samples(write_json(tmp_path / "rows.json", [{"a": 1}])))
 
 
@@ -215,11 +208,10 @@ def test_columns_and_tags_of_an_index_are_followed(tmp_path: Path) -> None:
     ("thought", "content"), [("a", "b"), ("\n a\n", "\nb "), ("", ""), (None, "b")]
 )
 def test_a_thought_that_was_joined_is_split_as_it_was(thought: str | None, content: str) -> None:
-    assert split_thought(join_thought(thought, content)) == (thought, content)
+    assert split_reply(join_reply(thought, content)) == (thought, content)
 
 
 def test_placeholders_leave_latex_and_other_braces_alone() -> None:
     template = r"{a} \boxed{a} {{a}} { a } {} {a b} {b}"
-    assert find_placeholders(template) == ("a", "b")
     filled = fill_placeholders(template, {"a": "{b}", "b": 2}, where="row 1", key="prompt")
     assert filled == r"{b} \boxed{a} {a} { a } {} {a b} 2"

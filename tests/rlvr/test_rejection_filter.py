@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlvr.data.reasoning_tags import split_thought
+from rlvr.data.reasoning_tags import split_reasoning
 from rlvr.errors import ConfigError
 from rlvr.stages.sample.rejection_filter import RejectionFilter
 from rlvr.stages.sample.sample_config import SampleConfig
@@ -30,7 +30,7 @@ def filter_of(*, rewrite: str | None = None, **keep: Any) -> RejectionFilter:
 
 
 def row_of(completion: str = GOOD, *, task: str = "t/0", **values: Any) -> dict[str, Any]:
-    thought, content = split_thought(completion)
+    thought, content = split_reasoning(completion)
     return {
         "id": f"{task}#0",
         "task_id": task,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.data.reasoning_tags import Parts, is_thinking, split_thought
+from rlvr.data.reasoning_tags import Parts, is_thinking, split_reasoning
 from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.text_metrics import (
     FLAGS,
@@ -34,7 +34,7 @@ from rlvr.evaluation.worked_steps import judged_steps
 def test_a_completion_has_a_thought_and_an_answer(
     text: str, think_prefilled: bool, parts: Parts
 ) -> None:
-    assert split_thought(text, think_prefilled=think_prefilled) == parts
+    assert split_reasoning(text, think_prefilled=think_prefilled) == parts
 
 
 def test_a_thought_that_was_not_closed_goes_on() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rewards.shaping.words import Script, sentences
 from rlvr.data.cleaning.thought_steps import split_steps
-from rlvr.data.reasoning_tags import split_thought
+from rlvr.data.reasoning_tags import split_reasoning
 
 __all__ = ["answer_of", "completion_of", "language_of", "question_of", "steps_of", "thought_of"]
 
@@ -75,4 +75,4 @@ def _parts(row: Row) -> tuple[str | None, str]:
     completion = row.get("completion")
     if not isinstance(completion, str):
         return None, ""
-    return split_thought(completion, think_prefilled=bool(row.get("think_prefilled")))
+    return split_reasoning(completion, think_prefilled=bool(row.get("think_prefilled")))

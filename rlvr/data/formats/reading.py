@@ -1,30 +1,39 @@
-"""`read_samples`: rows of a file in any of the known forms, as trace rows."""
+"""Read samples from a file in any known format, or from a folder with LLaMA-Factory's index.
+
+The index, {name: {"file_name", "formatting": "alpaca" | "sharegpt", "columns", "tags"}}, renames the
+keys of a format by its columns and tags (data/README.md of hiyouga/LLaMA-Factory).
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.formats.dataset_info import FILE_NAME, rows_of_folder
-from rlvr.data.formats.exchanges import UnreadableRecord
-from rlvr.data.formats.records import FORMATS, format_of
+from rlvr.data.formats.records import FORMATS, INDEX_FILE
 from rlvr.data.placeholders import fill_placeholders
-from rlvr.data.rows import Row, read_rows
+from rlvr.data.rows import Row, UnreadableRow, read_rows
 from rlvr.errors import ConfigError
 
 __all__ = ["read_samples"]
 
 logger = logging.getLogger(__name__)
 
-# other names of a trace row's columns in `columns`, as data sets of thoughts call them
+# other names of a sample's columns, accepted in `columns`
 _SYNONYMS = {
     "question": "prompt", "cot": "reasoning_content", "think": "reasoning_content",
     "response": "content",
 }  # fmt: skip
-_KNOWN = "prompt with reasoning_content and content, or completion; text; messages; conversations; "
-_KNOWN += "instruction and output; input with reasoning_content and content"
+_KNOWN = (
+    "prompt with reasoning_content and content, or completion; text; messages; conversations; "
+    "instruction and output; input with reasoning_content and content"
+)
+_TAGS = {
+    "role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt",
+    "system_tag": "system",
+}  # fmt: skip
 
 
 def read_samples(
@@ -35,103 +44,140 @@ def read_samples(
     split: str | None = None,
     section: str = "data",
 ) -> Iterator[dict[str, Any]]:
-    """Trace rows, one at a time: {"prompt", "reasoning_content", "content", ...other columns}.
+    """Read samples one at a time: {"prompt", "reasoning_content", "content", ...other columns}.
 
     path: a JSONL, JSON, CSV or parquet file, or a `datasets` name, whose rows have one of the forms
 
-        prompt, with reasoning_content and content, or with completion    (our own: as they are)
-        text                                                              (as they are)
+        prompt, with reasoning_content and content, or with completion    (unchanged)
+        text                                                              (unchanged)
         messages | conversations | instruction, input, output         (OpenAI, sharegpt, alpaca)
         input, reasoning_content, content               (Chinese-DeepSeek-R1-Distill-data-110k)
 
-    or a folder with LLaMA-Factory's dataset_info.json: "FOLDER" or "FOLDER#NAME". Thoughts that
-    stand in a reply in their tags are taken apart from it; a prompt is text, or chat messages where
-    there is more before it.
+    or a folder with LLaMA-Factory's dataset_info.json: "FOLDER" or "FOLDER#NAME". Reasoning in tags
+    is split from the reply; a prompt is text, or chat messages if there are earlier turns.
 
-    columns: our column -> the file's, for any other file, all others are left out: {question:
+    columns: our column -> the file's, for any other file; unmapped columns are dropped: {question:
     Question, cot: Complex_CoT, response: Response}. question, cot and response are prompt,
-    reasoning_content and content. A trace without a thought: leave cot out.
+    reasoning_content and content; omit cot for samples without reasoning.
 
-    template: text with {instruction}, {question}, {think}, {answer} or any column of the row; what
-    it makes is the row's `text`, byte for byte. {{name}} stands for {name} itself.
+    template: text with {instruction}, {question}, {think}, {answer} or any column of the row; it
+    is filled in as the row's `text`. {{name}} is a literal {name}.
 
-    A row with null in it, whose thought never ends, or that its stage did not keep (kept: false) is
-    left out; how many is logged at the end. section: the recipe's key, for messages.
+    Rows with null values, unfinished reasoning or `kept: false` are skipped; their number is logged
+    at the end. section: the recipe's key, for error messages.
 
-    Raises ConfigError at the first row or at its own, naming file and row: a form that is not
-    known, a column that is not there, a placeholder that the row has nothing for; and whatever
-    read_rows raises.
+    Raises:
+        ConfigError: unknown format, missing column, a placeholder without a value (each with file
+            and row), or an error of read_rows.
     """
-    num_rows, left_out = 0, []
+    num_rows, skipped = 0, []
     for row in _rows(path, split=split, section=section):
         num_rows += 1
         try:
-            trace = _mapped(row, columns, section) if columns else _recognised(row, section)
-        except UnreadableRecord as error:
-            left_out.append(f"{row.where}: {error}")
+            sample = _mapped(row, columns, section) if columns else _recognized(row, section)
+        except UnreadableRow as error:
+            skipped.append(f"{row.where}: {error}")
             continue
         if template is not None:
-            trace["text"] = _filled(template, trace, where=row.where, section=section)
-        yield trace
-    if left_out:
-        logger.warning("%s: %d of %d rows left out; %s", path, len(left_out), num_rows, left_out[0])
+            values = {
+                **sample,
+                "question": sample.get("prompt"),
+                "think": sample.get("reasoning_content"),
+                "answer": sample.get("content"),
+            }
+            key = f"{section}.template"
+            sample["text"] = fill_placeholders(template, values, where=row.where, key=key)
+        yield sample
+    if skipped:
+        logger.warning("%s: skipped %d of %d rows; %s", path, len(skipped), num_rows, skipped[0])
 
 
 def _rows(path: str, *, split: str | None, section: str) -> Iterator[Row]:
-    folder, _, name = path.partition("#")
-    if (Path(folder).expanduser() / FILE_NAME).is_file():
-        return rows_of_folder(Path(folder).expanduser(), name or None, section=section)
+    folder_name, _, name = path.partition("#")
+    folder = Path(folder_name).expanduser()
+    if (folder / INDEX_FILE).is_file():
+        return _indexed_rows(folder, name or None, section=section)
     return read_rows(path, split=split, section=section)
 
 
+def _indexed_rows(folder: Path, name: str | None, *, section: str) -> Iterator[Row]:
+    """The records of one data set of a folder, renamed to the keys of their format."""
+    index = folder / INDEX_FILE
+    try:
+        entries = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{index}: cannot be read: {error}") from None
+    if name is None and len(entries) == 1:
+        [name] = entries
+    if name not in entries:
+        raise ConfigError(
+            f"{section}: {index} has no data set {name!r}; it has {', '.join(entries)}; "
+            f"give FOLDER#NAME"
+        )
+    entry = entries[name]
+    if "file_name" not in entry:
+        raise ConfigError(f"{index}: {name}: only entries with a file_name are supported")
+    rename = _sharegpt_record if entry.get("formatting") == "sharegpt" else _alpaca_record
+    for row in read_rows(str(folder / entry["file_name"]), split=None, section=section):
+        yield Row(number=row.number, where=row.where, values=rename(row.values, entry))
+
+
+def _alpaca_record(record: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    defaults = FORMATS["alpaca"].dataset_info["columns"]
+    columns = {**defaults, **entry.get("columns", {})}
+    return {ours: record.get(columns[column]) for column, ours in defaults.items()}
+
+
+def _sharegpt_record(record: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    columns, tags = entry.get("columns", {}), {**_TAGS, **entry.get("tags", {})}
+    roles = {tags["user_tag"]: "human", tags["assistant_tag"]: "gpt", tags["system_tag"]: "system"}
+    turns = [
+        {
+            "from": roles.get(message.get(tags["role_tag"]), message.get(tags["role_tag"])),
+            "value": message.get(tags["content_tag"]),
+        }
+        for message in record.get(columns.get("messages", "conversations")) or []
+    ]
+    return {"conversations": turns, "system": record.get(columns.get("system", "system"))}
+
+
 def _mapped(row: Row, columns: Mapping[str, str], section: str) -> dict[str, Any]:
-    trace: dict[str, Any] = {"prompt": None, "reasoning_content": None, "content": None}
+    sample: dict[str, Any] = {"prompt": None, "reasoning_content": None, "content": None}
     for name, column in columns.items():
         if column not in row.values:
             raise ConfigError(
                 f"{row.where}: no column {column!r} for {name}; columns found: "
-                f"{', '.join(map(repr, row.values)) or 'none'}; say which one it is with "
-                f"{section}.columns.{name}=COLUMN"
+                f"{', '.join(map(repr, row.values)) or 'none'}; "
+                f"set {section}.columns.{name}=COLUMN"
             )
         if row.values[column] is None:
-            raise UnreadableRecord(f"{column} is null")
-        trace[_SYNONYMS.get(name, name)] = row.values[column]
-    return trace
+            raise UnreadableRow(f"{column} is null")
+        sample[_SYNONYMS.get(name, name)] = row.values[column]
+    return sample
 
 
-def _recognised(row: Row, section: str) -> dict[str, Any]:
-    values = row.values
+def _recognized(row: Row, section: str) -> dict[str, Any]:
+    values = dict(row.values)
     if "prompt" in values and ("content" in values or "completion" in values):
-        return _whole(dict(values))
+        return _kept(values)
     if {"input", "reasoning_content", "content"} <= values.keys():
-        rest = {name: value for name, value in values.items() if name != "input"}
-        return _whole({"prompt": values["input"], **rest})
-    name = format_of(values)
-    if name is not None:
-        return FORMATS[name].read(values).row
+        return _kept({"prompt": values.pop("input"), **values})
+    for one in FORMATS.values():
+        if one.keys <= values.keys():
+            return one.read(values).row
     if "text" in values:
-        return dict(values)
+        return values
     found = ", ".join(map(repr, values)) or "none"
     raise ConfigError(
-        f"{row.where}: is of no known form; columns found: {found}; "
+        f"{row.where}: unknown format; columns found: {found}; "
         f"known are {_KNOWN}; or map columns with {section}.columns"
     )
 
 
-def _whole(trace: dict[str, Any]) -> dict[str, Any]:
-    if trace.get("kept") is False:
-        raise UnreadableRecord(f"not kept: {trace.get('dropped_because')}")
-    replies = (trace.get("completion"), trace.get("content"))
-    if trace["prompt"] is None or replies == (None, None):
-        raise UnreadableRecord("prompt or content is null")
-    return trace
-
-
-def _filled(template: str, trace: Mapping[str, Any], *, where: str, section: str) -> str:
-    values = {
-        **trace,
-        "question": trace.get("prompt"),
-        "think": trace.get("reasoning_content"),
-        "answer": trace.get("content"),
-    }
-    return fill_placeholders(template, values, where=where, key=f"{section}.template")
+def _kept(sample: dict[str, Any]) -> dict[str, Any]:
+    if sample.get("kept") is False:
+        raise UnreadableRow(f"not kept: {sample.get('dropped_because')}")
+    replies = (sample.get("completion"), sample.get("content"))
+    if sample["prompt"] is None or replies == (None, None):
+        raise UnreadableRow("prompt or content is null")
+    return sample

@@ -1,59 +1,57 @@
-"""Trace rows written in the forms of others, with LLaMA-Factory's index and a recipe for it.
+"""Write samples in other projects' formats, with LLaMA-Factory's index and a recipe for it.
 
-rows, ["alpaca"] --> FOLDER/NAME_alpaca.json   dataset_info.json   NAME_sft.yaml
+    rows, ["alpaca"] --> FOLDER/NAME_alpaca.json   dataset_info.json   NAME_sft.yaml
 
-Text is UTF-8 and not escaped; each file is written aside and renamed.
+Text is unescaped UTF-8, and each file is written atomically.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rlvr.data.formats.dataset_info import FILE_NAME
-from rlvr.data.formats.exchanges import Exchange
-from rlvr.data.formats.records import FORMATS
-from rlvr.run.run_folder import report_disk_errors
+from rlvr.data.formats.records import FORMATS, INDEX_FILE, Exchange
+from rlvr.run.run_folder import write_json, write_text
 
 __all__ = ["write_exports"]
 
-
-def write_exports(
-    folder: Path, rows: Sequence[Mapping[str, Any]], *, name: str, formats: Sequence[str]
-) -> list[Path]:
-    """Write rows of prompt, reasoning_content and content in each format; returns the files.
-
-    Raises RLVRError where the disk refuses them.
-    """
-    exchanges = [Exchange.of_row(row) for row in rows]
-    files, entries = [], {}
-    for one in formats:
-        file = folder / f"{name}_{one}.json"
-        _write_json(file, [FORMATS[one].write(exchange) for exchange in exchanges])
-        entries[file.stem] = {"file_name": file.name, **FORMATS[one].dataset_info}
-        files.append(file)
-    if not files:
-        return []
-    index, recipe = folder / FILE_NAME, folder / f"{name}_sft.yaml"
-    _write_json(index, entries)
-    _write(recipe, _SFT_HEADER + yaml.safe_dump(_sft(files[0].stem), sort_keys=False))
-    return [*files, index, recipe]
-
-
-_SFT_HEADER = """\
+SFT_HEADER = """\
 # For LLaMA-Factory, from this folder: llamafactory-cli train THIS_FILE
 # Set model_name_or_path and template to your student; cutoff_len to its memory.
 """
 
 
-def _sft(dataset: str) -> dict[str, Any]:
+def write_exports(
+    folder: Path, rows: Sequence[Mapping[str, Any]], *, name: str, formats: Sequence[str]
+) -> list[Path]:
+    """Write rows of prompt, reasoning_content and content in each format; return the files.
+
+    Raises:
+        RLVRError: a file cannot be written.
+    """
+    exchanges = [Exchange.of_row(row) for row in rows]
+    files, entries = [], {}
+    for one in formats:
+        file = folder / f"{name}_{one}.json"
+        records = [FORMATS[one].write(exchange) for exchange in exchanges]
+        write_text(file, json.dumps(records, indent=2, ensure_ascii=False) + "\n")
+        entries[file.stem] = {"file_name": file.name, **FORMATS[one].dataset_info}
+        files.append(file)
+    if not files:
+        return []
+    index, recipe = folder / INDEX_FILE, folder / f"{name}_sft.yaml"
+    write_json(index, entries)
+    write_text(recipe, SFT_HEADER + yaml.safe_dump(_sft_recipe(files[0].stem), sort_keys=False))
+    return [*files, index, recipe]
+
+
+def _sft_recipe(dataset: str) -> dict[str, Any]:
     """Keys of LLaMA-Factory's examples/train_lora; epochs and schedule of DeepSeek-R1's
-    distillation (arXiv 2501.12948v2, B.4.3), at a rate for LoRA."""
+    distillation (arXiv 2501.12948v2, B.4.3), with a learning rate for LoRA."""
     return {
         "model_name_or_path": "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
         "stage": "sft",
@@ -76,18 +74,3 @@ def _sft(dataset: str) -> dict[str, Any]:
         "warmup_ratio": 0.03,
         "bf16": True,
     }
-
-
-def _write_json(path: Path, data: Any) -> None:
-    _write(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".tmp")
-    with report_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
