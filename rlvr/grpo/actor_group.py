@@ -18,8 +18,8 @@ from rlvr.config import GenerationStageConfig
 from rlvr.errors import ConfigError
 from rlvr.grpo.graders import RewardWorker
 from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.learner.deepspeed_engine import LearnerSpec
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner
-from rlvr.learner.learner_spec import LearnerSpec
 from rlvr.rollout.engine import VllmEngine
 from rlvr.rollout.engine_requests import EngineSpec
 

@@ -1,11 +1,11 @@
-"""Linear layers through oneDNN on the CPU, where torch would call MKL.
+"""Linear layers that use oneDNN on the CPU, where torch would call MKL.
 
-MKL takes its AVX2 path on processors that are not Intel's, whatever they can do; oneDNN asks the
-processor, and vLLM's own CPU kernels go through it too. Measured with one thread on an AMD EPYC
-with AVX-512, 2048 rows, 128 to 384: MKL 110 GFLOP/s, oneDNN 250 forward and for the gradient of
-the input, 160 to 220 for that of the weight. Same float32, another order of sums. On an Intel Xeon,
-where MKL does its best, it is MKL that is faster (250 to 180 GFLOP/s with two threads, 6% of a
-short `rlvr sft recipes/toy/base.yaml`); oneDNN is taken there too, for one way on all machines.
+On processors of other makers than Intel, MKL always takes its AVX2 path; oneDNN detects what the
+processor supports, and vLLM's CPU kernels use it too. Measured on an AMD EPYC with AVX-512, one
+thread, 2048 rows, 128 to 384 features: MKL 110 GFLOP/s; oneDNN 250 forward and for the gradient of
+the input, 160 to 220 for that of the weight. Results are float32 in another order of sums. On an
+Intel Xeon, MKL is faster (250 against 180 GFLOP/s with two threads, 6% of a short `rlvr sft
+recipes/toy/base.yaml`); oneDNN is used there too, so that all machines compute the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["OneDnnLinear", "use_onednn"]
 
 
 class OneDnnLinear(nn.Linear):
-    """A linear layer whose three matrix products go through oneDNN."""
+    """A linear layer whose three matrix products use oneDNN."""
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
@@ -31,9 +31,9 @@ class OneDnnLinear(nn.Linear):
 
 
 def use_onednn(model: nn.Module) -> None:
-    """Turn a model's plain linear layers into `OneDnnLinear`; parameters and names stay.
+    """Convert a model's plain linear layers to `OneDnnLinear`, keeping parameters and names.
 
-    Does nothing where torch has no oneDNN. On a GPU the layers behave as before.
+    Without oneDNN in torch this does nothing; on a GPU the layers compute as before.
     """
     if not torch.backends.mkldnn.is_available():
         return

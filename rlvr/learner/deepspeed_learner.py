@@ -3,9 +3,9 @@
     step(micro-batches of this rank) -> forward, loss, backward ... backward, AdamW -> StepReport
     weights() -> rank 0 packs, the others take part in gathering
 
-The loss of a micro-batch is already its share of the global loss (packing folds the denominators
-into row weights), so gradients are summed: over micro-batches, and over ranks, where DeepSpeed's
-mean is undone.
+The loss of a micro-batch is already its share of the global loss (batching folds the denominators
+into row weights), so gradients are summed over micro-batches and over ranks; for the latter, the
+loss is scaled to undo DeepSpeed's mean.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +24,23 @@ from numpy.typing import NDArray
 
 from rlvr.cluster.processes import redirect_output
 from rlvr.errors import CheckError, RLVRError
-from rlvr.learner.cpu_linear import use_onednn
-from rlvr.learner.learner_spec import LearnerSpec, deepspeed_config
+from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
+from rlvr.learner.logprobs import completion_logprobs
+from rlvr.learner.losses import policy_loss
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
 
 
 class DeepSpeedLearner:
-    """The actor class; each method is called on all ranks together."""
+    """The actor class; each method must be called on all ranks together."""
 
     def __init__(self, spec: LearnerSpec) -> None:
         redirect_output(spec.log_path)
         self._spec = spec
 
     def rendezvous(self) -> tuple[str, int]:
-        """Address and free port of this rank's node, where the ranks can meet (asked of rank 0)."""
+        """Return address and free port of this node, where the ranks meet (called on rank 0)."""
         import ray
 
         address = ray.util.get_node_ip_address()
@@ -49,19 +49,19 @@ class DeepSpeedLearner:
             return address, probe.getsockname()[1]
 
     def start(self, address: str, port: int) -> int:
-        """Meet the other ranks and load the model; returns the process id."""
+        """Join the other ranks and load the model; return the process id."""
         spec = self._spec
         os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
-        self._engine, self._optimizer = _initialize(spec)
+        self._engine, self._optimizer = build_engine(spec)
         self._device = self._engine.device
-        self._reference = _load_model(spec).to(self._device).eval() if spec.loss.beta > 0 else None
+        self._reference = load_model(spec).to(self._device).eval() if spec.loss.beta > 0 else None
         return os.getpid()
 
     def step(self, micro_batches: Sequence[MicroBatch], step: int) -> StepReport:
-        """One optimizer step on this rank's micro-batches.
+        """Take one optimizer step on this rank's micro-batches.
 
         Raises:
-            CheckError: where loss or gradient is not finite; the weights are untouched then.
+            CheckError: loss or gradient is not finite; the weights are unchanged.
         """
         started = time.monotonic()
         self._engine.train()
@@ -74,17 +74,18 @@ class DeepSpeedLearner:
             self._engine.backward(loss * self._spec.num_ranks, scale_wrt_gas=False)
         sums.reduce()
         grad_norm = self._update()
-        if self._optimizer.skipped or not np.isfinite([sums.loss, grad_norm]).all():
+        report = sums.report(grad_norm=grad_norm, learn_s=time.monotonic() - started)
+        if self._optimizer.skipped or not np.isfinite([report.loss, grad_norm]).all():
             raise CheckError(
-                f"step {step}: loss {sums.loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
+                f"step {step}: loss {report.loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
                 "no optimizer step was made"
             )
-        return sums.report(grad_norm=grad_norm, learn_s=time.monotonic() - started)
+        return report
 
     def weights(self, policy_version: int) -> list[object]:
-        """A reference to the whole state as `PackedWeights` from rank 0, nothing from the others.
+        """Return a reference to the weights as `PackedWeights` from rank 0, nothing from others.
 
-        The reference comes in a list, which Ray hands over as it is: the weights do not pass
+        The reference is in a list, which Ray returns as it is, so that the weights do not pass
         through the controller.
         """
         import ray
@@ -94,10 +95,11 @@ class DeepSpeedLearner:
         with self._gathered():
             if self._spec.rank != 0:
                 return []
-            return [ray.put(pack_weights(self._named_tensors(), policy_version=policy_version))]
+            tensors = self._engine.module.model.state_dict()  # has tied weights under each name
+            return [ray.put(pack_weights(tensors.items(), policy_version=policy_version))]
 
     def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Log-probs [T-1] of a fixed text under the current weights, at temperature 1."""
+        """Return log-probs [T-1] of a fixed text under the current weights, at temperature 1."""
         mask = np.ones((1, len(token_ids)), dtype=np.bool_)
         mask[0, 0] = False
         with torch.no_grad():
@@ -109,21 +111,19 @@ class DeepSpeedLearner:
         return logprobs[0, 1:].float().cpu().numpy()
 
     def replace_reference(self) -> None:
-        """Hard replacement of the reference by the policy (R1: every 400 steps)."""
+        """Replace the reference by the policy (R1: every 400 steps)."""
         assert self._reference is not None
         with self._gathered():
             self._reference.load_state_dict(self._engine.module.model.state_dict())
 
     def save_checkpoint(self, folder: str) -> None:
-        """Write weights, optimizer and reference, sharded as DeepSpeed does; the caller makes it
-        atomic.
-        """
+        """Write weights and optimizer in DeepSpeed's shards, and the reference; not atomic."""
         self._engine.save_checkpoint(folder, tag="learner")
         if self._reference is not None and self._spec.rank == 0:
             torch.save(self._reference.state_dict(), Path(folder) / "reference.pt")
 
     def load_checkpoint(self, folder: str) -> None:
-        """Take over what `save_checkpoint` wrote."""
+        """Load a checkpoint of `save_checkpoint`."""
         path, _ = self._engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise RLVRError(f"{folder}: DeepSpeed finds no checkpoint of the learner there")
@@ -143,19 +143,15 @@ class DeepSpeedLearner:
                 AutoTokenizer.from_pretrained(self._spec.model_path).save_pretrained(folder)
 
     def _forward(self, micro_batch: MicroBatch, sums: _Sums) -> torch.Tensor:
-        from rlvr.learner.logprobs import completion_logprobs
-        from rlvr.learner.losses import policy_loss
-
-        loss_section = self._spec.loss
+        spec = self._spec
         token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)
         loss_mask = torch.from_numpy(micro_batch.loss_mask).to(self._device)
-        temperature = self._spec.temperature
-        policy_logprobs, entropy = self._engine(token_ids, loss_mask, temperature)
+        policy_logprobs, entropy = self._engine(token_ids, loss_mask, spec.temperature)
         ref_logprobs = None
         if self._reference is not None:
             with torch.no_grad():
                 ref_logprobs, _ = completion_logprobs(
-                    self._reference, token_ids, loss_mask, temperature=temperature
+                    self._reference, token_ids, loss_mask, temperature=spec.temperature
                 )
         terms = policy_loss(
             policy_logprobs,
@@ -164,12 +160,11 @@ class DeepSpeedLearner:
             advantages=torch.from_numpy(micro_batch.advantages).to(self._device),
             loss_mask=loss_mask,
             row_weights=torch.from_numpy(micro_batch.row_weights).to(self._device),
-            clip_low=loss_section.clip_low,
-            clip_high=loss_section.clip_high,
-            beta=loss_section.beta,
+            clip_low=spec.loss.clip_low,
+            clip_high=spec.loss.clip_high,
+            beta=spec.loss.beta,
         )
         sums.add(
-            micro_batch,
             [
                 terms.loss.detach(),
                 entropy.detach().sum(),
@@ -178,7 +173,8 @@ class DeepSpeedLearner:
                 terms.mismatch_sum,
                 loss_mask.sum(),
             ],
-            terms.max_ratio_error,
+            [micro_batch.num_tokens, micro_batch.num_computed_tokens],
+            max_ratio_error=terms.max_ratio_error,
         )
         return terms.loss
 
@@ -189,7 +185,7 @@ class DeepSpeedLearner:
             group["lr"] = learner.lr * scale
 
     def _update(self) -> float:
-        """Clip and step; returns the gradient norm before clipping."""
+        """Clip the gradients and step; return the gradient norm before clipping."""
         own_norm = None
         if self._spec.learner.zero_stage == 0 and self._spec.dtype == "float32":
             grads = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
@@ -198,12 +194,9 @@ class DeepSpeedLearner:
         norm = self._engine.get_global_grad_norm() if own_norm is None else own_norm
         return float(norm)
 
-    def _named_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        yield from self._engine.module.model.state_dict().items()  # tied weights under each name
-
     @contextmanager
     def _gathered(self) -> Iterator[None]:
-        """Whole parameters within: under ZeRO-3 each rank holds a share of them."""
+        """Gather whole parameters in the block: under ZeRO-3 each rank holds a share of them."""
         import deepspeed
 
         params = list(self._engine.module.parameters())
@@ -212,33 +205,28 @@ class DeepSpeedLearner:
 
 
 class _Sums:
-    """Sums over micro-batches, then over ranks."""
+    """Statistics summed over micro-batches, then over ranks."""
 
     def __init__(self, device: torch.device) -> None:
-        # loss, entropy, clipped, kl, mismatch, loss tokens, useful tokens, computed tokens
+        # loss, entropy, clipped, kl, mismatch, loss tokens, tokens, computed tokens
         self._sums = torch.zeros(8, dtype=torch.float64, device=device)
         self._max_ratio_error = torch.zeros((), dtype=torch.float32, device=device)
 
     def add(
-        self, micro_batch: MicroBatch, terms: Sequence[torch.Tensor], max_ratio_error: torch.Tensor
+        self, terms: Sequence[torch.Tensor], counts: Sequence[int], *, max_ratio_error: torch.Tensor
     ) -> None:
-        counts = torch.tensor([micro_batch.num_tokens, micro_batch.num_computed_tokens])
-        self._sums += torch.cat([torch.stack([t.double() for t in terms]), counts.to(self._sums)])
+        self._sums += torch.cat(
+            [torch.stack([t.double() for t in terms]), torch.tensor(counts).to(self._sums)]
+        )
         self._max_ratio_error = torch.maximum(self._max_ratio_error, max_ratio_error)
 
     def reduce(self) -> None:
         dist.all_reduce(self._sums)
         dist.all_reduce(self._max_ratio_error, op=dist.ReduceOp.MAX)
 
-    @property
-    def loss(self) -> float:
-        return float(self._sums[0])
-
     def report(self, *, grad_norm: float, learn_s: float) -> StepReport:
-        loss, entropy, clipped, kl, mismatch, num_loss_tokens, useful, computed = (
-            self._sums.tolist()
-        )
-        per_token = 1.0 / max(num_loss_tokens, 1.0)
+        loss, entropy, clipped, kl, mismatch, loss_tokens, tokens, computed = self._sums.tolist()
+        per_token = 1.0 / max(loss_tokens, 1.0)
         return StepReport(
             loss=loss,
             grad_norm=grad_norm,
@@ -247,75 +235,8 @@ class _Sums:
             kl=kl * per_token,
             mismatch_kl=mismatch * per_token,
             max_ratio_error=float(self._max_ratio_error),
-            num_loss_tokens=int(num_loss_tokens),
-            num_tokens=int(useful),
+            num_loss_tokens=int(loss_tokens),
+            num_tokens=int(tokens),
             num_computed_tokens=int(computed),
             learn_s=learn_s,
         )
-
-
-class _Policy(torch.nn.Module):
-    """What DeepSpeed wraps: its forward gives log-probs, so that ZeRO-3 gathers the head's weights
-    too.
-    """
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, token_ids: torch.Tensor, loss_mask: torch.Tensor, temperature: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        from rlvr.learner.logprobs import completion_logprobs
-
-        return completion_logprobs(self.model, token_ids, loss_mask, temperature=temperature)
-
-
-def _load_model(spec: LearnerSpec) -> torch.nn.Module:
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(
-        spec.model_path, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
-    )
-    use_onednn(model)
-    _disable_dropout(model)
-    return model
-
-
-def _disable_dropout(model: torch.nn.Module) -> None:
-    """The policy that learns is the one that wrote: an engine drops nothing out."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if hasattr(module, "attention_dropout"):
-            module.attention_dropout = 0.0
-
-
-def _initialize(spec: LearnerSpec):  # type: ignore[no-untyped-def]  # DeepSpeed has no types
-    import deepspeed
-
-    from rlvr.learner.optimizer import GuardedAdamW
-
-    os.environ.update(
-        RANK=str(spec.rank),
-        WORLD_SIZE=str(spec.num_ranks),
-        LOCAL_RANK="0",  # Ray shows an actor its own GPU only
-    )
-    torch.manual_seed(spec.seed)
-    deepspeed.init_distributed(dist_backend=spec.backend, timeout=timedelta(minutes=10))
-    model = _load_model(spec)
-    if spec.learner.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    optimizer = GuardedAdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=spec.learner.lr,
-        betas=(0.9, 0.999),
-        weight_decay=spec.learner.weight_decay,
-        fused=not spec.learner.offload,
-    )
-    engine, *_ = deepspeed.initialize(
-        model=_Policy(model),
-        optimizer=optimizer,
-        config=deepspeed_config(spec.learner, dtype=spec.dtype),
-    )
-    return engine, optimizer

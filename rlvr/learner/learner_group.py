@@ -1,4 +1,4 @@
-"""All learner ranks as one: each method is called on every rank, and rank 0 speaks for them."""
+"""All learner ranks as one: each method calls every rank and returns the result of rank 0."""
 
 from __future__ import annotations
 
@@ -23,36 +23,33 @@ class LearnerGroup:
         self._deadline_s = deadline_s
 
     async def step(self, batch: Batch, *, step: int) -> StepReport:
-        """One optimizer step; the report's sums are over all ranks already."""
+        """Take one optimizer step; the report covers all ranks."""
         shares = [(micro_batches, step) for micro_batches in batch.micro_batches]
         return (await self._call("step", shares))[0]
 
     async def weights(self, *, policy_version: int) -> Any:
-        """A reference to the packed weights in the object store; they do not pass through the
-        controller.
-        """
-        from_rank_0, *_ = await self._call_all("weights", policy_version)
-        (ref,) = from_rank_0
+        """Return a reference to the `PackedWeights` in the object store."""
+        (ref,) = (await self._call_all("weights", policy_version))[0]
         return ref
 
     async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        """Log-probs [T-1] of a fixed text."""
+        """Return log-probs [T-1] of a fixed text."""
         return (await self._call_all("probe", token_ids))[0]
 
     async def replace_reference(self) -> None:
-        """The policy becomes the reference."""
+        """Replace the reference by the policy."""
         await self._call_all("replace_reference")
 
     async def save_checkpoint(self, folder: str) -> None:
-        """Every rank writes its share."""
+        """Write the checkpoint shards of all ranks."""
         await self._call_all("save_checkpoint", folder)
 
     async def load_checkpoint(self, folder: str) -> None:
-        """Every rank reads its share."""
+        """Load the checkpoint shards of all ranks."""
         await self._call_all("load_checkpoint", folder)
 
     async def export(self, folder: str) -> None:
-        """A Hugging Face model directory."""
+        """Write the policy as a Hugging Face model directory."""
         await self._call_all("export", folder)
 
     async def _call_all(self, method: str, *args: Any) -> list[Any]:

@@ -1,10 +1,10 @@
-"""Hidden states -> log-probs of chosen tokens, without ever holding [tokens, vocabulary].
+"""Hidden states -> log-probs of chosen tokens, without the whole [tokens, vocabulary] logits.
 
     token_ids --decoder--> hidden [B, S, H] --rows that predict a completion token--> [N, H]
         --chunk by chunk: head, temperature, log-softmax, pick--> logprobs [N] --> [B, S]
 
 The logits of 16 rows of 8192 tokens over 152 k tokens would be 80 GB in float32; a chunk of them is
-0.6 GB. The backward pass makes each chunk's logits once more from the hidden states.
+0.6 GB. The backward pass recomputes each chunk's logits from the hidden states.
 
 Letters: B rows, S positions, N positions with a loss, H hidden size, V vocabulary.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["completion_logprobs", "token_logprobs"]
 
 LOGIT_KEYS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
-"""What configs call a change of the logits after the head, and the value that changes nothing."""
+"""Config keys that change the logits after the head, with the value that has no effect."""
 
 
 def token_logprobs(
@@ -37,7 +37,7 @@ def token_logprobs(
     chunk_tokens: int = 1024,
     bias: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """log-softmax((hidden @ weight.T + bias) / temperature)[targets], and its entropy.
+    """Return log-softmax((hidden @ weight.T + bias) / temperature)[targets] and its entropy.
 
     hidden [N, H], weight [V, H], targets [N], bias [V] -> log-probs [N] and entropy [N] in nats,
     both float32, the entropy without gradient. The matrix product keeps the type of its inputs, the
@@ -52,12 +52,15 @@ def token_logprobs(
 def completion_logprobs(
     model: PreTrainedModel, token_ids: Tensor, loss_mask: Tensor, *, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """[B, S] log-probs of the tokens where `loss_mask` is True, 0 elsewhere; likewise the entropy.
+    """Return [B, S] log-probs and entropies of the tokens where `loss_mask` is True, 0 elsewhere.
 
     `model` is a Hugging Face causal LM, `token_ids` int64 [B, S] padded on the right. Position s is
-    predicted by the hidden state of s - 1, so position 0 is never looked at. There is no attention
-    mask: under a causal one no token sees the padding after it. Without any True the log-probs
-    still hang on all parameters, with gradient 0.
+    predicted by the hidden state of s - 1, so position 0 is ignored. An attention mask is not
+    needed: in a causal model no token attends to the padding after it. If `loss_mask` is all False,
+    the log-probs still depend on all parameters, with gradient 0.
+
+    Raises:
+        ConfigError: the model caps or scales its logits.
     """
     hidden = model.get_decoder()(input_ids=token_ids, use_cache=False).last_hidden_state
     row, predictor = loss_mask[:, 1:].nonzero(as_tuple=True)
@@ -79,7 +82,7 @@ def completion_logprobs(
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """One chunk of logits at a time: made for the log-probs, dropped, made again for gradients."""
+    """Compute logits chunk by chunk, and again in the backward pass."""
 
     @staticmethod
     def forward(
@@ -111,7 +114,7 @@ class _TokenLogprobs(torch.autograd.Function):
     def backward(ctx: Any, grad_logprobs: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets = ctx.saved_tensors
         grad_hidden = torch.empty_like(hidden)
-        # in float32 even for bfloat16 weights: a sum over many chunks
+        # float32 even for bfloat16 weights: a sum over many chunks
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         for chunk in _chunks(len(hidden), ctx.chunk_tokens):
@@ -139,10 +142,9 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: fl
 
 
 def _plain_head(model: PreTrainedModel) -> torch.nn.Linear:
-    """The head, if logits are head(hidden) and nothing more.
+    """Return the head of a model whose logits are head(hidden) without any further change.
 
-    Raises ConfigError for a model that caps or scales its logits (Gemma 2, Cohere, Granite): we
-    pass by that code.
+    Raises ConfigError for Gemma 2, Cohere, Granite and other models that cap or scale their logits.
     """
     config = model.config.get_text_config()
     for key, plain in LOGIT_KEYS.items():

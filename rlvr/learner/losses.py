@@ -1,13 +1,13 @@
-"""Log-probs and advantages -> the loss of GRPO, Dr. GRPO and DAPO, and what is logged about it.
+"""The losses of GRPO, Dr. GRPO and DAPO from log-probs and advantages, and their statistics.
 
     loss = sum over rows i, tokens t of row_weight_i * (-min(r_it A_i, clip(r_it) A_i) + beta k3_it)
 
 The three losses differ only in the row weights (and in the advantages' scale and the upper clip,
-both given from outside). The weights' denominators count all graded rollouts of the step on all
-ranks, so a sum over any split into micro-batches or ranks is the loss of the whole.
+both arguments). The weights' denominators count all graded rollouts of the step on all ranks, so
+the sum over any split into micro-batches or ranks is the loss of the whole.
 
 Letters: B rows, S positions of a row (prompt and completion), N graded rollouts of the step. Only
-methods of tensors are used, so that packing, which needs `row_weights`, does not pull in torch.
+methods of tensors are used, so that batching can import `row_weights` without torch.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class LossTerms:
     """The loss of a micro-batch, and sums over its loss tokens that add up over micro-batches."""
 
     loss: Tensor  # scalar, with gradient: this micro-batch's share of the global loss
-    clipped: Tensor  # scalar: tokens without a policy gradient, as the clipped term is the smaller
+    clipped: Tensor  # scalar: number of tokens whose clipped term is the smaller one
     kl_sum: Tensor  # scalar, nats: k3 to the reference; 0 without one
     mismatch_sum: Tensor  # scalar, nats: k3 of KL(engine || learner)
-    max_ratio_error: Tensor  # scalar: largest |ratio - 1|; the one that goes with max, not with sum
+    max_ratio_error: Tensor  # scalar: largest |ratio - 1|; combine with max, not with sum
 
 
 def row_weights(
     name: LossName, num_tokens: NDArray[np.integer[Any]], *, max_tokens: int
 ) -> NDArray[np.float32]:
-    """[N] weight of each token of each row in the global loss, from the N completion lengths.
+    """Return the weight [N] of each row's tokens in the global loss from N completion lengths.
 
     grpo:    1 / (N |o_i|), mean over rollouts of the mean over tokens (DeepSeekMath, eq. 3)
     dapo:    1 / sum of all |o_j|, mean over tokens (DAPO, arXiv 2503.14476, eq. 8)
@@ -70,15 +70,15 @@ def policy_loss(
     clip_high: float,
     beta: float,
 ) -> LossTerms:
-    """The loss of DeepSeek-R1 (arXiv 2501.12948, eq. 1 and 2), per token.
+    """Return the loss of DeepSeek-R1 (arXiv 2501.12948, eq. 1 and 2), per token.
 
-    Log-probs and `loss_mask` are [B, S], `advantages` and `row_weights` [B]. What stands where
-    `loss_mask` is False is never looked at. `clip_low` is the epsilon below 1, `clip_high` that
-    above it: unequal ones are DAPO's clip-higher.
+    Log-probs and `loss_mask` are [B, S], `advantages` and `row_weights` [B]. Positions where
+    `loss_mask` is False are ignored. The ratio is clipped to [1 - clip_low, 1 + clip_high]; unequal
+    values are DAPO's clip-higher.
 
-    Where we differ from the paper: it prints ratios of whole outputs, ours are per token as in
-    DeepSeekMath (arXiv 2402.03300, eq. 3 and 4); and pi_old is the engine's own log-prob of the
-    token, not one that the learner computes again.
+    Differences from the paper: its ratios are of whole outputs, ours are per token as in
+    DeepSeekMath (arXiv 2402.03300, eq. 3 and 4); and pi_old is the engine's log-prob of the token,
+    not recomputed by the learner.
     """
     log_ratio = (policy_logprobs - rollout_logprobs).masked_fill(~loss_mask, 0.0)
     ratio = log_ratio.exp()
@@ -87,8 +87,11 @@ def policy_loss(
 
     surrogate = (ratio * advantage).minimum(clipped_ratio * advantage)
     token_loss = -surrogate
-    assert beta == 0.0 or ref_logprobs is not None, "beta needs a reference"
-    kl = _kl_to_reference(policy_logprobs, ref_logprobs, loss_mask=loss_mask)
+    if ref_logprobs is None:
+        assert beta == 0.0, "beta needs a reference"
+        kl = policy_logprobs.new_zeros(policy_logprobs.shape)
+    else:  # R1, eq. 2: ref / pi - log(ref / pi) - 1
+        kl = _k3((ref_logprobs - policy_logprobs).masked_fill(~loss_mask, 0.0))
     if beta > 0.0:
         token_loss = token_loss + beta * kl
     loss = (row_weights[:, None] * token_loss.masked_fill(~loss_mask, 0.0)).sum()
@@ -103,19 +106,10 @@ def policy_loss(
     )
 
 
-def _kl_to_reference(
-    policy_logprobs: Tensor, ref_logprobs: Tensor | None, *, loss_mask: Tensor
-) -> Tensor:
-    """[B, S] k3 to the reference, R1 eq. 2: ref / pi - log(ref / pi) - 1; 0 without one."""
-    if ref_logprobs is None:
-        return policy_logprobs.new_zeros(policy_logprobs.shape)
-    return _k3((ref_logprobs - policy_logprobs).masked_fill(~loss_mask, 0.0))
-
-
 def _k3(log_ratio: Tensor) -> Tensor:
-    """x - log x - 1 for x = q / p: never negative, its mean over tokens drawn from p is KL(p || q).
+    """Return x - log x - 1 for x = q / p, whose mean over tokens drawn from p is KL(p || q).
 
-    From http://joschu.net/blog/kl-approx.html. expm1, because the float32 exp(x) - 1 of an x near 0
-    is mostly noise.
+    See http://joschu.net/blog/kl-approx.html. For x near 0, exp(x) - 1 in float32 is mostly noise,
+    hence expm1.
     """
     return log_ratio.expm1() - log_ratio

@@ -1,1 +1,6 @@
-"""How new weights get from the learner into the engines, and the proofs that they arrived."""
+"""Transfer of new weights from the learner to the engines, and its verification.
+
+sync               one weight sync with its two checks
+packed_weights     named tensors in one buffer with a digest
+worker_extension   loading inside the vLLM workers
+"""

@@ -1,8 +1,7 @@
-"""Weights on their way from learner to engines: one flat buffer, its table of contents and its
-digest.
+"""Named tensors packed into one flat buffer with a table of contents and a digest.
 
-The buffer travels through Ray's shared-memory object store: on one machine every engine reads the
-learner's pages in place; between machines Ray copies it once for each. Nothing is written to disk.
+The buffer passes through Ray's shared-memory object store: engines on the same machine read it in
+place, and Ray copies it once to each other machine. Nothing is written to disk.
 """
 
 from __future__ import annotations
@@ -18,19 +17,21 @@ from numpy.typing import NDArray
 
 __all__ = ["PackedWeights", "digest_of", "pack_weights", "unpack_weights"]
 
-ALIGNMENT = 16  # bytes at which each tensor begins
+ALIGNMENT = 16  # bytes; each tensor starts at a multiple of it
+
+
+Entry = tuple[str, str, tuple[int, ...]]
+"""Name, torch dtype and shape of a tensor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedWeights:
-    """The tensors of a policy version, as bytes."""
+    """The tensors of a policy version as bytes."""
 
     policy_version: int
-    entries: tuple[
-        tuple[str, str, tuple[int, ...]], ...
-    ]  # name, torch dtype, shape, in the buffer's order
+    entries: tuple[Entry, ...]  # in the buffer's order
     buffer: NDArray[np.uint8]  # [total bytes], each tensor aligned
-    digest: str  # of entries and buffer, made by the sender
+    digest: str  # of entries and buffer, computed by the sender
 
 
 def pack_weights(
@@ -38,8 +39,8 @@ def pack_weights(
 ) -> PackedWeights:
     """Copy named tensors, from any device, into one buffer in host memory.
 
-    Tied tensors must come under each of their names: an engine that is not sent `lm_head.weight`
-    keeps its old head without a word, even where the head shares its storage with the embedding.
+    Pass tied tensors under each of their names: an engine that gets no `lm_head.weight` silently
+    keeps its old head, even if the head shares its storage with the embedding.
     """
     named = [(name, tensor.detach().contiguous()) for name, tensor in tensors]
     entries = tuple(
@@ -51,14 +52,16 @@ def pack_weights(
         raw = tensor.reshape(-1).view(torch.uint8)
         target[start : start + raw.numel()].copy_(raw)
         start += _aligned(raw.numel())
-    digest = digest_of(entries, buffer)
     return PackedWeights(
-        policy_version=policy_version, entries=entries, buffer=buffer, digest=digest
+        policy_version=policy_version,
+        entries=entries,
+        buffer=buffer,
+        digest=digest_of(entries, buffer),
     )
 
 
 def unpack_weights(packed: PackedWeights) -> Iterator[tuple[str, torch.Tensor]]:
-    """The named tensors again, as read-only views of the buffer."""
+    """Yield the named tensors as read-only views of the buffer."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")
         whole = torch.from_numpy(packed.buffer)
@@ -71,16 +74,12 @@ def unpack_weights(packed: PackedWeights) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _aligned(num_bytes: int) -> int:
-    """Rounded up: a float32 behind three bfloat16 numbers could not be viewed where it lies."""
+    """Round up: a float32 view of the buffer must start at a multiple of its size."""
     return -(-num_bytes // ALIGNMENT) * ALIGNMENT
 
 
-def digest_of(
-    entries: Iterable[tuple[str, str, tuple[int, ...]]], buffer: NDArray[np.uint8]
-) -> str:
-    """XXH3-128 over table of contents and bytes; the receiver computes it again from what
-    arrived.
-    """
+def digest_of(entries: Iterable[Entry], buffer: NDArray[np.uint8]) -> str:
+    """Return the XXH3-128 digest of table of contents and bytes; the receiver recomputes it."""
     state = xxhash.xxh3_128(repr(tuple(entries)).encode())
     state.update(buffer.data)
     return state.hexdigest()

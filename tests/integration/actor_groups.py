@@ -25,9 +25,9 @@ from rlvr.grpo.launch import TemplateEncoder
 from rlvr.grpo.loop import GrpoLoop, Learner
 from rlvr.grpo.rollouts import Engines, RolloutCollector
 from rlvr.grpo.run_logger import RunLogger
+from rlvr.learner.deepspeed_engine import LearnerSpec
 from rlvr.learner.deepspeed_learner import DeepSpeedLearner
 from rlvr.learner.learner_group import LearnerGroup
-from rlvr.learner.learner_spec import LearnerSpec
 from rlvr.rollout.engine_pool import EnginePool
 from rlvr.rollout.engine_requests import Request, SamplingSpec, completion_seed
 from rlvr.run.checkpoints import Checkpoints
