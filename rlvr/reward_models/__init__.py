@@ -1,5 +1,5 @@
 """Reward models trained from preferences.
 
-    preference_model    score texts with a reward model
-    preference_reward   rewards that call it: preference, harmlessness
+preference_model    score texts with a reward model
+preference_reward   rewards that call it: preference, harmlessness
 """

@@ -1,7 +1,7 @@
-"""A reward model as a reward: what people would prefer, where no rule can say what is right.
+"""Rewards from a reward model: human preference, for tasks that no rule can verify.
 
-DeepSeek-R1 (arXiv 2501.12948, section 2.3.4): helpfulness is judged on the final summary alone, so
-that the thought stays free; harmlessness on the whole reply, thought included.
+DeepSeek-R1 (arXiv 2501.12948, section 2.3.4): helpfulness is judged on the final summary alone, to
+leave the reasoning free; harmlessness on the whole reply, reasoning included.
 
     rewards:
       rlvr.reward_models.preference_reward:preference:
@@ -30,28 +30,34 @@ def preference(
     think_prefilled: Any = None,
     **columns: Any,
 ) -> list[float | None]:
-    """The reward model's opinion of each completion, sigmoid(r), in (0, 1).
+    """Return sigmoid(r) in (0, 1) of the reward model's logit r for each completion.
 
-    `model`: folder of a reward model (`rlvr sft` with `head: scalar`). `part`: "answer" is what
-    comes after the thought, as for helpfulness; "whole" the thought too, as for harmlessness. A
-    completion whose thought never ends earns 0.
+    A completion whose reasoning never ends earns 0.
+
+    Args:
+        completions: Texts or chat messages.
+        prompts: Texts of the prompts, after the template.
+        model: Folder of a reward model (`rlvr sft` with `head: scalar`).
+        part: "answer" scores the text after the reasoning (helpfulness), "whole" the reasoning
+            too (harmlessness).
+        think_prefilled: Whether the prompts end in an open <think>; None: detected from them.
 
     Raises:
-        ValueError: another part, or prompts that are no texts.
+        ValueError: an unknown part, or prompts that are not texts.
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; allowed: {', '.join(PARTS)}")
     if prompts is None or not all(isinstance(prompt, str) for prompt in prompts):
-        raise ValueError("prompts are wanted as the model read them, one text a completion")
+        raise ValueError("prompts must be rendered texts, one per completion")
+    from rlvr.reward_models.preference_model import score
+
     opened = resolve_think_prefilled(len(completions), think_prefilled, prompts)
     texts = [
         judged_text(prompt, completion, part=part, think_prefilled=is_open)
         for prompt, completion, is_open in zip(prompts, completions, opened, strict=True)
     ]
-    from rlvr.reward_models.preference_model import score
-
-    whole = [text for text in texts if text is not None]
-    scores = iter(score(model, whole) if whole else [])
+    complete = [text for text in texts if text is not None]
+    scores = iter(score(model, complete) if complete else [])
     return [0.0 if text is None else _sigmoid(next(scores)) for text in texts]
 
 
@@ -63,7 +69,7 @@ def harmlessness(
     think_prefilled: Any = None,
     **columns: Any,
 ) -> list[float | None]:
-    """`preference` of a second model, on the whole reply, so that a recipe can have both."""
+    """Return `preference` of the whole replies, under a second name for use beside it."""
     return preference(
         completions, prompts, model=model, part="whole", think_prefilled=think_prefilled
     )
@@ -74,15 +80,15 @@ harmlessness.value_range = (0.0, 1.0)  # type: ignore[attr-defined]
 
 
 def judged_text(prompt: str, completion: Any, *, part: str, think_prefilled: bool) -> str | None:
-    """What the reward model reads; None where the thought never ends."""
+    """Return the reward model's input, or None if the reasoning never ends."""
     turn = as_turn(completion)
-    rest = after_thought(turn, think_prefilled)
-    if rest is None:
+    answer = after_thought(turn, think_prefilled)
+    if answer is None:
         return None
     if part == "answer":
-        before, opened, behind = prompt.rpartition("<think>")
-        is_open = opened and not behind.strip()  # a prefill: "<think>\n"
-        return (before if is_open else prompt) + rest.strip()
+        before, opened, after = prompt.rpartition("<think>")
+        is_open = opened and not after.strip()  # a prefill: "<think>\n"
+        return (before if is_open else prompt) + answer.strip()
     return prompt + (turn.text if turn.thought is None else whole_text(turn, think_prefilled))
 
 

@@ -1,4 +1,4 @@
-"""What a reward model is given to read."""
+"""The text that the reward model scores, and the rewards made from its scores."""
 
 from __future__ import annotations
 
