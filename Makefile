@@ -40,6 +40,7 @@ check: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 bench: $(SETUP) runs/toy-base/model  ## the same problem with TRL's GRPOTrainer and with ours
 	$(BIN)/python -m bench.compare --model runs/toy-base/model $(ARGS)

