@@ -1,12 +1,17 @@
-"""A model of a run behind an OpenAI-compatible address, by vLLM's own server.
+"""Serving a model behind an OpenAI-compatible address with vLLM's API server.
 
-rlvr serve --> application --> Ray Serve --> replica --> vLLM's api_server
-                  |                             jinja_template  a recipe's prompt template in Jinja
-                  |                             think_parser    thought | answer, where vLLM cannot
-               router: A/B split, cache at temperature 0, /metrics --> arm: its replicas in turns
-rlvr chat  --> any such address
+rlvr serve --> serve_command --> application (Ray Serve) --> replica --> vllm_server
+                                   router --> arm                          server_spec
+               folder_recipe       reply_cache, traffic                    jinja_template
+               serving_plan                                                think_parser
+rlvr chat  --> chat_command --> conversation --> thought_stream
 
-served(model_path) -> base_url, for a stage that needs a model behind an address for a while
+router          A/B split, cache, metrics          arm             the replicas of one model
+serving_plan    recipe --> servers of each arm     server_spec     command line of one server
+jinja_template  a recipe's prompt template         think_parser    vLLM plug-in: reasoning by tags
+folder_recipe   recipe values of a model folder    thought_stream  reasoning and answer of a stream
+
+served(model_path) -> base_url: a server for a stage that needs one for a while
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Replicas under Ray Serve and the router before them, until Ctrl-C or SIGTERM.
+"""Run `rlvr serve`: replicas under Ray Serve and the router in front of them, until stopped.
 
-connect to Ray --> deploy each arm --> all answer --> route, and look at them every few seconds
-                                       one does not:  Ray Serve replaces who does not answer
-                                       its last words, and the end
+    connect to Ray --> deploy each arm --> wait until all replicas run --> route requests
+                                                                           check the replicas
+
+Ray Serve replaces a replica that fails its health check.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from rlvr.serving.replica import Replica
 from rlvr.serving.reply_cache import ReplyCache
 from rlvr.serving.router import Router, TrafficSplit
 from rlvr.serving.serve_config import ServeConfig
-from rlvr.serving.server_spec import ServerSpec
 from rlvr.serving.serving_plan import replica_specs, shares
 from rlvr.serving.vllm_server import KEY_ENV
 
@@ -35,23 +35,23 @@ __all__ = ["serve_forever"]
 
 logger = logging.getLogger(__name__)
 
-IN_TURNS = "ray.serve.experimental.round_robin_router:RoundRobinRouter"
-NICENESS = "RAY_worker_niceness"  # Ray starts its workers at 15
-FIRST_LOOKS_S = 0.5  # between two looks while the servers start
-RUNNING = ("RUNNING", "RECOVERING", "UPDATING", "PENDING_MIGRATION")  # states of a replica
-STOP_S = 30.0  # for a replica to end its server
-_LAST_WORDS = re.compile(r"RLVRError: (the server .*)")
+ROUND_ROBIN = "ray.serve.experimental.round_robin_router:RoundRobinRouter"
+NICENESS = "RAY_worker_niceness"  # the default is 15
+START_POLL_S = 0.5
+STOP_S = 30.0  # for a replica to stop its server
+RUNNING_STATES = ("RUNNING", "RECOVERING", "UPDATING", "PENDING_MIGRATION")
+_SERVER_ERROR = re.compile(r"RLVRError: (the server .*)")  # in Ray Serve's traceback
 
 
 def serve_forever(config: ServeConfig, *, folder: Path, say: Callable[[str], None]) -> None:
-    """Returns after Ctrl-C or SIGTERM, when all servers have ended.
+    """Serve until Ctrl-C or SIGTERM; return when all servers have ended.
 
     Raises:
-        ConfigError: the address is taken, or the cluster has too few GPUs.
-        RLVRError: a server does not start; the text has its last words and its log.
+        ConfigError: the address is in use, or the cluster has too few GPUs.
+        RLVRError: a server does not start; the message has its last error line and its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault(NICENESS, "0")  # a server is waited for
+    os.environ.setdefault(NICENESS, "0")
     with connected(logs=folder, weights_bytes=0) as cluster:
         asyncio.run(_serve(config, cluster, folder=folder, say=say))
 
@@ -60,44 +60,61 @@ async def _serve(
     config: ServeConfig, cluster: Cluster, *, folder: Path, say: Callable[[str], None]
 ) -> None:
     stop = stop_on_signals(lambda _: say("stopping the servers"))
-    _check_gpus(config, cluster)
     num_servers = len(shares(config)) * config.serve.replicas
+    num_gpus = num_servers * config.serve.tensor_parallel
+    if not cluster.is_cpu and num_gpus > cluster.num_gpus:
+        raise ConfigError(
+            f"serve.replicas: {len(shares(config))} model(s) x {config.serve.replicas} replicas x "
+            f"{config.serve.tensor_parallel} GPUs need {num_gpus} GPUs, and the cluster has "
+            f"{cluster.num_gpus}; lower serve.replicas or serve.tensor_parallel"
+        )
     say(f"starting {num_servers} vLLM server(s), which takes a minute or so; logs: {folder}")
     try:
         arms = await in_daemon_thread(lambda: _deploy(config, cluster, folder=folder))
-        await unless_stopped(_all_up(config), stop, step=None)
+        await unless_stopped(_until_running(config), stop, step=None)
         await _route(config, arms, stop=stop, say=say)
     except Stopped:
         pass
     finally:
-        await _end(config)
-
-
-def _check_gpus(config: ServeConfig, cluster: Cluster) -> None:
-    serve, num_models = config.serve, len(shares(config))
-    needed = num_models * serve.replicas * serve.tensor_parallel
-    if not cluster.is_cpu and needed > cluster.num_gpus:
-        raise ConfigError(
-            f"serve.replicas: {num_models} model(s) x {serve.replicas} replicas x "
-            f"{serve.tensor_parallel} GPUs need {needed} GPUs, and the cluster has "
-            f"{cluster.num_gpus}; lower serve.replicas or serve.tensor_parallel"
-        )
+        names = _names(config).values()
+        await asyncio.gather(*(in_daemon_thread(partial(_delete, name)) for name in names))
 
 
 def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str, ServeArm]:
-    """Each arm as an application of Ray Serve; returns before their replicas stand."""
+    """Deploy each arm as a Ray Serve application; return before their replicas run."""
     from ray import serve
+    from ray.serve.config import RequestRouterConfig
 
-    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # what went wrong is said by us
-    serve.start(proxy_location="Disabled")  # the router stands here
+    logging.getLogger("ray.serve").setLevel(logging.CRITICAL)  # errors are reported here
+    serve.start(proxy_location="Disabled")  # the router takes its place
+    deployment = serve.deployment(
+        Replica,
+        name="replica",
+        num_replicas=config.serve.replicas,
+        max_ongoing_requests=2 * config.serve.max_concurrent,  # further requests are queued
+        health_check_period_s=config.serve.check_every_s,
+        graceful_shutdown_timeout_s=STOP_S,
+        max_constructor_retry_count=1,
+        request_router_config=RequestRouterConfig(request_router_class=ROUND_ROBIN),
+        ray_actor_options={
+            "num_cpus": 0,  # serving_plan divides the threads
+            "num_gpus": 0 if cluster.is_cpu else config.serve.tensor_parallel,
+            # otherwise Ray kills the watcher of the server before it can clean up
+            "runtime_env": {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "false"}},
+        },
+    )
     specs = replica_specs(config, is_cpu=cluster.is_cpu, num_cpus=cluster.num_cpus)
     targets = [
         serve.RunTarget(
-            target=_application(config, of_arm[0], cluster, folder=folder / arm),
-            name=_name(config, arm),
+            target=deployment.bind(
+                specs[arm][0],
+                folder=str((folder / arm).resolve()),
+                deadline_s=config.serve.start_deadline_s,
+            ),
+            name=name,
             route_prefix=None,
         )
-        for arm, of_arm in specs.items()
+        for arm, name in _names(config).items()
     ]
     handles = serve.run_many(targets, wait_for_applications_running=False)
     return {
@@ -106,70 +123,25 @@ def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str,
     }
 
 
-def _application(config: ServeConfig, spec: ServerSpec, cluster: Cluster, *, folder: Path) -> Any:
-    from ray import serve
-    from ray.serve.config import RequestRouterConfig
-
-    deployment = serve.deployment(
-        Replica,
-        name="replica",
-        num_replicas=config.serve.replicas,
-        max_ongoing_requests=2 * config.serve.max_concurrent,  # beyond them, Ray Serve queues
-        health_check_period_s=config.serve.check_every_s,
-        graceful_shutdown_timeout_s=STOP_S,
-        max_constructor_retry_count=1,
-        request_router_config=RequestRouterConfig(request_router_class=IN_TURNS),
-        ray_actor_options={
-            "num_cpus": 0,  # threads are shared out by the recipe
-            "num_gpus": 0 if cluster.is_cpu else config.serve.tensor_parallel,
-            # else the watcher of its server dies before it could end what is left
-            "runtime_env": {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "false"}},
-        },
-    )
-    return deployment.bind(
-        spec, folder=str(folder.resolve()), deadline_s=config.serve.start_deadline_s
-    )
-
-
-async def _all_up(config: ServeConfig) -> None:
-    """Returns when all replicas answer. Raises RLVRError where one does not start."""
-    deadline_s = config.serve.start_deadline_s + STOP_S  # a server's own deadline is earlier
+async def _until_running(config: ServeConfig) -> None:
+    """Return when all replicas answer. Raises RLVRError if one does not start."""
+    deadline_s = config.serve.start_deadline_s + STOP_S  # the deadline of each server is earlier
     end = time.monotonic() + deadline_s
     while True:
-        ours = await in_daemon_thread(lambda: _applications(config))
-        if ours and all(application.status == "RUNNING" for application in ours.values()):
+        applications = (await in_daemon_thread(lambda: _applications(config))).values()
+        if applications and all(one.status == "RUNNING" for one in applications):
             return
-        for application in ours.values():
-            if application.status == "DEPLOY_FAILED" or _last_words(application):
-                raise RLVRError(_last_words(application) or one_line(_message(application)))
+        messages = [" ".join(d.message for d in one.deployments.values()) for one in applications]
+        for application, message in zip(applications, messages, strict=True):
+            if found := _SERVER_ERROR.search(message):
+                raise RLVRError(found[1])
+            if application.status == "DEPLOY_FAILED":
+                raise RLVRError(one_line(message))
         if time.monotonic() > end:
-            waiting = "; ".join(one_line(_message(application)) for application in ours.values())
-            raise RLVRError(f"not all replicas stand after {deadline_s:g} s: {waiting}")
-        await asyncio.sleep(FIRST_LOOKS_S)
-
-
-def _last_words(application: Any) -> str | None:
-    """Of a server that did not start, out of Ray Serve's traceback."""
-    found = _LAST_WORDS.search(_message(application))
-    return found[1] if found else None
-
-
-def _message(application: Any) -> str:
-    return " ".join(deployment.message for deployment in application.deployments.values())
-
-
-async def _end(config: ServeConfig) -> None:
-    """What stands, or is about to; Ray Serve itself ends with the cluster."""
-    from ray import serve
-
-    def delete(name: str) -> None:
-        try:
-            serve.delete(name)
-        except Exception as error:  # the rest is to end all the same
-            logger.warning("%s is not ended: %s", name, error)
-
-    names = [_name(config, arm) for arm in shares(config)]
-    await asyncio.gather(*(in_daemon_thread(partial(delete, name)) for name in names))
+            raise RLVRError(
+                f"not all replicas run after {deadline_s:g} s: {'; '.join(map(one_line, messages))}"
+            )
+        await asyncio.sleep(START_POLL_S)
 
 
 async def _route(
@@ -179,7 +151,7 @@ async def _route(
     stop: asyncio.Event,
     say: Callable[[str], None],
 ) -> None:
-    """Listen, and look at the replicas. Raises Stopped at `stop`."""
+    """Route requests and check the replicas. Raises Stopped at `stop`."""
     router = Router(
         arms,
         split=TrafficSplit(shares(config), seed=config.seed),
@@ -190,39 +162,39 @@ async def _route(
         router.app(),
         access_log=None,
         handle_signals=False,
-        handler_cancellation=True,  # nobody waits: the replica need not write on
+        handler_cancellation=True,  # a closed connection cancels the generation
     )
     await runner.setup()
     try:
         await _listen(runner, host=config.serve.host, port=config.serve.port)
         host, port = runner.addresses[0][:2]
-        say(
-            f"http://{host}:{port}/v1 serves {config.model.path}; numbers: /metrics; Ctrl-C ends it"
-        )
+        say(f"http://{host}:{port}/v1 serves {config.model.path}; metrics: /metrics; Ctrl-C stops")
         while True:
-            look = in_daemon_thread(lambda: _num_up(config))
-            for name, num_up in (await unless_stopped(look, stop, step=None)).items():
-                arms[name].num_up = num_up
+            checked = in_daemon_thread(lambda: _applications(config))
+            for arm, application in (await unless_stopped(checked, stop, step=None)).items():
+                arms[arm].num_up = _num_running(application)
             await unless_stopped(asyncio.sleep(config.serve.check_every_s), stop, step=None)
     finally:
         await runner.cleanup()
 
 
-def _num_up(config: ServeConfig) -> dict[str, int]:
-    """Arm -> replicas that run, as Ray Serve has it; nothing while its controller is away."""
-    return {
-        arm: sum(
-            count
-            for deployment in application.deployments.values()
-            for state, count in deployment.replica_states.items()
-            if state in RUNNING
-        )
-        for arm, application in _applications(config).items()
-    }
+async def _listen(runner: web.AppRunner, *, host: str, port: int) -> None:
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigError(
+            f"serve.port: cannot listen on {host}:{port}: {error.strerror}; give another "
+            "serve.port, or 0 for a free one"
+        ) from None
+
+
+def _names(config: ServeConfig) -> dict[str, str]:
+    """Arm -> name of its Ray Serve application, different from others of the cluster."""
+    return {arm: f"{config.name}-{arm}" for arm in shares(config)}
 
 
 def _applications(config: ServeConfig) -> dict[str, Any]:
-    """Arm -> its application's status; only those that Ray Serve knows of now."""
+    """Arm -> status of its application; empty while Ray Serve's controller is not available."""
     from ray import serve
     from ray.exceptions import RayError
     from ray.serve.exceptions import RayServeException
@@ -231,20 +203,22 @@ def _applications(config: ServeConfig) -> dict[str, Any]:
         known = serve.status().applications
     except (RayError, RayServeException):
         return {}
-    names = {arm: _name(config, arm) for arm in shares(config)}
-    return {arm: known[name] for arm, name in names.items() if name in known}
+    return {arm: known[name] for arm, name in _names(config).items() if name in known}
 
 
-def _name(config: ServeConfig, arm: str) -> str:
-    """Of an application: a cluster may have others."""
-    return f"{config.name}-{arm}"
+def _num_running(application: Any) -> int:
+    return sum(
+        num
+        for deployment in application.deployments.values()
+        for state, num in deployment.replica_states.items()
+        if state in RUNNING_STATES
+    )
 
 
-async def _listen(runner: web.AppRunner, *, host: str, port: int) -> None:
+def _delete(name: str) -> None:
+    from ray import serve
+
     try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise ConfigError(
-            f"serve.port: {host}:{port} cannot be listened on: {error.strerror}; give another "
-            "serve.port, 0 for a free one"
-        ) from None
+        serve.delete(name)
+    except Exception as error:  # the other applications must end as well
+        logger.warning("cannot delete %s: %s", name, error)

@@ -1,9 +1,9 @@
-r"""The prompt template of a recipe as the Jinja template of a chat server.
+r"""Convert the prompt template of a recipe to the Jinja template of a chat server.
 
     "User: {prompt}\nAssistant:"  -->  {%- for message in messages -%} ... {%- endfor -%}
 
-A single question gets the text that training gave it, character for character (tested). What was
-said before stands before it, each question in the template and each answer behind it.
+A single question is rendered to exactly the text of training (tested). Earlier turns precede it:
+each question in the template, followed by its answer.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ BOS
 {%- endif -%}
 {%- endfor -%}
 """
-_CLOSERS = " \t\n\r\f\v\"'”’)]*$\\"  # noqa: RUF001 - as rlvr.data.prompts has them
+_CLOSERS = " \t\n\r\f\v\"'”’)]*$\\"  # noqa: RUF001 - same as in rlvr.data.prompts
 _ENDS = ".?!:;…。？！：；"  # noqa: RUF001
-_MARK = "\ue000"  # in no template
+_MARK = "\ue000"  # private use: in no template
 _SYSTEM = """{%- if messages[0]['role'] != 'system' -%}
 {%- set messages = [{'role': 'system', 'content': SYSTEM}] + messages -%}
 {%- endif -%}
@@ -43,10 +43,10 @@ _SYSTEM = """{%- if messages[0]['role'] != 'system' -%}
 
 
 def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
-    """Jinja for `--chat-template`; None: the model's own, as it is.
+    """Return the template for `--chat-template`; None: the model's own, unchanged.
 
     Raises:
-        ConfigError: a system text or a prefill for a chat template that the model does not have.
+        ConfigError: a system text or a prefill is set, but the model has no chat template.
     """
     if template.text is not None:
         bos = "{{- bos_token -}}" if writes_bos(model_path) else ""
@@ -58,15 +58,15 @@ def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
     own = own_template(model_path)
     if own is None:
         raise ConfigError(
-            f"prompt.template: {model_path} has no chat template here that a system text or a "
-            "prefill could be added to; use r1_zero, plain, or a text with {prompt}"
+            f"prompt.template: {model_path} has no chat template that a system text or a prefill "
+            "could be added to; use r1_zero, plain, or a text with {prompt}"
         )
     system = _SYSTEM.replace("SYSTEM", _literal(template.system)) if template.system else ""
     return system + own + _ending(template.prefill)
 
 
 def own_template(model_path: str) -> str | None:
-    """The chat template in a model's folder; None where there is none, or no folder."""
+    """Return the chat template in a model's folder, or None."""
     folder = Path(model_path)
     if (folder / "chat_template.jinja").is_file():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
@@ -77,8 +77,9 @@ def own_template(model_path: str) -> str | None:
 
 
 def writes_bos(model_path: str) -> bool:
-    """Does the tokenizer begin each text with its beginning-of-sequence token? In training it then
-    does so before the template; a chat server leaves it to the template.
+    """Whether the tokenizer puts a beginning-of-sequence token before a text.
+
+    Training then has it before the prompt; a chat server leaves it to the template.
     """
     file = Path(model_path) / "tokenizer.json"
     if not file.is_file():
@@ -91,7 +92,10 @@ def writes_bos(model_path: str) -> bool:
 
 
 def _ask(text: str) -> str:
-    """An expression for the template with a question; a dot behind {prompt} may give way to it."""
+    """Return the Jinja expression of the template.
+
+    PromptTemplate drops a period after {prompt} if the question ends in punctuation: `dot`.
+    """
     template = PromptTemplate(text=text)
     with_dot = _parts(template, _MARK, cut=_MARK)
     without = _parts(template, _MARK + "?", cut=_MARK + "?")
@@ -102,7 +106,7 @@ def _ask(text: str) -> str:
 
 
 def _parts(template: PromptTemplate, question: str, *, cut: str) -> list[str]:
-    """What stands around the question, wherever the template has it."""
+    """Return the rendered text split at each occurrence of the question."""
     return template.render(Task(id="parts", prompt=question)).text.split(cut)
 
 
@@ -113,5 +117,5 @@ def _ending(prefill: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """A string in Jinja, whose escapes are Python's."""
+    """Return a Jinja string literal: its escapes are Python's."""
     return repr(text)

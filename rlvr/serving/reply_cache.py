@@ -1,4 +1,4 @@
-"""Replies that cannot come out otherwise: temperature 0, the same model, parameters and prompt."""
+"""Cache of deterministic replies: temperature 0, same model, parameters and prompt."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 __all__ = ["ReplyCache", "reply_key"]
 
-WHO = ("user",)  # says who asks and changes no reply
+IGNORED_KEYS = ("user",)  # they do not change the reply
 
 
 class ReplyCache:
-    """The replies that were used last; `size` 0 keeps none."""
+    """The `size` replies that were used last."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._replies: OrderedDict[str, bytes] = OrderedDict()
 
     def get(self, key: str | None) -> bytes | None:
-        """The body of a reply."""
+        """Return the body of a cached reply."""
         if key is None or key not in self._replies:
             return None
         self._replies.move_to_end(key)
         return self._replies[key]
 
     def put(self, key: str | None, reply: bytes) -> None:
-        """Keep it, and forget the one that nobody has asked for the longest."""
+        """Add a reply and evict the least recently used one."""
         if key is None:
             return
         self._replies[key] = reply
@@ -38,14 +38,14 @@ class ReplyCache:
 
 
 def reply_key(arm: str, path: str, body: Mapping[str, Any]) -> str | None:
-    """Of a request that may be answered from the cache; None of one that is drawn or streamed.
+    """Return the cache key of a request; None if its reply is sampled or streamed.
 
-    A missing temperature is not 0: servers then take the model's own.
+    A missing temperature is not 0: the server uses the model's default.
     """
     temperature = body.get("temperature")
     is_zero = isinstance(temperature, int | float) and temperature == 0
     if not is_zero or body.get("stream"):
         return None
-    asked = {key: value for key, value in body.items() if key not in WHO}
-    text = json.dumps([arm, path, asked], sort_keys=True)
+    relevant = {key: value for key, value in body.items() if key not in IGNORED_KEYS}
+    text = json.dumps([arm, path, relevant], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""What vLLM's own OpenAI server is started with: its command line and its environment.
+"""Command line and environment of a vLLM OpenAI server.
 
-The module is run and not the command `vllm`, which the CPU build cannot start.
+It is started as a module because the command `vllm` does not start in the CPU build.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.cluster.processes import actor_env
 from rlvr.data.model_files import resolve_model
 from rlvr.data.prompts import PromptTemplate
@@ -25,9 +26,9 @@ __all__ = ["PARSERS", "ServerSpec", "server_command", "server_env"]
 AUTO, NO_PARSER = "auto", "none"
 PARSERS = ("think_text", "think_text_open")  # of rlvr.serving.think_parser
 PLUGIN = "rlvr.serving.think_parser"
-TAGS = {"<think>", "</think>"}
-SWITCHES_ON = {"enable-chunked-prefill", "enable-prefix-caching"}  # unless they are turned off
-CPU_BATCHED_TOKENS = 8192  # at least; prompts are not cut on a CPU, so the longest must fit
+TAGS = {OPEN_THINK, CLOSE_THINK}
+DEFAULT_ON = {"enable-chunked-prefill", "enable-prefix-caching"}  # turned off with `no-`
+CPU_BATCHED_TOKENS = 8192  # minimum; without chunked prefill the longest prompt must fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +41,10 @@ class ServerSpec:
     host: str = "127.0.0.1"
     dtype: str = "float32"
     seed: int = 0
-    reasoning_parser: str = AUTO  # auto, none, one of PARSERS, or a name that vLLM knows
-    max_model_tokens: int | None = None  # prompt and completion; None: what the model can read
+    reasoning_parser: str = AUTO  # auto, none, one of PARSERS, or one of vLLM's own
+    max_model_tokens: int | None = None  # prompt and completion; None: the model's limit
     max_concurrent: int = 64
-    kv_cache_gib: float | None = 1.0  # None: what vLLM takes of a GPU's memory
+    kv_cache_gib: float | None = 1.0  # None: vLLM's default share of a GPU's memory
     tensor_parallel: int = 1
     threads: int = 1  # on a CPU
     trust_remote_code: bool = False
@@ -52,15 +53,15 @@ class ServerSpec:
 
     @property
     def is_cpu(self) -> bool:
-        """Without a GPU."""
+        """Whether the server runs without a GPU."""
         return not self.gpus
 
 
 def server_command(spec: ServerSpec, *, port: int, folder: Path) -> list[str]:
-    """Arguments for Popen; writes the chat template, where one is needed, to `folder`.
+    """Return the arguments for Popen; write the chat template to `folder` if one is needed.
 
     Raises:
-        ConfigError: a template that the model cannot have.
+        ConfigError: the model cannot have this template.
     """
     options: dict[str, Any] = {
         "model": resolve_model(spec.model_path),
@@ -83,9 +84,9 @@ def server_command(spec: ServerSpec, *, port: int, folder: Path) -> list[str]:
 
 
 def server_env(spec: ServerSpec) -> dict[str, str]:
-    """The whole environment of the server: ours, with threads that do not fight for cores."""
+    """Return the environment of the server: this process's, with its threads and GPUs."""
     env = {**os.environ, **actor_env(num_threads=spec.threads, is_cpu=spec.is_cpu)}
-    del env["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the engine beside the server, not within
+    del env["VLLM_ENABLE_V1_MULTIPROCESSING"]  # the engine is a process of its own
     if spec.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(spec.gpus)
     elif spec.kv_cache_gib is not None:
@@ -94,7 +95,7 @@ def server_env(spec: ServerSpec) -> dict[str, str]:
 
 
 def _cache_options(spec: ServerSpec) -> dict[str, Any]:
-    """With the size given, only what must be free at the start is asked for (as rollout has it)."""
+    """With a fixed cache size, vLLM requires only `gpu-memory-utilization` to be free at start."""
     if spec.kv_cache_gib is None:
         return {}
     size = int(spec.kv_cache_gib * 2**30)
@@ -107,40 +108,35 @@ def _template_options(spec: ServerSpec, folder: Path) -> dict[str, Any]:
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{spec.name}.jinja"
-    whole = folder / f"{spec.name}.jinja.{uuid.uuid4().hex}"
-    whole.write_text(text, encoding="utf-8")
-    whole.replace(file)  # another replica may be reading it
+    temporary = folder / f"{file.name}.{uuid.uuid4().hex}"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)  # another replica may be reading it
     return {"chat-template": str(file.resolve())}
 
 
 def _parser_options(spec: ServerSpec) -> dict[str, Any]:
-    parser = _parser(spec) if spec.reasoning_parser == AUTO else spec.reasoning_parser
+    parser = _auto_parser(spec) if spec.reasoning_parser == AUTO else spec.reasoning_parser
     if parser == NO_PARSER:
         return {}
     plugin = {"reasoning-parser-plugin": PLUGIN} if parser in PARSERS else {}
     return {"reasoning-parser": parser, **plugin}
 
 
-def _parser(spec: ServerSpec) -> str:
-    """vLLM's own for a model that thinks by its own template with tags as tokens, else ours."""
+def _auto_parser(spec: ServerSpec) -> str:
+    """Return vLLM's parser if the model has its own template and the tags as tokens, else ours."""
     template = spec.template
     if template.text is None and not template.prefill and own_template(spec.model_path):
-        return "deepseek_r1" if _added_tokens(spec.model_path) >= TAGS else "think_text"
+        tokens = _model_json(spec, "tokenizer.json").get("added_tokens", ())
+        is_token = {token["content"] for token in tokens} >= TAGS
+        return "deepseek_r1" if is_token else "think_text"
     text = PromptTemplate(text=template.text or "{prompt}", prefill=template.prefill)
     is_open = text.render(Task(id="parser", prompt="?")).think_prefilled
     return "think_text_open" if is_open else "think_text"
 
 
-def _added_tokens(model_path: str) -> set[str]:
-    file = Path(model_path) / "tokenizer.json"
-    data = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return {token["content"] for token in data.get("added_tokens", ())}
-
-
 def _cpu_options(spec: ServerSpec) -> dict[str, Any]:
-    """As the engines of a run have them (rlvr.rollout.vllm_args)."""
-    file = Path(spec.model_path) / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """Same as for the engines of a run (rlvr.rollout.vllm_args)."""
+    config = _model_json(spec, "config.json")
     longest = spec.max_model_tokens or config.get("max_position_embeddings", 0)
     return {
         "enforce-eager": True,
@@ -149,14 +145,20 @@ def _cpu_options(spec: ServerSpec) -> dict[str, Any]:
     }
 
 
+def _model_json(spec: ServerSpec, name: str) -> dict[str, Any]:
+    file = Path(spec.model_path) / name
+    data: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return data
+
+
 def _flags(options: Mapping[str, Any]) -> list[str]:
-    """`{"dtype": "float32", "enforce_eager": True}` as a command line has it."""
+    """{"dtype": "float32", "enforce_eager": True} -> ["--dtype", "float32", "--enforce-eager"]."""
     flags: list[str] = []
     for key, value in options.items():
         name = key.replace("_", "-")
         if isinstance(value, bool):
-            # a switch that stands off is not on every version's command line with a `no-`
-            flags += [f"--{name}"] if value else [f"--no-{name}"] * (name in SWITCHES_ON)
+            # not every switch has a `--no-` form in every version of vLLM
+            flags += [f"--{name}"] if value else [f"--no-{name}"] * (name in DEFAULT_ON)
         elif value is not None:
             flags += [f"--{name}", json.dumps(value) if isinstance(value, dict) else str(value)]
     return flags

@@ -1,7 +1,7 @@
-"""vLLM's plug-in for `--reasoning-parser`: thought and answer by their tags in the text.
+"""Reasoning parsers for vLLM that find the tags in the text.
 
-Loaded by vLLM's server itself (`--reasoning-parser-plugin rlvr.serving.think_parser`). `think_text`
-is for completions that write `<think>`, `think_text_open` for those whose prompt has done so.
+vLLM's server loads this module (`--reasoning-parser-plugin rlvr.serving.think_parser`).
+`think_text` is for completions with `<think>`, `think_text_open` for prompts that end in it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vllm.reasoning import ReasoningParser, ReasoningParserManager
-from vllm.reasoning.basic_parsers import DeltaMessage  # where it is defined has changed
+from vllm.reasoning.basic_parsers import DeltaMessage  # defined elsewhere in some versions
 
 from rlvr.serving.thought_stream import Piece, ThoughtSplitter, split_thought
 
@@ -19,8 +19,10 @@ __all__ = ["OpenThinkTextParser", "ThinkTextParser"]
 
 @ReasoningParserManager.register_module("think_text")
 class ThinkTextParser(ReasoningParser):
-    """One object for each completion. A streamed text before a lone `</think>` has gone out as
-    answer when the tag comes; the whole reply has it as thought.
+    """Parser of one completion.
+
+    Text before a `</think>` without `<think>` is reasoning in a whole reply; in a stream it has
+    been sent as answer by the time that the tag arrives.
     """
 
     think_prefilled = False
@@ -30,7 +32,7 @@ class ThinkTextParser(ReasoningParser):
         self._splitter = ThoughtSplitter(think_prefilled=self.think_prefilled)
 
     def extract_reasoning(self, model_output: str, request: Any) -> tuple[str | None, str | None]:
-        """Of a whole reply."""
+        """Split a whole reply."""
         thought, answer = split_thought(model_output, think_prefilled=self.think_prefilled)
         return thought, answer or None
 
@@ -43,25 +45,25 @@ class ThinkTextParser(ReasoningParser):
         current_token_ids: Sequence[int],
         delta_token_ids: Sequence[int],
     ) -> Any:
-        """Of the next piece of a reply."""
+        """Split the next piece of a stream."""
         return _message(self._splitter.feed(delta_text))
 
     def get_streaming_fallback_content(self, text: str, request: Any) -> str:
-        """At the end of a stream: what was held back because a tag could have come of it."""
+        """Return the text that was held back at the end of a stream."""
         return "".join(piece.text for piece in self._splitter.finish())
 
     def is_reasoning_end(self, input_ids: Sequence[int]) -> bool:
-        """Token ids do not tell; the stream goes through this parser to its end."""
+        """Always False: token ids do not show it, so the parser gets the whole stream."""
         return False
 
     def is_reasoning_end_streaming(
         self, input_ids: Sequence[int], delta_ids: Iterable[int]
     ) -> bool:
-        """As above."""
+        """Always False, as above."""
         return False
 
     def extract_content_ids(self, input_ids: list[int]) -> list[int]:
-        """As above."""
+        """Always empty, as above."""
         return []
 
 

@@ -1,7 +1,7 @@
-"""Thought and answer of a text that comes piece by piece, by its tags and not by token ids.
+"""Split a stream of text into reasoning and answer, by the tags in the text.
 
-vLLM's parser `deepseek_r1` looks for `<think>` among a tokenizer's tokens; where the tags are
-written in several ordinary ones, as by Qwen2.5 or the toy tokenizer, it refuses to start.
+vLLM's parser `deepseek_r1` finds the tags by token id; it does not start if the tokenizer encodes
+a tag as several tokens, as those of Qwen2.5 and of the toy model do.
 
     "<think>a", "b</th", "ink>c" --> thought "a", thought "b", answer "c"
 """
@@ -17,33 +17,33 @@ __all__ = ["Piece", "ThoughtSplitter", "split_thought"]
 
 
 class Piece(NamedTuple):
-    """Some text, and whose it is."""
+    """A piece of reasoning or answer."""
 
     is_thought: bool
     text: str
 
 
-class _Place(Enum):
-    START = auto()  # nothing but white space has come
-    BEFORE = auto()  # text, and a thought may follow
+class _State(Enum):
+    START = auto()  # nothing but white space so far
+    BEFORE = auto()  # text; reasoning may follow
     THOUGHT = auto()
     ANSWER = auto()
 
 
 class ThoughtSplitter:
-    """Of one completion; what could be the beginning of a tag is held back until it is clear.
+    """Splitter for one completion; holds back text that may be the beginning of a tag.
 
-    The first thought counts: tags behind its end are text of the answer, so that a reply with two
-    thoughts is not made to look well-formed.
+    Only the first reasoning block counts: later tags are text of the answer, so that a malformed
+    reply with two of them does not look well-formed.
     """
 
     def __init__(self, *, think_prefilled: bool = False) -> None:
         self._think_prefilled = think_prefilled
-        self._place = _Place.START
+        self._state = _State.START
         self._held = ""
 
     def feed(self, text: str) -> list[Piece]:
-        """What is clear now."""
+        """Add text and return the pieces that are certain."""
         self._held += text
         pieces: list[Piece] = []
         while (piece := self._next()) is not None:
@@ -51,15 +51,15 @@ class ThoughtSplitter:
         return [piece for piece in pieces if piece.text]
 
     def finish(self) -> list[Piece]:
-        """What was held back: no tag came of it."""
+        """Return the text that was held back and did not become a tag."""
         held, self._held = self._held, ""
         return [self._piece(held)] if held else []
 
     def _next(self) -> Piece | None:
-        """Take the next piece off what is held; None where more must come first."""
-        if self._place is _Place.START:
+        """Remove the next piece from the held text; None: more text is needed."""
+        if self._state is _State.START:
             return self._start()
-        tag = {_Place.BEFORE: OPEN_THINK, _Place.THOUGHT: CLOSE_THINK}.get(self._place)
+        tag = {_State.BEFORE: OPEN_THINK, _State.THOUGHT: CLOSE_THINK}.get(self._state)
         before, found, after = self._held.partition(tag) if tag else (self._held, "", "")
         if not found:
             size = len(before) - (_num_open(before, tag) if tag else 0)
@@ -67,31 +67,29 @@ class ThoughtSplitter:
             return self._piece(before[:size]) if size else None
         piece = self._piece(before)
         self._held = after
-        self._place = _Place.THOUGHT if tag == OPEN_THINK else _Place.ANSWER
+        self._state = _State.THOUGHT if tag == OPEN_THINK else _State.ANSWER
         return piece
 
     def _start(self) -> Piece | None:
-        """An opening tag comes first, or the text has none there."""
-        said = self._held.lstrip()
-        if OPEN_THINK.startswith(said):
-            if said != OPEN_THINK:
-                return None
-            self._held, self._place = "", _Place.THOUGHT
-        elif said.startswith(OPEN_THINK):
-            self._held, self._place = said[len(OPEN_THINK) :], _Place.THOUGHT
+        """Leave the start state, unless the text may still become an opening tag."""
+        text = self._held.lstrip()
+        if text.startswith(OPEN_THINK):
+            self._held, self._state = text[len(OPEN_THINK) :], _State.THOUGHT
+        elif OPEN_THINK.startswith(text):
+            return None
         else:
-            self._place = _Place.THOUGHT if self._think_prefilled else _Place.BEFORE
+            self._state = _State.THOUGHT if self._think_prefilled else _State.BEFORE
         return Piece(False, "")
 
     def _piece(self, text: str) -> Piece:
-        is_open = self._place is _Place.START and self._think_prefilled
-        return Piece(self._place is _Place.THOUGHT or is_open, text)
+        is_open = self._state is _State.START and self._think_prefilled
+        return Piece(self._state is _State.THOUGHT or is_open, text)
 
 
 def split_thought(text: str, *, think_prefilled: bool = False) -> tuple[str | None, str]:
-    """Thought (None: there is none) and answer of a whole text.
+    """Return reasoning (None: there is none) and answer of a whole text.
 
-    A closing tag alone has a thought before it: the template had opened it.
+    A closing tag without an opening one ends reasoning that the template opened.
 
         split_thought("a</think>b") == ("a", "b")
     """
@@ -105,6 +103,6 @@ def split_thought(text: str, *, think_prefilled: bool = False) -> tuple[str | No
 
 
 def _num_open(text: str, tag: str) -> int:
-    """Characters at the end of a text that may become the tag."""
+    """Return the number of characters at the end of a text that may become the tag."""
     sizes = range(min(len(text), len(tag) - 1), 0, -1)
     return next((size for size in sizes if tag.startswith(text[-size:])), 0)

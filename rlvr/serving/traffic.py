@@ -1,4 +1,4 @@
-"""What went through the router, per arm, as Prometheus reads it.
+"""Traffic metrics of the router, per arm, in Prometheus' text format.
 
 rlvr_requests_total{arm="a",status="200"} 20        rlvr_requests_per_second{arm="a"} 0.33
 rlvr_latency_seconds{arm="a",quantile="0.95"} 1.2   rlvr_cache_hits_total{arm="a"} 3
@@ -8,86 +8,79 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = ["Traffic", "quantile"]
 
 WINDOW_S = 60.0  # of requests per second
-NUM_LATENCIES = 1000  # the last so many of an arm: quantiles tell how it is now
+NUM_LATENCIES = 1000  # quantiles are over the latest requests of an arm
 QUANTILES = (0.5, 0.95)
-FIRST_ERROR_STATUS = 500  # what is wrong with a request (4xx) is no fault of the server
+FIRST_ERROR_STATUS = 500  # 4xx is an error of the request, not of the server
 
 
 class Traffic:
-    """Counts and latencies; `clock` gives seconds that only rise."""
+    """Counts and latencies of requests; `clock` returns monotonic seconds."""
 
     def __init__(self, arms: Sequence[str], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._arms = tuple(arms)
         self._clock = clock
-        self._began_at = clock()
+        self._started_at = clock()
         self._statuses: Counter[tuple[str, int]] = Counter()
         self._hits: Counter[str] = Counter()
-        self._latencies: Mapping[str, deque[float]] = {
-            arm: deque(maxlen=NUM_LATENCIES) for arm in arms
-        }
-        self._ends: dict[str, deque[float]] = defaultdict(deque)
+        self._latencies = {arm: deque[float](maxlen=NUM_LATENCIES) for arm in arms}
+        self._ends = {arm: deque[float]() for arm in arms}  # within the window
 
     def add(self, arm: str, *, status: int, latency_s: float, is_hit: bool = False) -> None:
-        """One request, when its reply has gone out."""
-        now = self._clock()
+        """Count a request whose reply has been sent."""
         self._statuses[arm, status] += 1
         self._hits[arm] += is_hit
         self._latencies[arm].append(latency_s)
-        self._ends[arm].append(now)
-        self._forget(arm, now)
+        self._ends[arm].append(self._clock())
+        self._per_second(arm)
 
     def text(self, healthy: Mapping[str, int]) -> str:
-        """The page /metrics; `healthy`: arm -> replicas that answer."""
-        return "".join(f"{line}\n" for line in self._lines(healthy))
-
-    def _lines(self, healthy: Mapping[str, int]) -> Iterator[str]:
-        yield "# TYPE rlvr_requests_total counter"
-        for (arm, status), count in sorted(self._statuses.items()):
-            yield f'rlvr_requests_total{{arm="{arm}",status="{status}"}} {count}'
-        yield "# TYPE rlvr_errors_total counter"
-        for arm in self._arms:
-            yield f'rlvr_errors_total{{arm="{arm}"}} {self._num_errors(arm)}'
-        yield "# TYPE rlvr_cache_hits_total counter"
-        for arm in self._arms:
-            yield f'rlvr_cache_hits_total{{arm="{arm}"}} {self._hits[arm]}'
-        yield "# TYPE rlvr_requests_per_second gauge"
-        for arm in self._arms:
-            yield f'rlvr_requests_per_second{{arm="{arm}"}} {self._per_second(arm):.6g}'
-        yield "# TYPE rlvr_latency_seconds gauge"
-        for arm in self._arms:
-            for q in QUANTILES:
-                value = quantile(self._latencies[arm], q)
-                yield f'rlvr_latency_seconds{{arm="{arm}",quantile="{q:g}"}} {value:.6g}'
-        yield "# TYPE rlvr_replicas_healthy gauge"
-        for arm in self._arms:
-            yield f'rlvr_replicas_healthy{{arm="{arm}"}} {healthy.get(arm, 0)}'
-
-    def _num_errors(self, arm: str) -> int:
-        return sum(
-            count
-            for (of_arm, status), count in self._statuses.items()
-            if of_arm == arm and status >= FIRST_ERROR_STATUS
+        """Return the page /metrics; `healthy`: arm -> running replicas."""
+        arms = {arm: f'arm="{arm}"' for arm in self._arms}
+        requests = {
+            f'arm="{arm}",status="{status}"': num
+            for (arm, status), num in sorted(self._statuses.items())
+        }
+        errors: Counter[str] = Counter()
+        for (arm, status), num in self._statuses.items():
+            errors[arm] += num * (status >= FIRST_ERROR_STATUS)
+        latencies = {
+            f'{label},quantile="{q:g}"': quantile(self._latencies[arm], q)
+            for arm, label in arms.items()
+            for q in QUANTILES
+        }
+        per_second = {label: self._per_second(arm) for arm, label in arms.items()}
+        return (
+            _metric("requests_total", "counter", requests)
+            + _metric("errors_total", "counter", {arms[arm]: errors[arm] for arm in arms})
+            + _metric("cache_hits_total", "counter", {arms[arm]: self._hits[arm] for arm in arms})
+            + _metric("requests_per_second", "gauge", per_second)
+            + _metric("latency_seconds", "gauge", latencies)
+            + _metric("replicas_healthy", "gauge", {arms[a]: healthy.get(a, 0) for a in arms})
         )
 
     def _per_second(self, arm: str) -> float:
-        now = self._clock()
-        self._forget(arm, now)
-        return len(self._ends[arm]) / max(1.0, min(WINDOW_S, now - self._began_at))
-
-    def _forget(self, arm: str, now: float) -> None:
-        ends = self._ends[arm]
+        now, ends = self._clock(), self._ends[arm]
         while ends and ends[0] <= now - WINDOW_S:
             ends.popleft()
+        return len(ends) / max(1.0, min(WINDOW_S, now - self._started_at))
 
 
-def quantile(values: Sequence[float] | deque[float], q: float) -> float:
-    """The least value that at least a share `q` of them does not exceed; nan of none."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(q * len(values)) - 1)]
+def _metric(name: str, kind: str, values: Mapping[str, float]) -> str:
+    """Return a metric's type and one line per set of labels."""
+    lines = [
+        f"rlvr_{name}{{{labels}}} {value if isinstance(value, int) else f'{value:.6g}'}\n"
+        for labels, value in values.items()
+    ]
+    return f"# TYPE rlvr_{name} {kind}\n" + "".join(lines)
+
+
+def quantile(values: Iterable[float], q: float) -> float:
+    """Return the least value that at least a share `q` of them does not exceed; nan without any."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(q * len(ordered)) - 1)] if ordered else math.nan

@@ -1,7 +1,7 @@
-"""A server process: started, healthy by a deadline, and gone with all its children, however we end.
+"""vLLM API server processes that never outlive the process that started them.
 
-with served(model_path) as base_url: ...          one server on loopback, for a while
-ServerProcess(...).start() / .stop()              what `rlvr serve` keeps alive
+with served(model_path) as base_url: ...          a server on loopback for the duration of a block
+ServerProcess(...).start() / .stop()              one server, as a replica of `rlvr serve` runs it
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
 __all__ = ["KEY_ENV", "ServerProcess", "free_port", "served", "wait_healthy"]
 
-KEY_ENV = "VLLM_API_KEY"  # vLLM's server asks for it where it is set
+KEY_ENV = "VLLM_API_KEY"  # the server requires this key if it is set
 DEADLINE_S = 600.0
 POLL_S = 0.5
-STOP_S = 15.0  # vLLM ends its engine within a few
+STOP_S = 15.0  # vLLM stops its engine within a few seconds
 TAIL_BYTES = 4000
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy is not loopback
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
 
 
 class ServerProcess:
-    """One command in a session of its own, watched so that it cannot outlive this process."""
+    """A command in its own session, with a watcher that kills it when this process dies."""
 
     def __init__(
         self, command: Sequence[str], *, env: Mapping[str, str], url: str, log: Path
@@ -52,11 +52,11 @@ class ServerProcess:
 
     @property
     def is_running(self) -> bool:
-        """The process is there; whether it answers is another question."""
+        """Whether the process is alive, though it may not answer yet."""
         return self._server is not None and self._server.poll() is None
 
     def start(self) -> None:
-        """Returns at once; the output goes to the log, behind what is there."""
+        """Start the process and return at once; its output is appended to the log."""
         mark = uuid.uuid4().hex
         self._watcher = subprocess.Popen(
             [sys.executable, "-I", "-S", str(process_reaper.__file__), mark],
@@ -77,12 +77,12 @@ class ServerProcess:
             )
 
     def wait(self) -> None:
-        """Returns when the process has ended, or was never started."""
+        """Wait until the process has ended; return at once if it was never started."""
         if self._server is not None:
             self._server.wait()
 
     def stop(self) -> None:
-        """SIGTERM to the whole session, SIGKILL to what is left of it."""
+        """Send SIGTERM to the whole session, then SIGKILL after STOP_S."""
         if self._server is not None:
             _signal_group(self._server.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -91,16 +91,16 @@ class ServerProcess:
             self._server.wait()
             self._server = None
         if self._watcher is not None:
-            self._watcher.communicate()  # it sees to what has left the session
+            self._watcher.communicate()  # it kills processes that left the session
             self._watcher = None
 
-    def last_words(self) -> str:
-        """The last line of the log that says what was wrong, for a message of one line."""
+    def last_error(self) -> str:
+        """Return the last line of the log with an error, else the last line."""
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
-        told = [line.strip() for line in lines if "Error" in line]
-        return (told or [line.strip() for line in lines if line.strip()] or ["it said nothing"])[-1]
+        errors = [line for line in lines if "Error" in line]
+        return (errors or [line for line in lines if line.strip()] or ["no output"])[-1].strip()
 
 
 @contextlib.contextmanager
@@ -122,18 +122,18 @@ def served(
     reasoning_parser: str = "auto",
     deadline_s: float = DEADLINE_S,
 ) -> Iterator[str]:
-    """Serve a model on 127.0.0.1 by vLLM's OpenAI server; yields the base URL, which ends in /v1.
+    """Serve a model on 127.0.0.1 with vLLM's OpenAI server; yield the base URL, ending in /v1.
 
-    `template`, `system` and `prefill` are a recipe's `prompt`; a model without a chat template
-    needs a text one. Replies have the thought under `reasoning`, the answer under `content`.
-    `log` defaults to logs/server.log beside the model. port 0: a free one. No key is asked for.
+    `template`, `system` and `prefill` are those of a recipe's `prompt`; a model without a chat
+    template needs a text template. Replies have reasoning under `reasoning` and the answer under
+    `content`. `log` defaults to logs/server.log beside the model. port 0: a free one. No API key
+    is required.
 
     Raises:
-        ConfigError: no such model, or a template that it cannot have.
-        RLVRError: the server died, or was not healthy by the deadline; names the log.
+        ConfigError: the model does not exist, or cannot have this template.
+        RLVRError: the server died or missed the deadline; the message names the log.
     """
     check_model(str(model_path))
-    gpus = () if shutil.which("nvidia-smi") is None else ("0",)
     spec = ServerSpec(
         model_path=str(model_path),
         template=make_template(template, system=system, prefill=prefill),
@@ -145,10 +145,13 @@ def served(
         max_concurrent=max_concurrent,
         kv_cache_gib=kv_cache_gib,
         threads=threads or len(os.sched_getaffinity(0)),
-        gpus=gpus,
+        gpus=() if shutil.which("nvidia-smi") is None else ("0",),
     )
     port = port or free_port()
-    log = _default_log(Path(model_path), port) if log is None else log
+    if log is None and Path(model_path).is_dir():
+        log = Path(model_path).parent / "logs" / "server.log"
+    elif log is None:
+        log = Path(tempfile.gettempdir()) / f"rlvr-served-{port}" / "server.log"
     command = server_command(spec, port=port, folder=log.parent)
     env = {name: value for name, value in server_env(spec).items() if name != KEY_ENV}
     server = ServerProcess(command, env=env, url=f"http://127.0.0.1:{port}", log=log)
@@ -161,27 +164,21 @@ def served(
 
 
 def wait_healthy(server: ServerProcess, *, deadline_s: float) -> None:
-    """Returns when the server answers. Raises RLVRError when it died or the deadline passed."""
+    """Return when the server answers. Raises RLVRError if it dies or the deadline passes."""
     end = time.monotonic() + deadline_s
     while not (server.is_running and _is_healthy(server.url)):
         if not server.is_running:
-            raise RLVRError(f"the server ended: {server.last_words()} (all of it: {server.log})")
+            raise RLVRError(f"the server ended: {server.last_error()} (full log: {server.log})")
         if time.monotonic() > end:
-            raise RLVRError(f"the server was not there within {deadline_s:g} s; see {server.log}")
+            raise RLVRError(f"the server did not answer within {deadline_s:g} s; see {server.log}")
         time.sleep(POLL_S)
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that nobody listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
-
-
-def _default_log(model: Path, port: int) -> Path:
-    if model.is_dir():
-        return model.parent / "logs" / "server.log"
-    return Path(tempfile.gettempdir()) / f"rlvr-served-{port}" / "server.log"
 
 
 def _is_healthy(url: str) -> bool:

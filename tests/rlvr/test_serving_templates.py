@@ -66,7 +66,7 @@ def test_a_models_own_template_stays_unless_something_is_added(tmp_path: Path) -
         messages=[{"role": "user", "content": "?"}], add_generation_prompt=True
     )
     assert text == "OWN<think>\nBe brief."
-    with pytest.raises(ConfigError, match="has no chat template here"):
+    with pytest.raises(ConfigError, match="has no chat template that"):
         chat_template(template, model_path=str(tmp_path / "none"))
 
 
