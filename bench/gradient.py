@@ -174,7 +174,7 @@ def _rollouts(batch: Mapping[str, Tensor]) -> Iterator[Rollout]:
             finish_reason=FinishReason.STOP,
             policy_version=0,
         )
-        yield Rollout(completion=completion, reward=RewardResult(value=reward, parts={}))
+        yield Rollout(completion=completion, reward=RewardResult(value=reward, grades={}))
 
 
 def _rows(values: Tensor, mask: Tensor) -> list[NDArray[Any]]:

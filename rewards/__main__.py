@@ -1,4 +1,4 @@
-"""`python -m rewards FILE`."""
+"""`python -m rewards FILE`: try rewards on a file."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""The rewards that have a name, and any other function by its dotted path.
+"""Rewards by name, and any other function by its dotted path.
 
-A registered reward grades with outcome and reason and declares, readable without a call, which
-columns it needs and between which values it lies. Adding one is a function and a line in
-`REGISTERED`.
+`@reward(...)` registers a function where it is defined, with its columns, options and range of
+values, which are known without a call. Importing `rewards` imports every registered one.
 
-"package.module:function" loads a user's own (see rewards.reward).
+"package.module:function" is a user's function in TRL's form: keyword lists in, `list[float | None]`
+out. Its parameters without a default are the columns it needs. It may declare the range of its
+values: `short.value_range = (0.0, 1.0)`.
 """
 
 from __future__ import annotations
@@ -12,45 +13,80 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from rewards.grades import Grade
-from rewards.math.math_accuracy import grade_accuracies
-from rewards.reward import Batch, GradeBatch, Part, Reward, reward_of
-from rewards.shaping.language import check_language, grade_languages
-from rewards.shaping.lengths import (
-    COSINE_VALUES,
-    check_cosine,
-    check_overlong,
-    grade_cosine,
-    grade_overlong,
-    lengths_of,
-)
-from rewards.shaping.repeats import check_repetition, grade_repetition
-from rewards.shaping.steps import check_steps, grade_steps
-from rewards.shaping.tags import grade_tags
-from rewards.shaping.think_tags import check_profile, grade_formats
-from rewards.verifiers.choices import grade_choices
-from rewards.verifiers.countdown_eval import grade_countdown
-from rewards.verifiers.json_answers import check_schema, grade_jsons
-from rewards.verifiers.matches import grade_exacts, grade_regexes
-from rewards.verifiers.model_judge import Endpoint, check_part, grade_preferences, grade_rubrics
-from rewards.verifiers.program_tests import grade_programs
+from rewards.reward import GIVEN, Grade, Reward
 
-__all__ = ["REGISTERED", "load_reward"]
+__all__ = ["REGISTERED", "check_flag", "load_reward", "reward"]
+
+REGISTERED: dict[str, Reward] = {}
+
+GradeFunction = TypeVar("GradeFunction", bound=Callable[..., Sequence[Grade]])
+
+_OPTIONAL = ("completion_ids", "prompts")  # passed only to functions that take them
+_TRAINER_ARGUMENTS = ("environments", "log_extra", "log_metric", "trainer_state")  # TRL's own
+
+
+def reward(
+    name: str,
+    *,
+    value_range: tuple[float, float],
+    columns: tuple[str, ...] = (),
+    options: tuple[str, ...] = (),
+    uses_sandbox: bool = False,
+    check_options: Callable[[Mapping[str, Any]], None] = lambda options: None,
+) -> Callable[[GradeFunction], GradeFunction]:
+    """Register a function that takes keyword lists, as in TRL, and returns Grades.
+
+    Args:
+        name: the reward's name in a mix.
+        value_range: least and largest value.
+        columns: the columns it needs; one that is also an option may be left out of the data.
+        options: names of its keyword arguments that a mix may set.
+        uses_sandbox: it runs programs.
+        check_options: raises ValueError for wrong options, before the first call.
+    """
+
+    def register(function: GradeFunction) -> GradeFunction:
+        accepts = frozenset({*_parameters(function), *options})
+        REGISTERED[name] = Reward(
+            name=name,
+            function=function,
+            accepts=accepts,
+            required_columns=columns,
+            options=options,
+            value_range=value_range,
+            wants=tuple(key for key in _OPTIONAL if key in accepts),
+            uses_sandbox=uses_sandbox,
+            check_options=check_options,
+        )
+        return function
+
+    return register
+
+
+def check_flag(name: str) -> Callable[[Mapping[str, Any]], None]:
+    """Return a check that an option is a boolean."""
+
+    def check(options: Mapping[str, Any]) -> None:
+        if not isinstance(options.get(name, False), bool):
+            raise ValueError(f"{name} is {options[name]!r}; allowed: true, false")
+
+    return check
 
 
 def load_reward(name: str) -> Reward:
-    """A registered reward, or the function at "package.module:function".
+    """Return a registered reward, or the function at "package.module:function".
 
     Raises:
-        ValueError: there is no such reward, module or function.
+        ValueError: no such reward, module or function, or the function needs an argument that only
+            TRL's trainer has.
     """
     if name in REGISTERED:
         return REGISTERED[name]
     module_name, colon, function_name = name.partition(":")
     if not colon:
-        known = ", ".join(REGISTERED)
+        known = ", ".join(sorted(REGISTERED))
         raise ValueError(f"no reward {name!r}; known: {known}; your own: package.module:function")
     try:
         function = getattr(importlib.import_module(module_name), function_name, None)
@@ -58,263 +94,32 @@ def load_reward(name: str) -> Reward:
         raise ValueError(f"reward {name!r}: cannot import {module_name}: {error}") from error
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise ValueError(f"reward {name!r}: {module_name} has no plain function {function_name!r}")
-    return reward_of(name, function)
+    return _user_reward(name, function)
 
 
-def _check_flag(name: str, options: Mapping[str, Any]) -> None:
-    if not isinstance(options.get(name, False), bool):
-        raise ValueError(f"{name} is {options[name]!r}; allowed: true, false")
-
-
-def _as_part(grade: Grade) -> Part:
-    return Part(grade.value, grade.outcome.value, grade.reason)
-
-
-def _accuracy(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    grades = grade_accuracies(
-        batch.completions,
-        batch.columns["answer"],
-        batch.think_prefilled,
-        worked_out=options.get("worked_out", False),
+def _user_reward(name: str, function: Callable[..., Any]) -> Reward:
+    named = _parameters(function)
+    takes_all = any(
+        p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
     )
-    return [_as_part(grade) for grade in grades]
-
-
-def _think_format(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    profile = options.get("profile", "zero")
-    grades = grade_formats(batch.completions, batch.think_prefilled, profile=profile)
-    return [_as_part(grade) for grade in grades]
-
-
-def _countdown(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    rows = zip(
-        batch.completions,
-        batch.columns["numbers"],
-        batch.columns["target"],
-        batch.think_prefilled,
-        strict=True,
+    required = tuple(p.name for p in named.values() if p.default is p.empty and p.name not in GIVEN)
+    for argument in set(required).intersection(_TRAINER_ARGUMENTS):
+        raise ValueError(
+            f"reward {name!r} needs {argument!r}, which only TRL's trainer has; give it a default"
+        )
+    return Reward(
+        name=name,
+        function=function,
+        accepts=None if takes_all else frozenset(named),
+        required_columns=required,
+        options=None if takes_all else tuple(sorted(named.keys() - set(GIVEN))),
+        value_range=getattr(function, "value_range", None),
+        wants=tuple(key for key in _OPTIONAL if takes_all or key in named),
     )
-    return [
-        _as_part(grade_countdown(completion, numbers=given, target=goal, think_prefilled=is_open))
-        for completion, given, goal, is_open in rows
-    ]
 
 
-def _passes_tests(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    grades = grade_programs(
-        batch.completions,
-        batch.columns["tests"],
-        batch.think_prefilled,
-        partial=options.get("partial", False),
-    )
-    return [_as_part(grade) for grade in grades]
-
-
-def _by_column(grade_many: Callable[..., Sequence[Grade]], column: str) -> GradeBatch:
-    """Of a function that grades against one column, or an option in its place."""
-
-    def grade(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-        given = {column: batch.columns.get(column), **options}
-        golds = given.pop(column)
-        grades = grade_many(batch.completions, golds, batch.think_prefilled, **given)
-        return [_as_part(grade) for grade in grades]
-
-    return grade
-
-
-def _each(grade_one: Callable[..., Grade]) -> GradeBatch:
-    """Of a function that needs nothing but a completion."""
-
-    def grade(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-        return [_as_part(grade_one(completion, **options)) for completion in batch.completions]
-
-    return grade
-
-
-def _tag_count(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    rows = zip(batch.completions, batch.think_prefilled, strict=True)
-    return [
-        _as_part(grade_tags(completion, think_prefilled=is_open)) for completion, is_open in rows
-    ]
-
-
-def _overlong(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    lengths = lengths_of(batch.completions, batch.completion_ids)
-    return [_as_part(grade_overlong(num_tokens, **options)) for num_tokens in lengths]
-
-
-def _cosine_length(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    lengths = lengths_of(batch.completions, batch.completion_ids)
-    grades = grade_accuracies(batch.completions, batch.columns["answer"], batch.think_prefilled)
-    marks = [None if grade.value is None else grade.value >= 1 for grade in grades]
-    return [
-        _as_part(grade_cosine(num_tokens, is_right, **options))
-        for num_tokens, is_right in zip(lengths, marks, strict=True)
-    ]
-
-
-_OF_ENDPOINTS = ("url", "model", "key_env", "concurrency", "timeout_s")
-_OF_JUDGES = ("rubric", "part")
-
-
-def _judge_rubric(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    endpoint, rest = _endpoint(options)
-    prompts = batch.prompts or [""] * len(batch.completions)
-    grades = grade_rubrics(batch.completions, prompts, batch.think_prefilled, endpoint, **rest)
-    return [_as_part(grade) for grade in grades]
-
-
-def _judge_preference(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-    endpoint, rest = _endpoint(options)
-    prompts = batch.prompts or [""] * len(batch.completions)
-    references = batch.columns["reference"]
-    grades = grade_preferences(
-        batch.completions, references, prompts, batch.think_prefilled, endpoint, **rest
-    )
-    return [_as_part(grade) for grade in grades]
-
-
-def _endpoint(options: Mapping[str, Any]) -> tuple[Endpoint, dict[str, Any]]:
-    for name in ("url", "model"):
-        if name not in options:
-            raise ValueError(f"{name} is missing; a judge needs url and model")
-    check_part(options.get("part", "answer"))
-    given = {name: options[name] for name in _OF_ENDPOINTS if name in options}
-    return Endpoint(**given), {name: options[name] for name in _OF_JUDGES if name in options}
-
-
-def _check_judge(options: Mapping[str, Any]) -> None:
-    _endpoint(options)
-
-
-REGISTERED: Mapping[str, Reward] = {
-    "accuracy": Reward(
-        name="accuracy",
-        required_columns=("answer",),
-        value_range=(0.0, 1.0),
-        options=("worked_out",),
-        grade=_accuracy,
-        check_options=lambda options: _check_flag("worked_out", options),
-    ),
-    "think_format": Reward(
-        name="think_format",
-        required_columns=(),
-        value_range=(0.0, 1.0),
-        options=("profile",),
-        grade=_think_format,
-        check_options=lambda options: check_profile(options.get("profile", "zero")),
-    ),
-    "countdown": Reward(
-        name="countdown",
-        required_columns=("numbers", "target"),
-        value_range=(0.0, 1.0),
-        options=(),
-        grade=_countdown,
-    ),
-    "passes_tests": Reward(
-        name="passes_tests",
-        required_columns=("tests",),
-        value_range=(0.0, 1.0),
-        options=("partial",),
-        grade=_passes_tests,
-        check_options=lambda options: _check_flag("partial", options),
-        uses_sandbox=True,
-    ),
-    "multiple_choice": Reward(
-        name="multiple_choice",
-        required_columns=("answer",),
-        value_range=(0.0, 1.0),
-        options=(),
-        grade=_by_column(grade_choices, "answer"),
-    ),
-    "exact_match": Reward(
-        name="exact_match",
-        required_columns=("answer",),
-        value_range=(0.0, 1.0),
-        options=("ignore_case",),
-        grade=_by_column(grade_exacts, "answer"),
-        check_options=lambda options: _check_flag("ignore_case", options),
-    ),
-    "regex_match": Reward(
-        name="regex_match",
-        required_columns=("pattern",),
-        value_range=(0.0, 1.0),
-        options=("pattern",),
-        grade=_by_column(grade_regexes, "pattern"),
-    ),
-    "json_schema": Reward(
-        name="json_schema",
-        required_columns=("schema",),
-        value_range=(0.0, 1.0),
-        options=("schema",),
-        grade=_by_column(grade_jsons, "schema"),
-        check_options=lambda options: check_schema(options.get("schema", {})),
-    ),
-    "language_consistency": Reward(
-        name="language_consistency",
-        required_columns=("language",),
-        value_range=(0.0, 1.0),
-        options=("language",),
-        grade=_by_column(grade_languages, "language"),
-        check_options=lambda options: check_language(options.get("language", "en")),
-    ),
-    "overlong": Reward(
-        name="overlong",
-        required_columns=(),
-        value_range=(-1.0, 0.0),
-        options=("max_tokens", "cache_tokens"),
-        grade=_overlong,
-        check_options=check_overlong,
-        wants=("completion_ids",),
-    ),
-    "cosine_length": Reward(
-        name="cosine_length",
-        required_columns=("answer",),
-        value_range=(-1.0, 1.0),
-        options=("max_tokens", *COSINE_VALUES),
-        grade=_cosine_length,
-        check_options=check_cosine,
-        wants=("completion_ids",),
-    ),
-    "repetition": Reward(
-        name="repetition",
-        required_columns=(),
-        value_range=(-1.0, 0.0),
-        options=("ngram_size", "max_penalty"),
-        grade=_each(grade_repetition),
-        check_options=check_repetition,
-    ),
-    "reasoning_steps": Reward(
-        name="reasoning_steps",
-        required_columns=(),
-        value_range=(0.0, 1.0),
-        options=("num_steps",),
-        grade=_each(grade_steps),
-        check_options=check_steps,
-    ),
-    "tag_count": Reward(
-        name="tag_count",
-        required_columns=(),
-        value_range=(0.0, 1.0),
-        options=(),
-        grade=_tag_count,
-    ),
-    "judge_rubric": Reward(
-        name="judge_rubric",
-        required_columns=(),
-        value_range=(0.0, 1.0),
-        options=(*_OF_ENDPOINTS, *_OF_JUDGES),
-        grade=_judge_rubric,
-        check_options=_check_judge,
-        wants=("prompts",),
-    ),
-    "judge_preference": Reward(
-        name="judge_preference",
-        required_columns=("reference",),
-        value_range=(0.0, 1.0),
-        options=(*_OF_ENDPOINTS, *_OF_JUDGES),
-        grade=_judge_preference,
-        check_options=_check_judge,
-        wants=("prompts",),
-    ),
-}
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that can be passed by name."""
+    parameters = inspect.signature(function).parameters
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: parameter for name, parameter in parameters.items() if parameter.kind in kinds}

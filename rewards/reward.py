@@ -1,126 +1,151 @@
-"""What a reward is to a mix: a function over a batch, and what is known of it before a call.
+"""The types of a reward: the grade of one completion, the batch to grade, and the reward itself.
 
-A function of a user's own in TRL's form works as it is: keyword lists in, `list[float | None]` out.
-Its parameters without a default are the columns that it needs; its outcome is the word "value". It
-may declare its range: `short.value_range = (0.0, 1.0)`.
+RewardBatch --Reward.grade--> a Grade per completion --RewardMix--> a RewardResult per completion
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import StrEnum
+from typing import Any
 
-__all__ = ["Batch", "GradeBatch", "Part", "Reward", "reward_of"]
+__all__ = ["GIVEN", "Grade", "Outcome", "Reward", "RewardBatch", "RewardResult", "one_each"]
 
-_ON_DEMAND = ("completion_ids", "prompts")  # by us too, where the function takes them
-_GIVEN = ("completions", "think_prefilled", *_ON_DEMAND)  # by us, not by a column of the data
-_TRLS_OWN = ("environments", "log_extra", "log_metric", "trainer_state")  # of its trainer
-
-
-class Part(NamedTuple):
-    """One reward of one completion."""
-
-    value: float | None
-    outcome: str
-    reason: str
+GIVEN = ("completions", "prompts", "completion_ids", "think_prefilled")  # not columns of the data
 
 
-class Batch(NamedTuple):
-    completions: Sequence[object]
+class Outcome(StrEnum):
+    """Why a completion got its value."""
+
+    CORRECT = "correct"  # full marks
+    WRONG = "wrong"  # less than full marks: 0, or the share that was earned
+    NO_ANSWER = "no_answer"  # nothing that could be read as an answer; 0
+    TRUNCATED = "truncated"  # the reasoning was never closed; 0
+    UNGRADABLE_GOLD = "ungradable_gold"  # the gold answer cannot be read: a fault of the row; None
+    TIMEOUT = "timeout"  # grading failed twice while an honest control row passed; 0
+    ERROR = "error"  # grading is broken: the control row failed too; None
+    VALUE = "value"  # a user's function, which returns no outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """One completion's grade: `Grade(value=0.0, outcome=Outcome.WRONG, reason="6 is not 5")`."""
+
+    value: float | None  # None: could not be graded; never a silent 0
+    outcome: Outcome
+    reason: str = ""  # readable text for logs
+
+    @classmethod
+    def of(cls, outcome: Outcome, reason: str = "") -> Grade:
+        """Return a grade with the usual value of its outcome: 1, 0 or None."""
+        is_ungraded = outcome in (Outcome.UNGRADABLE_GOLD, Outcome.ERROR)
+        value = None if is_ungraded else float(outcome is Outcome.CORRECT)
+        return cls(value=value, outcome=outcome, reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardResult:
+    """The reward of one completion: the weighted sum of its grades, and the grades."""
+
+    value: float | None  # None: not gradable; the completion is left out of statistics and loss
+    grades: Mapping[str, Grade]  # reward name -> grade, unweighted
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """The unweighted value of each reward."""
+        return {name: grade.value for name, grade in self.grades.items()}
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """The reason of each reward that gives one."""
+        return {name: grade.reason for name, grade in self.grades.items() if grade.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardBatch:
+    """Completions to grade; each sequence has one entry per completion."""
+
+    completions: Sequence[object]  # strings or lists of chat messages
     columns: Mapping[str, Sequence[Any]]
     prompts: Sequence[object] | None
     completion_ids: Sequence[Sequence[int]] | None
     think_prefilled: Sequence[bool]
 
+    def select(self, rows: Sequence[int]) -> RewardBatch:
+        """Return the batch of these rows."""
+
+        def at(entries: Sequence[Any]) -> list[Any]:
+            return [entries[row] for row in rows]
+
+        return RewardBatch(
+            completions=at(self.completions),
+            columns={name: at(entries) for name, entries in self.columns.items()},
+            prompts=None if self.prompts is None else at(self.prompts),
+            completion_ids=None if self.completion_ids is None else at(self.completion_ids),
+            think_prefilled=at(self.think_prefilled),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
-    """A reward that can be called on a batch, and what is known of it before."""
+    """A reward function with everything that is known before it is called."""
 
     name: str
+    function: Callable[..., Any]  # keyword lists in; a Grade, a float or None per completion out
+    accepts: frozenset[str] | None  # its keyword arguments; None: any
     required_columns: tuple[str, ...]
+    options: tuple[str, ...] | None  # names of its options; None: not declared
     value_range: tuple[float, float] | None  # least and largest value; None: not declared
-    options: tuple[str, ...] | None  # names that it takes; None: not declared
-    grade: Callable[[Batch, Mapping[str, Any]], Sequence[Part]]
-    check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
+    wants: tuple[str, ...] = ()  # which of "completion_ids" and "prompts" it takes
     uses_sandbox: bool = False
-    wants: tuple[str, ...] = ()  # of "completion_ids" and "prompts", what it is to be given
+    check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
 
-    def parts(
-        self,
-        completions: Sequence[object],
-        columns: Mapping[str, Sequence[Any]],
-        options: Mapping[str, Any],
-        *,
-        prompts: Sequence[object] | None,
-        completion_ids: Sequence[Sequence[int]] | None,
-        think_prefilled: Sequence[bool],
-    ) -> Sequence[Part]:
-        """One Part per completion."""
-        batch = Batch(completions, columns, prompts, completion_ids, think_prefilled)
-        return self.grade(batch, options)
+    def grade(self, batch: RewardBatch, options: Mapping[str, Any]) -> list[Grade]:
+        """Return one grade per completion.
 
+        Raises:
+            ValueError: the function returned anything but a finite number, None or a Grade each.
+        """
+        given = {**batch.columns, **{name: getattr(batch, name) for name in GIVEN}, **options}
+        accepts = given if self.accepts is None else self.accepts
+        returned = self.function(**{name: given[name] for name in given if name in accepts})
+        is_list = hasattr(returned, "__len__") and hasattr(returned, "__iter__")
+        if not is_list or isinstance(returned, str):
+            kind = type(returned).__name__
+            raise ValueError(
+                f"reward {self.name!r} returned {kind}; it must return a list of float or None"
+            )
+        if len(returned) != len(batch.completions):
+            raise ValueError(
+                f"reward {self.name!r} returned {len(returned)} values for "
+                f"{len(batch.completions)} completions"
+            )
+        return [self._as_grade(row, value) for row, value in enumerate(returned)]
 
-GradeBatch = Callable[[Batch, Mapping[str, Any]], Sequence[Part]]
-
-
-def reward_of(name: str, function: Callable[..., Any]) -> Reward:
-    """A user's function. Raises ValueError where it wants what only TRL's trainer has."""
-    parameters = inspect.signature(function).parameters.values()
-    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    accepted = {parameter.name for parameter in named}
-    required = [p.name for p in named if p.default is p.empty and p.name not in _GIVEN]
-    for wanted in set(required).intersection(_TRLS_OWN):
-        raise ValueError(
-            f"reward {name!r} needs {wanted!r}, which only TRL's trainer has; give it a default"
-        )
-
-    def grade(batch: Batch, options: Mapping[str, Any]) -> Sequence[Part]:
-        given = {
-            **batch.columns,
-            "completions": batch.completions,
-            "prompts": batch.prompts,
-            "completion_ids": batch.completion_ids,
-            "think_prefilled": batch.think_prefilled,
-            **options,
-        }
-        values = function(**{key: given[key] for key in given if takes_all or key in accepted})
-        return [
-            Part(value, "value", "") for value in _checked(name, values, len(batch.completions))
-        ]
-
-    return Reward(
-        name=name,
-        required_columns=tuple(required),
-        value_range=getattr(function, "value_range", None),
-        options=None if takes_all else tuple(sorted(accepted.difference(_GIVEN))),
-        grade=grade,
-        wants=tuple(key for key in _ON_DEMAND if takes_all or key in accepted),
-    )
+    def _as_grade(self, row: int, value: object) -> Grade:
+        if isinstance(value, Grade):
+            return value
+        if value is None:
+            return Grade(value=None, outcome=Outcome.VALUE)
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            raise ValueError(
+                f"reward {self.name!r} returned {value!r} for completion {row}; "
+                "it must be finite or None"
+            )
+        return Grade(value=float(value), outcome=Outcome.VALUE)
 
 
-def _checked(name: str, values: object, num_completions: int) -> list[float | None]:
-    """What a user's function gave back, or one line on what is wrong with it."""
-    if not hasattr(values, "__len__") or not hasattr(values, "__iter__") or isinstance(values, str):
-        kind = type(values).__name__
-        raise ValueError(f"reward {name!r} gave {kind}; it must give a list of float or None")
-    if len(values) != num_completions:
-        raise ValueError(
-            f"reward {name!r} gave {len(values)} values for {num_completions} completions"
-        )
-    return [_checked_value(name, row, value) for row, value in enumerate(values)]
+def one_each(name: str, entries: Any, num_completions: int) -> Sequence[Any]:
+    """Return the entries of a column.
 
-
-def _checked_value(name: str, row: int, value: object) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise ValueError(
-            f"reward {name!r} gave {value!r} for completion {row}; it must be finite or None"
-        )
-    return float(value)
+    Raises:
+        ValueError: it is not a list with one entry per completion.
+    """
+    is_one = isinstance(entries, str | Mapping)
+    if is_one or len(entries) != num_completions:
+        found = "one value" if is_one else len(entries)
+        raise ValueError(f"{name}: needs a list of {num_completions} entries, not {found}")
+    return entries

@@ -1,8 +1,8 @@
-"""Completions as they come, a string or chat messages, and where their thought ends.
+"""Completions, as strings or chat messages, and the end of their reasoning.
 
-A chat message may carry its thought apart, as `reasoning_content` (or `thinking`); what its content
-holds then comes after the thought. A template may have opened the thought in the prompt already, so
-that the completion begins inside it: `think_prefilled` says so.
+A chat message may carry its reasoning separately, as `reasoning_content` (or `thinking`); its
+content is then the text after it. A template may open the reasoning in the prompt, so that the
+completion begins inside it: `think_prefilled` is then true.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning")
 
 
 class Turn(NamedTuple):
-    """What the model wrote: its text, and its thought where that came apart from the text."""
+    """The text of a completion, and its reasoning where that is separate from the text."""
 
     text: str
-    thought: str | None  # None: the thought, if there is one, is inside the text
+    thought: str | None  # None: any reasoning is inside the text
 
 
 def as_turn(completion: object) -> Turn:
-    """Read a completion, TRL's way: a string, or chat messages of which the last one counts.
+    """Read a completion as in TRL: a string, or chat messages of which the last one counts.
 
     Raises:
         ValueError: it is neither.
@@ -52,7 +52,10 @@ def as_turn(completion: object) -> Turn:
 
 
 def after_thought(turn: Turn, think_prefilled: bool) -> str | None:
-    """The text after the last `</think>`; all without a thought; None: a thought never ended."""
+    """Return the text after the last `</think>`, or all of it if it contains no reasoning.
+
+    None where the reasoning is opened and never closed.
+    """
     text = turn.text
     end = text.rfind(CLOSE_THINK)
     if end >= 0:
@@ -64,7 +67,7 @@ def after_thought(turn: Turn, think_prefilled: bool) -> str | None:
 
 
 def whole_text(turn: Turn, think_prefilled: bool) -> str:
-    """The completion with its thought in tags, as without any template it would be."""
+    """Return the completion with its reasoning in tags, as it would be without a template."""
     if turn.thought is not None:
         return f"{OPEN_THINK}{turn.thought}{CLOSE_THINK}{turn.text}"
     return OPEN_THINK + turn.text if think_prefilled else turn.text
@@ -73,10 +76,13 @@ def whole_text(turn: Turn, think_prefilled: bool) -> str:
 def resolve_think_prefilled(
     num_completions: int, think_prefilled: object = None, prompts: Sequence[object] | None = None
 ) -> list[bool]:
-    """One flag a completion: has its prompt's template opened the thought already?
+    """Return for each completion whether its prompt has already opened the reasoning.
 
-    `think_prefilled` is one flag for all, a list of them, or None: so where a string prompt ends in
-    `<think>`.
+    `think_prefilled` is one flag for all, a list of flags, or None: true where a string prompt ends
+    in `<think>`.
+
+    Raises:
+        ValueError: it is none of these, or a list of another length.
     """
     if isinstance(think_prefilled, bool):
         return [think_prefilled] * num_completions
@@ -84,7 +90,7 @@ def resolve_think_prefilled(
         return [False] * num_completions
     flags: Sequence[Any]
     if think_prefilled is None:
-        flags = [_ends_in_thought(prompt) for prompt in prompts or ()]
+        flags = [isinstance(p, str) and p.rstrip().endswith(OPEN_THINK) for p in prompts or ()]
     elif isinstance(think_prefilled, Sequence) and not isinstance(think_prefilled, str):
         flags = [bool(flag) for flag in think_prefilled]
     else:
@@ -112,7 +118,3 @@ def _content_text(content: object) -> str:
     raise ValueError(
         f"a message's content is a string or a list of parts, not {type(content).__name__}"
     )
-
-
-def _ends_in_thought(prompt: object) -> bool:
-    return isinstance(prompt, str) and prompt.rstrip().endswith(OPEN_THINK)

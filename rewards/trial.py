@@ -1,7 +1,4 @@
-"""Rewards tried on a file: completions and golds in, a table of values with reasons out.
-
-rows {"completion": ..., "answer": ...} --RewardMix--> value, outcome, reason of each reward
-"""
+"""Rewards tried on a file: completions and gold answers in, a table of grades out."""
 
 from __future__ import annotations
 
@@ -24,22 +21,22 @@ __all__ = ["TrialError", "main", "read_rows", "try_rewards"]
 _COMPLETION = "completion"
 _CHUNK = 256
 _WIDTH = 48
-_BY_DEFAULT = ("think_format", "accuracy", "countdown", "passes_tests")
-_OWN_COLUMNS = (_COMPLETION, "prompt", "think_prefilled")
+_DEFAULT_REWARDS = ("think_format", "accuracy", "countdown", "passes_tests")
+_OTHER_ARGUMENTS = (_COMPLETION, "prompt", "think_prefilled")  # not columns of a reward
 
 
 class TrialError(ValueError):
-    """The file, a row or an argument is wrong; one line says which and what is allowed."""
+    """The file, a row or an argument is wrong."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 something here is missing, 2 wrong input."""
-    options = parser().parse_args(arguments)
+    """Return the exit status: 0 done, 1 a part of the installation is missing, 2 wrong input."""
+    options = _parser().parse_args(arguments)
     try:
-        rewards = _asked_for(options.reward)
-        rows = read_rows(Path(options.file))
-        results = try_rewards(rows, rewards)
-        _write(sys.stdout, results, as_json=options.json)
+        rewards = _chosen_rewards(options.reward)
+        _write(
+            sys.stdout, try_rewards(read_rows(Path(options.file)), rewards), as_json=options.json
+        )
     except (OSError, ValueError) as error:
         print(f"reward test: {error}", file=sys.stderr)
         return 2
@@ -51,82 +48,81 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parser(prog: str = "python -m rewards") -> argparse.ArgumentParser:
-    known = ", ".join(sorted(REGISTERED))
-    made = argparse.ArgumentParser(prog=prog, description=__doc__)
-    made.add_argument(
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rewards", description=__doc__)
+    parser.add_argument(
         "file",
         metavar="FILE",
         help="JSONL (also .gz) or CSV: a column `completion` (text or messages), the columns that "
-        "the rewards need, and `prompt` or `think_prefilled` where the prompt opened the thought",
+        "the rewards need, and `prompt` or `think_prefilled` where the prompt opens the reasoning",
     )
-    made.add_argument(
+    parser.add_argument(
         "--reward",
         action="append",
         metavar="NAME[:OPTION=VALUE,...]",
-        help=f"repeatable; {known}, or package.module:function; else the format, and accuracy, "
-        "countdown or passes_tests where their columns are there",
+        help=f"repeatable; {', '.join(sorted(REGISTERED))}, or package.module:function; by default "
+        "think_format, and accuracy, countdown or passes_tests if the file has their columns",
     )
-    made.add_argument("--json", action="store_true", help="a JSON object a row, whole reasons")
-    return made
+    parser.add_argument("--json", action="store_true", help="one JSON object per row, full reasons")
+    return parser
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Raises TrialError that names the row (from 1) and what is wrong with it."""
+    """Return the rows of a JSONL or CSV file.
+
+    Raises:
+        TrialError: a row is malformed or has no completion; names the row, from 1.
+    """
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8", newline="") as file:
         is_csv = path.name.removesuffix(".gz").endswith(".csv")
         rows = list(csv.DictReader(file)) if is_csv else _read_json_lines(path, file)
     if not rows:
         raise TrialError(f"{path} holds no rows")
-    for number, row in enumerate(rows, start=1):
-        if row.get(_COMPLETION) is None:
-            there = ", ".join(sorted(map(str, row))) or "none"
-            raise TrialError(f"{path}, row {number}: no column 'completion'; there: {there}")
+    _check_columns(rows, [_COMPLETION], f"{path}, ")
     return rows
 
 
 def try_rewards(
     rows: Sequence[Mapping[str, Any]], rewards: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
-    """One result per row: {"row", "value", "rewards": {name: {"value", "outcome", "reason"}}}.
+    """Return one result per row.
 
-    `rewards`: name -> options; None: format, and each of the common verifiers whose columns are
-    there.
+    A result is {"row", "value", "rewards": {name: {"value", "outcome", "reason"}}}.
+
+    Args:
+        rewards: name -> options; None: the format, and the common verifiers whose columns exist.
     """
     names = set().union(*rows)
-    chosen = _fitting(names) if rewards is None else rewards
-    mix = RewardMix({name: {"options": options} for name, options in chosen.items()})
+    if rewards is None:
+        fitting = (n for n in _DEFAULT_REWARDS if names.issuperset(REGISTERED[n].required_columns))
+        rewards = {name: {} for name in fitting}
+    mix = RewardMix({name: {"options": options} for name, options in rewards.items()})
     _check_columns(rows, mix.required_columns)
     results = []
     for start in range(0, len(rows), _CHUNK):
-        chunk = rows[start : start + _CHUNK]
-        for number, graded in enumerate(_graded(mix, chunk, names), start=start + 1):
-            results.append({"row": number, **graded})
+        graded = _grade(mix, rows[start : start + _CHUNK], names)
+        results += [{"row": number, **row} for number, row in enumerate(graded, start=start + 1)]
     return results
 
 
-def _graded(
+def _grade(
     mix: RewardMix, rows: Sequence[Mapping[str, Any]], names: set[str]
 ) -> list[dict[str, Any]]:
-    columns = {name: [row.get(name) for row in rows] for name in names.difference(_OWN_COLUMNS)}
-    flags = [row.get("think_prefilled") for row in rows]
+    columns = {name: [row.get(name) for row in rows] for name in names.difference(_OTHER_ARGUMENTS)}
+    flags = [bool(row.get("think_prefilled")) for row in rows]
     results = mix.grade(
         [row[_COMPLETION] for row in rows],
         columns,
         prompts=[row.get("prompt") for row in rows] if "prompt" in names else None,
-        think_prefilled=[bool(flag) for flag in flags] if "think_prefilled" in names else None,
+        think_prefilled=flags if "think_prefilled" in names else None,
     )
     return [
         {
             "value": result.value,
             "rewards": {
-                name: {
-                    "value": value,
-                    "outcome": result.outcomes[name],
-                    "reason": result.reasons[name],
-                }
-                for name, value in result.parts.items()
+                name: {"value": grade.value, "outcome": grade.outcome, "reason": grade.reason}
+                for name, grade in result.grades.items()
             },
         }
         for result in results
@@ -148,41 +144,38 @@ def _read_json_lines(path: Path, file: TextIO) -> list[dict[str, Any]]:
     return rows
 
 
-def _asked_for(arguments: Sequence[str] | None) -> dict[str, dict[str, Any]] | None:
-    """`think_format:profile=r1` as {"think_format": {"profile": "r1"}}."""
+def _chosen_rewards(arguments: Sequence[str] | None) -> dict[str, dict[str, Any]] | None:
+    """Return `think_format:profile=r1` as {"think_format": {"profile": "r1"}}."""
     if not arguments:
         return None
-    asked = {}
+    chosen = {}
     for argument in arguments:
         name, colon, text = argument.partition(":")
         if name not in REGISTERED and colon:  # package.module:function[:options]
             function, _, text = text.partition(":")
             name = f"{name}:{function}"
-        asked[name] = dict(_option(argument, part) for part in text.split(",") if part)
-    return asked
+        chosen[name] = dict(_option(argument, part) for part in text.split(",") if part)
+    return chosen
 
 
 def _option(argument: str, text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise TrialError(f"--reward {argument}: {text!r} is no OPTION=VALUE")
+        raise TrialError(f"--reward {argument}: {text!r} is not OPTION=VALUE")
     try:
         return key, json.loads(value)
     except ValueError:
         return key, value
 
 
-def _fitting(names: set[str]) -> dict[str, dict[str, Any]]:
-    fitting = [name for name in _BY_DEFAULT if names.issuperset(REGISTERED[name].required_columns)]
-    return {name: {} for name in fitting}
-
-
-def _check_columns(rows: Sequence[Mapping[str, Any]], needed: Sequence[str]) -> None:
+def _check_columns(
+    rows: Sequence[Mapping[str, Any]], needed: Sequence[str], prefix: str = ""
+) -> None:
     for number, row in enumerate(rows, start=1):
         for column in needed:
             if row.get(column) is None:
-                there = ", ".join(sorted(map(str, row)))
-                raise TrialError(f"row {number}: no column {column!r}; there: {there}")
+                found = ", ".join(sorted(map(str, row))) or "none"
+                raise TrialError(f"{prefix}row {number}: no column {column!r}; found: {found}")
 
 
 def _write(file: TextIO, results: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
@@ -192,15 +185,13 @@ def _write(file: TextIO, results: Sequence[Mapping[str, Any]], *, as_json: bool)
         return
     rows = [("row", "reward", "value", "outcome", "reason")]
     for result in results:
-        for name, part in result["rewards"].items():
-            value = "None" if part["value"] is None else f"{part['value']:.3g}"
-            rows.append((str(result["row"]), name, value, part["outcome"], _short(part["reason"])))
+        for name, grade in result["rewards"].items():
+            value = "None" if grade["value"] is None else f"{grade['value']:.3g}"
+            reason = " ".join(grade["reason"].split())
+            if len(reason) > _WIDTH:
+                reason = reason[: _WIDTH - 3] + "..."
+            rows.append((str(result["row"]), name, value, grade["outcome"], reason))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for cells in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         print(line.rstrip(), file=file)
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 3] + "..."

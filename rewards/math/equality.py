@@ -12,7 +12,6 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from rewards.grades import Grade, Outcome
 from rewards.math.bases import same_in_base
 from rewards.math.clock import same_digits, same_time
 from rewards.math.counting import count_call
@@ -33,6 +32,7 @@ from rewards.math.units import (
     split_letter_unit,
     unit_size,
 )
+from rewards.reward import Grade, Outcome
 from rewards.verifiers.choices import chosen_letters
 
 __all__ = ["Question", "correct", "decide", "wrong"]

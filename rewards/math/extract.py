@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from rewards.grades import Grade, Outcome
+from rewards.reward import Grade, Outcome
 from rewards.transcript import Turn, after_thought
 
 __all__ = ["Answer", "answer_part", "last_boxed", "read_answer"]

@@ -15,11 +15,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from rewards.grades import Grade, Outcome
 from rewards.math.equality import Question, correct, decide, wrong
 from rewards.math.extract import read_answer
+from rewards.registry import check_flag, reward
+from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import as_turn, resolve_think_prefilled
-from rewards.worker_pool.pool import Failure, Reply, WorkerPool
+from rewards.worker_pool.pool import WorkerPool
 
 __all__ = ["accuracy", "forget_answers", "grade_accuracies", "grade_accuracy"]
 
@@ -76,20 +77,25 @@ def grade_accuracy(
     return grade_accuracies([completion], [answer], flags, worked_out=worked_out)[0]
 
 
+@reward(
+    "accuracy",
+    value_range=(0.0, 1.0),
+    columns=("answer",),
+    options=("worked_out",),
+    check_options=check_flag("worked_out"),
+)
 def grade_accuracies(
     completions: Sequence[object],
-    answers: Sequence[object],
+    answer: Sequence[object],
     think_prefilled: Sequence[bool],
     *,
     worked_out: bool = False,
 ) -> list[Grade]:
     """`grade_accuracy` for many at once: what needs a worker is asked of all workers together."""
-    if isinstance(answers, str) or len(answers) != len(completions):
-        found = "one string" if isinstance(answers, str) else f"{len(answers)}"
-        raise ValueError(f"answer: needs a list of {len(completions)} golds, not {found}")
+    golds = one_each("answer", answer, len(completions))
     decisions = [
-        _decide(completion, answer, is_open, worked_out)
-        for completion, answer, is_open in zip(completions, answers, think_prefilled, strict=True)
+        _decide(completion, gold, is_open, worked_out)
+        for completion, gold, is_open in zip(completions, golds, think_prefilled, strict=True)
     ]
     questions = dict.fromkeys(item for item in decisions if isinstance(item, Question))
     grades = _ask(questions) if questions else {}
@@ -137,10 +143,8 @@ def _ask(questions: Iterable[Question]) -> dict[Question, Grade]:
     with _cache_lock:
         known = {question: _cache[question] for question in questions if question in _cache}
     new = [question for question in questions if question not in known]
-    replies = _POOL.ask_all([list(question) for question in new])
-    grades = {
-        question: _grade(question, reply) for question, reply in zip(new, replies, strict=True)
-    }
+    replies = _POOL.ask_each(new)
+    grades = {question: _grade(question, reply) for question, reply in replies.items()}
     with _cache_lock:
         for question, grade in grades.items():
             if grade.outcome is not Outcome.ERROR:
@@ -150,13 +154,11 @@ def _ask(questions: Iterable[Question]) -> dict[Question, Grade]:
     return known | grades
 
 
-def _grade(question: Question, reply: Reply) -> Grade:
-    if reply.failure is Failure.OWN_FAULT:
-        return Grade(value=0.0, outcome=Outcome.TIMEOUT, reason=reply.reason)
-    if reply.failure is Failure.BROKEN:
-        return Grade(value=None, outcome=Outcome.ERROR, reason=reply.reason)
-    if reply.value == "equal":
+def _grade(question: Question, reply: str | Grade) -> Grade:
+    if isinstance(reply, Grade):
+        return reply
+    if reply == "equal":
         return correct(question.answer, question.gold)
-    if reply.value == "bad_gold":
+    if reply == "bad_gold":
         return _ungradable(f"the gold answer cannot be parsed: {question.gold[:60]}")
     return wrong(question.answer, question.gold)

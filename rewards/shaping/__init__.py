@@ -1,1 +1,1 @@
-"""TODO."""
+"""Rewards of form and length, and of language."""

@@ -1,4 +1,5 @@
-r"""Rewards of length, in tokens: `overlong` punishes what is too long, `cosine_length` the rest.
+r"""Rewards of length in tokens: `overlong` penalizes only long completions, `cosine_length` scales
+with length.
 
 `overlong` is DAPO's soft overlong punishment (arXiv 2503.14476, equation 13):
 
@@ -6,8 +7,8 @@ r"""Rewards of length, in tokens: `overlong` punishes what is too long, `cosine_
            (L_max - L_cache - |y|) / L_cache    where  L_max - L_cache < |y| <= L_max
            -1                                   where  L_max < |y|
 
-L_max is `max_tokens`, L_cache `cache_tokens`. It can only bite where completions may be longer than
-L_max - L_cache.
+L_max is `max_tokens`, L_cache `cache_tokens`. It has an effect only where completions may be longer
+than L_max - L_cache.
 
 `cosine_length` is the cosine reward of "Demystifying Long Chain-of-Thought Reasoning in LLMs"
 (arXiv 2502.03373), with t the tokens and T `max_tokens`:
@@ -16,8 +17,9 @@ L_max - L_cache.
     right: CosFn(t, T, min_value_correct, max_value_correct)    the shorter, the better
     wrong: CosFn(t, T, max_value_wrong, min_value_wrong)        the longer, the less bad
 
-The paper's values are 2 to 1 for right and -10 to 0 for wrong; ours lie in [-1, 1], for a weight to
-scale. t is held to T, since a cosine comes back: in open-r1 a right answer of 2T earns full marks.
+The paper's values are 2 to 1 for right and -10 to 0 for wrong; the defaults here are in [-1, 1],
+for a weight to scale. t is clamped to T, since a cosine is periodic: in open-r1 a right answer of
+2T tokens earns full marks.
 """
 
 from __future__ import annotations
@@ -27,21 +29,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rewards.grades import Grade, Outcome
 from rewards.math.math_accuracy import accuracy
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome
 
-__all__ = [
-    "COSINE_VALUES",
-    "check_cosine",
-    "check_overlong",
-    "cosine_length",
-    "grade_cosine",
-    "grade_overlong",
-    "lengths_of",
-    "overlong",
-]
+__all__ = ["cosine_length", "grade_cosine", "grade_overlong", "overlong"]
 
-COSINE_VALUES: Mapping[str, float] = {
+_COSINE_VALUES = {
     "min_value_wrong": -1.0,
     "max_value_wrong": -0.5,
     "min_value_correct": 0.5,
@@ -57,34 +51,19 @@ def overlong(
     cache_tokens: int,
     **columns: object,
 ) -> list[float | None]:
-    """0 for a completion short enough, down to -1 for one of `max_tokens`; never None.
+    """Return 0 for a short completion, down to -1 at `max_tokens`. A reward in TRL's form.
 
         overlong(["..."], [[7] * 90], max_tokens=100, cache_tokens=20) == [-0.5]
 
     Raises:
-        ValueError: tokens that are no positive whole numbers, a cache larger than the maximum, or
-            no `completion_ids`.
+        ValueError: tokens that are not positive whole numbers, a cache above the maximum, or no
+            `completion_ids`.
     """
-    lengths = lengths_of(completions, completion_ids)
-    return [
-        grade_overlong(num_tokens, max_tokens=max_tokens, cache_tokens=cache_tokens).value
-        for num_tokens in lengths
-    ]
+    options = {"max_tokens": max_tokens, "cache_tokens": cache_tokens}
+    return [grade.value for grade in _grade_overlongs(completions, completion_ids, **options)]
 
 
-def grade_overlong(num_tokens: int, *, max_tokens: int, cache_tokens: int) -> Grade:
-    """`overlong` of one completion of so many tokens."""
-    check_overlong({"max_tokens": max_tokens, "cache_tokens": cache_tokens})
-    free_tokens = max_tokens - cache_tokens
-    if num_tokens <= free_tokens:
-        return Grade(value=0.0, outcome=Outcome.CORRECT, reason="")
-    value = (free_tokens - num_tokens) / cache_tokens if num_tokens <= max_tokens else -1.0
-    reason = f"{num_tokens} tokens, {free_tokens} are free"
-    return Grade(value=value, outcome=Outcome.WRONG, reason=reason)
-
-
-def check_overlong(options: Mapping[str, Any]) -> None:
-    """Raises ValueError for tokens that are missing or make no sense."""
+def _check_overlong(options: Mapping[str, Any]) -> None:
     _check_tokens("max_tokens", options)
     _check_tokens("cache_tokens", options)
     if options["cache_tokens"] > options["max_tokens"]:
@@ -94,38 +73,102 @@ def check_overlong(options: Mapping[str, Any]) -> None:
         )
 
 
+@reward(
+    "overlong",
+    value_range=(-1.0, 0.0),
+    options=("max_tokens", "cache_tokens"),
+    check_options=_check_overlong,
+)
+def _grade_overlongs(
+    completions: Sequence[object],
+    completion_ids: Sequence[Sequence[int]] | None,
+    *,
+    max_tokens: int,
+    cache_tokens: int,
+) -> list[Grade]:
+    return [
+        grade_overlong(num_tokens, max_tokens=max_tokens, cache_tokens=cache_tokens)
+        for num_tokens in _lengths(completions, completion_ids)
+    ]
+
+
+def grade_overlong(num_tokens: int, *, max_tokens: int, cache_tokens: int) -> Grade:
+    """Return the grade of a completion of `num_tokens` by `overlong`."""
+    _check_overlong({"max_tokens": max_tokens, "cache_tokens": cache_tokens})
+    free_tokens = max_tokens - cache_tokens
+    if num_tokens <= free_tokens:
+        return Grade(value=0.0, outcome=Outcome.CORRECT)
+    value = (free_tokens - num_tokens) / cache_tokens if num_tokens <= max_tokens else -1.0
+    reason = f"{num_tokens} tokens, {free_tokens} are free"
+    return Grade(value=value, outcome=Outcome.WRONG, reason=reason)
+
+
 def cosine_length(
     completions: Sequence[object],
     completion_ids: Sequence[Sequence[int]],
     *,
     max_tokens: int,
     correct: Callable[..., Sequence[float | None]] = accuracy,
-    min_value_wrong: float = COSINE_VALUES["min_value_wrong"],
-    max_value_wrong: float = COSINE_VALUES["max_value_wrong"],
-    min_value_correct: float = COSINE_VALUES["min_value_correct"],
-    max_value_correct: float = COSINE_VALUES["max_value_correct"],
+    min_value_wrong: float = _COSINE_VALUES["min_value_wrong"],
+    max_value_wrong: float = _COSINE_VALUES["max_value_wrong"],
+    min_value_correct: float = _COSINE_VALUES["min_value_correct"],
+    max_value_correct: float = _COSINE_VALUES["max_value_correct"],
     **columns: Any,
 ) -> list[float | None]:
-    """Right answers earn more the shorter, wrong ones lose more the shorter; None as `correct`.
+    """Return values that fall with length for right answers and rise for wrong ones.
 
-    `correct` is a reward in TRL's form; it gets the completions and all columns, and 1 means right.
-    The default, `accuracy`, needs the column `answer`.
+    `correct` is a reward in TRL's form, called with the completions and all columns; 1 means right,
+    and None gives None. The default, `accuracy`, needs the column `answer`. A reward in TRL's form.
 
     Raises:
         ValueError: values that are not in order or outside [-1, 1], or no `completion_ids`.
     """
-    values = {
-        "min_value_wrong": min_value_wrong,
-        "max_value_wrong": max_value_wrong,
-        "min_value_correct": min_value_correct,
-        "max_value_correct": max_value_correct,
-    }
-    lengths = lengths_of(completions, completion_ids)
-    marks = correct(completions=completions, completion_ids=completion_ids, **columns)
+    lengths = _lengths(completions, completion_ids)
+    grades = _cosines(
+        lengths,
+        correct(completions=completions, completion_ids=completion_ids, **columns),
+        max_tokens=max_tokens,
+        min_value_wrong=min_value_wrong,
+        max_value_wrong=max_value_wrong,
+        min_value_correct=min_value_correct,
+        max_value_correct=max_value_correct,
+    )
+    return [grade.value for grade in grades]
+
+
+def _check_cosine(options: Mapping[str, Any]) -> None:
+    _check_tokens("max_tokens", options)
+    values = {name: options.get(name, default) for name, default in _COSINE_VALUES.items()}
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -1 <= value <= 1:
+            raise ValueError(f"{name} is {value!r}; it must be a number in [-1, 1]")
+    for lower, upper in itertools.pairwise(values):
+        if values[lower] > values[upper]:
+            raise ValueError(f"{lower} is {values[lower]}, above {upper}, {values[upper]}")
+
+
+@reward(
+    "cosine_length",
+    value_range=(-1.0, 1.0),
+    columns=("answer",),
+    options=("max_tokens", *_COSINE_VALUES),
+    check_options=_check_cosine,
+)
+def _grade_cosines(
+    completions: Sequence[object],
+    answer: Sequence[object],
+    completion_ids: Sequence[Sequence[int]] | None,
+    think_prefilled: Sequence[bool],
+    **options: Any,
+) -> list[Grade]:
+    lengths = _lengths(completions, completion_ids)
+    marks = accuracy(completions, answer, think_prefilled=think_prefilled)
+    return _cosines(lengths, marks, **options)
+
+
+def _cosines(lengths: Sequence[int], marks: Sequence[float | None], **options: Any) -> list[Grade]:
     return [
-        grade_cosine(
-            num_tokens, None if mark is None else mark >= 1, max_tokens=max_tokens, **values
-        ).value
+        grade_cosine(num_tokens, None if mark is None else mark >= 1, **options)
         for num_tokens, mark in zip(lengths, marks, strict=True)
     ]
 
@@ -133,34 +176,23 @@ def cosine_length(
 def grade_cosine(
     num_tokens: int, is_right: bool | None, *, max_tokens: int, **values: float
 ) -> Grade:
-    """`cosine_length` of one answer of so many tokens; `is_right=None`: nobody can tell."""
-    check_cosine({"max_tokens": max_tokens, **values})
-    value_of = {**COSINE_VALUES, **values}
+    """Return the grade of an answer of `num_tokens` by `cosine_length`.
+
+    `is_right=None`: nobody can tell. `values` are min_value_wrong and so on.
+    """
+    _check_cosine({"max_tokens": max_tokens, **values})
+    value_of = {**_COSINE_VALUES, **values}
     if is_right is None:
-        return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason="right or wrong: unknown")
+        return Grade.of(Outcome.UNGRADABLE_GOLD, "right or wrong: unknown")
     low, high = value_of["min_value_correct"], value_of["max_value_correct"]
     if not is_right:
         low, high = value_of["max_value_wrong"], value_of["min_value_wrong"]
     progress = min(num_tokens, max_tokens) / max_tokens
-    value = low + (high - low) * (1 + math.cos(math.pi * progress)) / 2
     return Grade(
-        value=value,
+        value=low + (high - low) * (1 + math.cos(math.pi * progress)) / 2,
         outcome=Outcome.CORRECT if is_right else Outcome.WRONG,
         reason=f"{'right' if is_right else 'wrong'}, {num_tokens} of {max_tokens} tokens",
     )
-
-
-def check_cosine(options: Mapping[str, Any]) -> None:
-    """Raises ValueError for options that make no sense."""
-    _check_tokens("max_tokens", options)
-    values = {name: options.get(name, default) for name, default in COSINE_VALUES.items()}
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -1 <= value <= 1:
-            raise ValueError(f"{name} is {value!r}; it must be a number in [-1, 1]")
-    names = list(values)
-    for lower, upper in itertools.pairwise(names):
-        if values[lower] > values[upper]:
-            raise ValueError(f"{lower} is {values[lower]}, above {upper}, {values[upper]}")
 
 
 def _check_tokens(name: str, options: Mapping[str, Any]) -> None:
@@ -169,10 +201,9 @@ def _check_tokens(name: str, options: Mapping[str, Any]) -> None:
         raise ValueError(f"{name} is {num_tokens!r}; it must be a whole number above 0")
 
 
-def lengths_of(
+def _lengths(
     completions: Sequence[object], completion_ids: Sequence[Sequence[int]] | None
 ) -> list[int]:
-    """The tokens of each completion; ValueError where there is not one list for each."""
     if completion_ids is None or len(completion_ids) != len(completions):
         found = "none" if completion_ids is None else f"{len(completion_ids)}"
         raise ValueError(f"completion_ids: needs {len(completions)} lists of tokens, not {found}")

@@ -1,11 +1,11 @@
-"""`repetition`: a penalty for n-grams that come again.
+"""`repetition`: a penalty for repeated n-grams.
 
     R(y) = (1 - number of different n-grams / number of n-grams) * max_penalty
 
 "Demystifying Long Chain-of-Thought Reasoning in LLMs" (arXiv 2502.03373), appendix C.2, in the form
-of open-r1. A piece is what stands between spaces, without regard to case, or one character of a
-script that writes no spaces; of a run of more than 100 characters each is a piece, so that
-"aaaa..." repeats itself, too. Thought and answer are read as one text.
+of open-r1. The n-grams are of pieces: a run between spaces, case ignored, or one character of a
+script without spaces; each character of a run longer than 100, so that "aaaa..." is repetition too.
+Reasoning and answer are read as one text.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.grades import Grade, Outcome
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome
 from rewards.transcript import as_turn
 
-__all__ = ["check_repetition", "grade_repetition", "repetition"]
+__all__ = ["grade_repetition", "repetition"]
 
 _MAX_PIECE_CHARS = 100
 _NO_SPACES = (
@@ -34,22 +35,40 @@ def repetition(
     max_penalty: float = -1.0,
     **columns: object,
 ) -> list[float | None]:
-    """0 where nothing comes twice, down to nearly `max_penalty`; never None.
+    """Return 0 without repetition, down to nearly `max_penalty`. A reward in TRL's form.
 
         repetition(["so so so so"], ngram_size=2) == [-2 / 3]
 
     Raises:
-        ValueError: an n-gram of no pieces, or a penalty outside [-1, 0].
+        ValueError: an n-gram size outside [1, 100], or a penalty outside [-1, 0].
     """
-    options: dict[str, Any] = {"ngram_size": ngram_size, "max_penalty": max_penalty}
-    return [grade_repetition(completion, **options).value for completion in completions]
+    grades = _grade_repetitions(completions, ngram_size=ngram_size, max_penalty=max_penalty)
+    return [grade.value for grade in grades]
+
+
+def _check_repetition(options: Mapping[str, Any]) -> None:
+    size, penalty = options.get("ngram_size", 3), options.get("max_penalty", -1.0)
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 100:
+        raise ValueError(f"ngram_size is {size!r}; it must be a whole number from 1 to 100")
+    if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not -1 <= penalty <= 0:
+        raise ValueError(f"max_penalty is {penalty!r}; it must be a number in [-1, 0]")
+
+
+@reward(
+    "repetition",
+    value_range=(-1.0, 0.0),
+    options=("ngram_size", "max_penalty"),
+    check_options=_check_repetition,
+)
+def _grade_repetitions(completions: Sequence[object], **options: Any) -> list[Grade]:
+    return [grade_repetition(completion, **options) for completion in completions]
 
 
 def grade_repetition(
     completion: object, *, ngram_size: int = 3, max_penalty: float = -1.0
 ) -> Grade:
-    """`repetition` of one completion, with the numbers of n-grams as the reason."""
-    check_repetition({"ngram_size": ngram_size, "max_penalty": max_penalty})
+    """Return the grade of one completion by `repetition`."""
+    _check_repetition({"ngram_size": ngram_size, "max_penalty": max_penalty})
     turn = as_turn(completion)
     pieces = _pieces(turn.text if turn.thought is None else f"{turn.thought} {turn.text}")
     num_ngrams = len(pieces) - ngram_size + 1
@@ -57,21 +76,12 @@ def grade_repetition(
         return Grade(value=0.0, outcome=Outcome.CORRECT, reason=f"{len(pieces)} pieces")
     num_different = len(set(zip(*(pieces[start:] for start in range(ngram_size)), strict=False)))
     if num_different == num_ngrams:
-        return Grade(value=0.0, outcome=Outcome.CORRECT, reason="")
+        return Grade(value=0.0, outcome=Outcome.CORRECT)
     return Grade(
         value=(1 - num_different / num_ngrams) * max_penalty,
         outcome=Outcome.WRONG,
         reason=f"{num_different} different of {num_ngrams} {ngram_size}-grams",
     )
-
-
-def check_repetition(options: Mapping[str, Any]) -> None:
-    """Raises ValueError for options that make no sense."""
-    size, penalty = options.get("ngram_size", 3), options.get("max_penalty", -1.0)
-    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 100:
-        raise ValueError(f"ngram_size is {size!r}; it must be a whole number from 1 to 100")
-    if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not -1 <= penalty <= 0:
-        raise ValueError(f"max_penalty is {penalty!r}; it must be a number in [-1, 0]")
 
 
 def _pieces(text: str) -> list[str]:

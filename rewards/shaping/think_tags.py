@@ -1,22 +1,33 @@
-"""`think_format`: 1 where a completion keeps the form of thought and answer, else 0.
+"""`think_format` and `tag_count`: rewards of the form of reasoning and answer.
+
+`think_format` is 1 for a completion in the form of its profile, else 0:
 
     | profile | form                                                                              |
     |---------|-----------------------------------------------------------------------------------|
-    | zero    | `<think>thought</think> <answer>answer</answer>`: each tag once, in this order,   |
-    |         | neither part empty, nothing outside but white space                               |
-    | r1      | `<think>thought</think> answer`: one thought, first, then an answer; neither empty |
+    | zero    | `<think>reasoning</think> <answer>answer</answer>`: each tag once, in this order, |
+    |         | neither part empty, only white space outside of them                              |
+    | r1      | `<think>reasoning</think> answer`: reasoning once, then an answer; neither empty  |
 
-Tags are literal wherever they stand: a second one in a code block or in quotes is a second one.
-Where the template has put `<think>` into the prompt, the completion begins inside the thought
-(`think_prefilled`). Source of the reward: DeepSeek-R1 (arXiv 2501.12948), section 2.2.2; of the
-form: its Table 1.
+Tags are literal everywhere: a second one in a code block or in quotes counts. Where the template
+puts `<think>` into the prompt, the completion begins inside the reasoning (`think_prefilled`).
+Source of the reward: DeepSeek-R1 (arXiv 2501.12948), section 2.2.2; of the form: its Table 1.
+
+`tag_count` rewards each of the four tags by itself, for base models that write none of them yet:
+
+    R(y) = (number of tags that occur exactly once, and in order) / 4
+
+The order is `<think>`, `</think>`, `<answer>`, `</answer>`. A tag that occurs twice earns nothing.
+Of the others the longest run in order counts, so that four tags in a wrong order earn less than in
+the right one (unlike open-r1's tag_count_reward in huggingface/open-r1, rewards.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from rewards.grades import Grade, Outcome
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome
 from rewards.transcript import (
     CLOSE_THINK,
     OPEN_THINK,
@@ -25,12 +36,19 @@ from rewards.transcript import (
     whole_text,
 )
 
-__all__ = ["PROFILES", "check_profile", "grade_format", "grade_formats", "think_format"]
+__all__ = [
+    "PROFILES",
+    "grade_format",
+    "grade_tags",
+    "tag_count",
+    "think_format",
+]
 
 PROFILES = ("zero", "r1")
 
 _OPEN_ANSWER = "<answer>"
 _CLOSE_ANSWER = "</answer>"
+_TAGS = (OPEN_THINK, CLOSE_THINK, _OPEN_ANSWER, _CLOSE_ANSWER)
 
 
 def think_format(
@@ -41,75 +59,115 @@ def think_format(
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[float | None]:
-    """Does each completion keep the form of `profile`? A reward in TRL's form; never None.
+    """Return 1 for each completion in the form of `profile`, else 0. A reward in TRL's form.
 
     Raises:
-        ValueError: an unknown profile, lengths that differ, or a completion of neither kind.
+        ValueError: an unknown profile, lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in grade_formats(completions, flags, profile=profile)]
+    return [grade.value for grade in _grade_formats(completions, flags, profile=profile)]
 
 
 def grade_format(
     completion: object, *, profile: str = "zero", think_prefilled: bool | None = None
 ) -> Grade:
-    """`think_format` of one completion, with its outcome and a reason in words."""
-    return grade_formats([completion], [bool(think_prefilled)], profile=profile)[0]
+    """Return the grade of one completion by `think_format`."""
+    return _grade_formats([completion], [bool(think_prefilled)], profile=profile)[0]
 
 
-def grade_formats(
-    completions: Sequence[object], think_prefilled: Sequence[bool], *, profile: str
-) -> list[Grade]:
-    """`grade_format` for many at once."""
-    check_profile(profile)
-    return [
-        _grade(whole_text(as_turn(completion), is_open), profile)
-        for completion, is_open in zip(completions, think_prefilled, strict=True)
-    ]
-
-
-def check_profile(profile: str) -> None:
-    """Raises ValueError for a profile that does not exist."""
+def _check_profile(options: Mapping[str, Any]) -> None:
+    profile = options.get("profile", "zero")
     if profile not in PROFILES:
         raise ValueError(f"profile is {profile!r}; allowed: {', '.join(PROFILES)}")
 
 
-def _grade(text: str, profile: str) -> Grade:
+@reward("think_format", value_range=(0.0, 1.0), options=("profile",), check_options=_check_profile)
+def _grade_formats(
+    completions: Sequence[object], think_prefilled: Sequence[bool], *, profile: str = "zero"
+) -> list[Grade]:
+    _check_profile({"profile": profile})
+    return [
+        _format_grade(whole_text(as_turn(completion), prefilled), profile)
+        for completion, prefilled in zip(completions, think_prefilled, strict=True)
+    ]
+
+
+def _format_grade(text: str, profile: str) -> Grade:
     num_opened, num_closed = text.count(OPEN_THINK), text.count(CLOSE_THINK)
     if num_opened == 1 and num_closed == 0:
-        return _refused("the thought was opened and never closed", Outcome.TRUNCATED)
+        return Grade.of(Outcome.TRUNCATED, "the reasoning was opened and never closed")
     if (num_opened, num_closed) != (1, 1):
-        return _refused(f"{num_opened} <think> and {num_closed} </think>, not one of each")
+        return Grade.of(
+            Outcome.WRONG, f"{num_opened} <think> and {num_closed} </think>, not one of each"
+        )
     before, _, rest = text.partition(OPEN_THINK)
     thought, closed, after = rest.partition(CLOSE_THINK)
     if not closed:
-        return _refused("</think> stands before <think>")
+        return Grade.of(Outcome.WRONG, "</think> comes before <think>")
     if before.strip():
-        return _refused("text before the thought")
+        return Grade.of(Outcome.WRONG, "text before the reasoning")
     if not thought.strip():
-        return _refused("the thought is empty")
-    if profile == "r1":
-        return _grade_answer(after)
-    return _grade_tagged_answer(after, text.count(_OPEN_ANSWER), text.count(_CLOSE_ANSWER))
-
-
-def _grade_answer(after: str) -> Grade:
+        return Grade.of(Outcome.WRONG, "the reasoning is empty")
+    if profile == "zero":
+        return _tagged_answer_grade(after, text.count(_OPEN_ANSWER), text.count(_CLOSE_ANSWER))
     if not after.strip():
-        return _refused("no answer after the thought", Outcome.NO_ANSWER)
-    return Grade(value=1.0, outcome=Outcome.CORRECT, reason="")
+        return Grade.of(Outcome.NO_ANSWER, "no answer after the reasoning")
+    return Grade.of(Outcome.CORRECT)
 
 
-def _grade_tagged_answer(after: str, num_opened: int, num_closed: int) -> Grade:
+def _tagged_answer_grade(after: str, num_opened: int, num_closed: int) -> Grade:
     if (num_opened, num_closed) != (1, 1):
-        kind = Outcome.WRONG if num_opened and num_closed else Outcome.NO_ANSWER
-        return _refused(f"{num_opened} <answer> and {num_closed} </answer>, not one of each", kind)
+        outcome = Outcome.WRONG if num_opened and num_closed else Outcome.NO_ANSWER
+        return Grade.of(
+            outcome, f"{num_opened} <answer> and {num_closed} </answer>, not one of each"
+        )
     bare = after.strip()
     if not (bare.startswith(_OPEN_ANSWER) and bare.endswith(_CLOSE_ANSWER)):
-        return _refused("text outside of thought and answer")
+        return Grade.of(Outcome.WRONG, "text outside of reasoning and answer")
     if not bare[len(_OPEN_ANSWER) : -len(_CLOSE_ANSWER)].strip():
-        return _refused("the answer is empty", Outcome.NO_ANSWER)
-    return Grade(value=1.0, outcome=Outcome.CORRECT, reason="")
+        return Grade.of(Outcome.NO_ANSWER, "the answer is empty")
+    return Grade.of(Outcome.CORRECT)
 
 
-def _refused(reason: str, outcome: Outcome = Outcome.WRONG) -> Grade:
-    return Grade(value=0.0, outcome=outcome, reason=reason)
+def tag_count(
+    completions: Sequence[object],
+    *,
+    prompts: Sequence[object] | None = None,
+    think_prefilled: bool | Sequence[bool] | None = None,
+    **columns: object,
+) -> list[float | None]:
+    """Return 0, 0.25, 0.5, 0.75 or 1 for each completion. A reward in TRL's form.
+
+    tag_count(["<think>2+3 <answer>5</answer>"]) == [0.75]
+    """
+    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    return [grade.value for grade in _grade_tag_counts(completions, flags)]
+
+
+@reward("tag_count", value_range=(0.0, 1.0))
+def _grade_tag_counts(
+    completions: Sequence[object], think_prefilled: Sequence[bool]
+) -> list[Grade]:
+    rows = zip(completions, think_prefilled, strict=True)
+    return [grade_tags(completion, think_prefilled=prefilled) for completion, prefilled in rows]
+
+
+def grade_tags(completion: object, *, think_prefilled: bool | None = None) -> Grade:
+    """Return the grade of one completion by `tag_count`."""
+    text = whole_text(as_turn(completion), bool(think_prefilled))
+    positions = [text.find(tag) for tag in _TAGS if text.count(tag) == 1]
+    num_in_order = _longest_rise(positions)
+    return Grade(
+        value=num_in_order / len(_TAGS),
+        outcome=Outcome.CORRECT if num_in_order == len(_TAGS) else Outcome.WRONG,
+        reason=f"{num_in_order} of {len(_TAGS)} tags once and in order",
+    )
+
+
+def _longest_rise(positions: Sequence[int]) -> int:
+    """Return the length of the longest increasing subsequence."""
+    lengths: list[int] = []
+    for index, position in enumerate(positions):
+        before = [lengths[i] for i in range(index) if positions[i] < position]
+        lengths.append(1 + max(before, default=0))
+    return max(lengths, default=0)

@@ -1,13 +1,13 @@
-r"""The words of a text, by script: what is language, without LaTeX, code, URLs, numbers and tags.
+r"""The words of a text by script, without LaTeX, code, URLs, numbers and tags.
 
-    | script                     | one word is                                                |
+    | script                     | word                                                       |
     |----------------------------|------------------------------------------------------------|
     | Han                        | a character                                                |
     | Kana, Hangul               | a maximal run                                              |
     | Latin, Cyrillic, all other | a run of two or more letters; one letter is a variable     |
-    | Thai                       | the same: it writes no spaces, so a word is often a phrase |
+    | Thai                       | the same; written without spaces, so often a phrase        |
 
-Vowel signs of a script count as letters; accents on top (U+0300) belong to theirs. Left out:
+Vowel signs of a script count as letters; combining accents (U+0300) belong to a letter. Ignored:
 `$...$`, `\(...\)`, `\[...\]`, `\commands[...]{...}`, fenced and inline code, URLs, `<tags>`. A `$`
 that is followed by a space, or has no partner in its paragraph, is a currency.
 """
@@ -24,7 +24,7 @@ __all__ = ["Script", "Sentence", "Word", "sentences"]
 
 
 class Script(StrEnum):
-    """A script that decides a language, or narrows it down."""
+    """A writing system."""
 
     HAN = "han"
     KANA = "kana"
@@ -97,9 +97,9 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 def sentences(text: str) -> Iterator[Sentence]:
-    """The words of each sentence that has any; a new line ends a sentence, too."""
+    """Yield the words of each sentence that has any; a line break also ends a sentence."""
     words: Sentence = []
-    for token in _TOKEN.finditer(_language_of(text)):
+    for token in _TOKEN.finditer(_without_notation(text)):
         kind = token.lastgroup
         if kind in ("stop", "pause"):
             if words:
@@ -117,8 +117,8 @@ def _num_letters(text: str) -> int:
     return sum(unicodedata.category(mark)[0] in "LM" for mark in text)
 
 
-def _language_of(text: str) -> str:
-    """What is left without formulas, code, URLs and tags, each letter in one code point."""
+def _without_notation(text: str) -> str:
+    """Return the text without formulas, code, URLs and tags, each letter in one code point."""
     if not text.isascii():
         text = _LONG_ACCENTS.sub(r"\1", _INVISIBLE.sub("", text))  # normalize is quadratic in them
         if not unicodedata.is_normalized("NFC", text):
@@ -128,9 +128,9 @@ def _language_of(text: str) -> str:
 
 
 def _kept(text: str) -> Iterator[str]:
-    """The pieces between what is left out. Linear: a closing that is not there is sought once."""
+    """Yield the pieces between what is removed, in linear time."""
     position = kept_from = 0
-    missing: set[str] = set()
+    missing: set[str] = set()  # closing marks that do not occur: searched for only once
     braces = _matching_braces(text) if "\\" in text else {}
     while (opening := _OPENING.search(text, position)) is not None:
         if opening.lastgroup == "command":
@@ -145,7 +145,7 @@ def _kept(text: str) -> Iterator[str]:
 
 
 def _end_of(text: str, opening: re.Match[str], missing: set[str]) -> int | None:
-    """Where what is left out ends; None: it is left in."""
+    """Return the end of the piece to remove; None: keep it."""
     mark, start = opening[0], opening.end()
     kind = opening.lastgroup
     if kind in (None, "url", "tag"):
@@ -157,12 +157,12 @@ def _end_of(text: str, opening: re.Match[str], missing: set[str]) -> int | None:
     if end < 0:
         missing.add(closing)
         return len(text) if kind == "fence" else None
-    is_no_code = kind == "code" and "\n\n" in text[start:end]
-    return None if is_no_code else end + len(closing)
+    spans_paragraphs = kind == "code" and "\n\n" in text[start:end]
+    return None if spans_paragraphs else end + len(closing)
 
 
 def _end_of_dollars(text: str, start: int) -> int | None:
-    """Of `$x + 1$`; None for a currency: "$5 and $6", "5 $"."""
+    """Return the end of `$x + 1$`; None for a currency: "$5 and $6", "5 $"."""
     if text[start : start + 1].isspace():
         return None
     end = text.find("$", start)
@@ -174,7 +174,7 @@ def _end_of_dollars(text: str, start: int) -> int | None:
 
 
 def _end_of_arguments(text: str, start: int, braces: Mapping[int, int]) -> int:
-    """The end of `{...}` and `[...]` after a command; its own end where they do not close."""
+    """Return the end of `{...}` and `[...]` after a command; `start` where they do not close."""
     while True:
         end = text.find("]", start, start + 80) if text[start : start + 1] == "[" else None
         end = braces.get(start) if end is None else end
@@ -184,7 +184,7 @@ def _end_of_arguments(text: str, start: int, braces: Mapping[int, int]) -> int:
 
 
 def _matching_braces(text: str) -> dict[int, int]:
-    """Where each brace that is opened is closed."""
+    """Return the position of the closing brace of each opening one."""
     opened: list[int] = []
     closed: dict[int, int] = {}
     for brace in _BRACE.finditer(text):

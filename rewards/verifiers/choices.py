@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001, RUF002 - full-width and Chinese punctuation is meant
-r"""`multiple_choice`: 1 where the letter of the answer is the gold's, else 0.
+r"""`multiple_choice`: 1 where an answer chooses the letter of the gold answer, else 0.
 
-    completion -> the last \boxed{}, else <answer>, else what follows the thought -> its letters
+    completion -> the last \boxed{}, else <answer>, else the text after the reasoning -> its letters
 
     | gold | right                                                   | wrong                     |
     |------|---------------------------------------------------------|---------------------------|
@@ -9,8 +9,8 @@ r"""`multiple_choice`: 1 where the letter of the answer is the gold's, else 0.
     |      | The answer is B., Option B, 答案是B, 选B, B选项         | 42, B or not              |
     | AC   | AC, A, C, C and A, A、C, (A)(C)                         | A, ABC                    |
 
-Letters are A to J; several are a set. Where there is neither box nor tag and the text is longer,
-all that it states ("the answer is ...", "答案是 ...") has to be the same.
+Letters are A to J; several are a set. In a longer text without box and tag, all statements ("the
+answer is ...", "答案是 ...") must name the same letter.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from rewards.grades import Grade, Outcome
 from rewards.math.extract import answer_part, last_boxed
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turn, resolve_think_prefilled
 
-__all__ = ["chosen_letters", "grade_choice", "grade_choices", "multiple_choice"]
+__all__ = ["chosen_letters", "grade_choice", "multiple_choice"]
 
 _MAX_CHARS = 20_000
-_SHORT_CHARS = 600  # what can be one choice with its text
+_SHORT_CHARS = 600  # the most for one choice with its text
 
 _WRAPPING = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|boxed|fbox)\b|[${}*`\"'\s]|\\[()\[\]]")
 _LEAD_IN = re.compile(
@@ -64,61 +65,59 @@ def multiple_choice(
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[float | None]:
-    r"""Is the letter of each completion that of the gold in `answer`? None: the gold is no letter.
+    r"""Return 1 where a completion chooses the letter in `answer`, else 0. A reward in TRL's form.
+
+    None where the gold answer is not a letter.
 
         multiple_choice([r"\boxed{B}"], ["(B)"]) == [1.0]
 
     Raises:
-        ValueError: lengths that differ, or a completion of neither kind.
+        ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in grade_choices(completions, answer, flags)]
+    return [grade.value for grade in _grade_choices(completions, answer, flags)]
 
 
 def grade_choice(
     completion: object, answer: object, *, think_prefilled: bool | None = None
 ) -> Grade:
-    """`multiple_choice` of one completion, with its outcome and a reason in words."""
-    return grade_choices([completion], [answer], [bool(think_prefilled)])[0]
+    """Return the grade of one completion by `multiple_choice`."""
+    return _grade_choices([completion], [answer], [bool(think_prefilled)])[0]
 
 
-def grade_choices(
-    completions: Sequence[object], answers: Sequence[object], think_prefilled: Sequence[bool]
+@reward("multiple_choice", value_range=(0.0, 1.0), columns=("answer",))
+def _grade_choices(
+    completions: Sequence[object], answer: Sequence[object], think_prefilled: Sequence[bool]
 ) -> list[Grade]:
-    """`grade_choice` for many at once."""
-    if isinstance(answers, str) or len(answers) != len(completions):
-        found = "one string" if isinstance(answers, str) else f"{len(answers)}"
-        raise ValueError(f"answer: needs a list of {len(completions)} golds, not {found}")
-    return [
-        _grade(as_turn(completion), answer, is_open)
-        for completion, answer, is_open in zip(completions, answers, think_prefilled, strict=True)
-    ]
+    golds = one_each("answer", answer, len(completions))
+    rows = zip(completions, golds, think_prefilled, strict=True)
+    return [_grade(as_turn(completion), gold, prefilled) for completion, gold, prefilled in rows]
 
 
 def _grade(turn: Turn, gold: object, think_prefilled: bool) -> Grade:
     right = chosen_letters(gold) if isinstance(gold, str) else frozenset()
     if not right:
         reason = f"the gold answer is {str(gold)[:60]!r}, not a letter from A to J"
-        return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
+        return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
     part = answer_part(turn, think_prefilled)
     if isinstance(part, Grade):
         return part
-    text = part[0]
+    text, is_tagged = part
     boxed = last_boxed(text)
     chosen = chosen_letters(text if boxed is None else boxed)
     if not chosen and boxed is None:
-        chosen = _statedchosen_letters(text)
+        chosen = _stated_letters(text)
     if not chosen:
-        outcome = Outcome.WRONG if part[1] or boxed is not None else Outcome.NO_ANSWER
-        return Grade(value=0.0, outcome=outcome, reason="it states no one choice")
+        outcome = Outcome.WRONG if is_tagged or boxed is not None else Outcome.NO_ANSWER
+        return Grade.of(outcome, "it does not state exactly one choice")
     if chosen == right:
-        return Grade(value=1.0, outcome=Outcome.CORRECT, reason="")
-    reason = f"{_shown(chosen)} is not {_shown(right)}"
-    return Grade(value=0.0, outcome=Outcome.WRONG, reason=reason)
+        return Grade.of(Outcome.CORRECT)
+    shown = ["".join(sorted(letters)) for letters in (chosen, right)]
+    return Grade.of(Outcome.WRONG, f"{shown[0]} is not {shown[1]}")
 
 
 def chosen_letters(text: str) -> frozenset[str]:
-    """The letters of an answer that is nothing but a choice, or some; else none."""
+    """Return the letters of an answer that is only a choice, or several; else none."""
     if len(text) > _SHORT_CHARS:
         return frozenset()
     bare = _WRAPPING.sub(" ", _plain(text)).strip()
@@ -135,8 +134,8 @@ def chosen_letters(text: str) -> frozenset[str]:
     return frozenset(with_text[1])
 
 
-def _statedchosen_letters(text: str) -> frozenset[str]:
-    """The letter that a text states, where it states no other and takes none back."""
+def _stated_letters(text: str) -> frozenset[str]:
+    """Return the letter that a text states; none where it states another or retracts one."""
     if len(text) > _MAX_CHARS:
         return frozenset()
     plain = _plain(text)
@@ -156,8 +155,4 @@ def _plain(text: str) -> str:
 
 _PUNCTUATION = {
     ord(mark): plain for mark, plain in zip("。、【】“”‘’", ".,()\"\"''", strict=True)
-} | dict.fromkeys(range(0x300, 0x370))  # no accents: normalizing is quadratic in runs of them
-
-
-def _shown(letters: frozenset[str]) -> str:
-    return "".join(sorted(letters))
+} | dict.fromkeys(range(0x300, 0x370))  # drop accents: normalizing is quadratic in runs of them

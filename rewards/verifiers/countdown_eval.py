@@ -1,11 +1,11 @@
-"""The numbers game: does an expression use each number exactly once and reach the target?
+"""`countdown`: 1 for an expression that uses each number exactly once and equals the target.
 
     completion --read_answer--> "(1 + 2) / 3 = 1" --AST, Fractions--> value and the numbers in it
 
-Nothing is evaluated by Python: the text is held to digits, + - * / and parentheses, parsed to a
-syntax tree, and the tree is walked with exact fractions. A sign before a number ("-3 + 5"), "//",
-"**", decimals and leading zeros are not part of the game. The rules are those of TinyZero without
-its holes (Jiayi-Pan/TinyZero, verl/utils/reward_score/countdown.py).
+Python evaluates nothing: the text may contain only digits, + - * / and parentheses, and its syntax
+tree is computed with exact fractions. A sign before a number ("-3 + 5"), "//", "**", decimals and
+leading zeros are not allowed. The rules are TinyZero's without its loopholes (Jiayi-Pan/TinyZero,
+verl/utils/reward_score/countdown.py).
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from rewards.grades import Grade, Outcome
 from rewards.math.extract import read_answer
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome
 from rewards.transcript import as_turn, resolve_think_prefilled
 
 __all__ = ["MAX_CHARS", "MAX_DEPTH", "countdown", "evaluate_expression", "grade_countdown"]
 
 MAX_CHARS = 500  # of an expression; 20 numbers of three digits need about 200
-MAX_DEPTH = 40  # of parentheses within each other; the parser's own limit is 200
+MAX_DEPTH = 40  # of nested parentheses; the parser's own limit is 200
 MAX_DIGITS = 12  # of a number
 
 _OPERATIONS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -49,48 +50,57 @@ def countdown(
     numbers: Sequence[Sequence[int]],
     target: Sequence[int],
     *,
+    prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
-    **columns: Any,
+    **columns: object,
 ) -> list[float | None]:
-    """1 where the answer is an expression in `numbers` that equals `target`, else 0.
+    """Return 1 for an expression in `numbers` that equals `target`, else 0. In TRL's form.
 
-    None where `numbers` or `target` of a row are not integers. Raises ValueError for lists of
-    different lengths.
+    None where `numbers` or `target` of a row are not integers.
+
+    Raises:
+        ValueError: lengths that differ, or a malformed completion.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, columns.get("prompts"))
-    rows = zip(completions, numbers, target, flags, strict=True)
+    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    return [grade.value for grade in _grade_countdowns(completions, numbers, target, flags)]
+
+
+@reward("countdown", value_range=(0.0, 1.0), columns=("numbers", "target"))
+def _grade_countdowns(
+    completions: Sequence[Any],
+    numbers: Sequence[Sequence[int]],
+    target: Sequence[int],
+    think_prefilled: Sequence[bool],
+) -> list[Grade]:
+    rows = zip(completions, numbers, target, think_prefilled, strict=True)
     return [
-        grade_countdown(completion, numbers=given, target=goal, think_prefilled=flag).value
-        for completion, given, goal, flag in rows
+        grade_countdown(completion, numbers=given, target=goal, think_prefilled=prefilled)
+        for completion, given, goal, prefilled in rows
     ]
 
 
 def grade_countdown(
     completion: Any, *, numbers: Sequence[int], target: int, think_prefilled: bool = False
 ) -> Grade:
-    """The grade of one completion; the answer is read as `accuracy` reads it."""
+    """Return the grade of one completion by `countdown`; the answer is read as by `accuracy`."""
     given = _integers(numbers)
     goal = _integers([target])
     if not given or not goal:
-        return Grade(
-            value=None,
-            outcome=Outcome.UNGRADABLE_GOLD,
-            reason=f"numbers {numbers!r} or target {target!r} are not integers",
-        )
+        reason = f"numbers {numbers!r} or target {target!r} are not integers"
+        return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
     answer = read_answer(as_turn(completion), think_prefilled)
     if isinstance(answer, Grade):
         return answer
-    reason = _fault(answer.text, numbers=given, target=goal[0])
-    if reason is None:
-        return Grade(value=1.0, outcome=Outcome.CORRECT, reason="")
-    return Grade(value=0.0, outcome=Outcome.WRONG, reason=reason)
+    fault = _fault(answer.text, numbers=given, target=goal[0])
+    return Grade.of(Outcome.WRONG if fault else Outcome.CORRECT, fault)
 
 
 def evaluate_expression(text: str) -> tuple[Fraction, list[int]]:
-    """The exact value of an expression and its numbers: "(1 + 2) / 3" -> 1, [1, 2, 3].
+    """Return the exact value of an expression and its numbers: "(1 + 2) / 3" -> 1, [1, 2, 3].
 
-    Raises ValueError, with the reason, for all that is not + - * / and parentheses over integers,
-    for a division by zero and for a text over the limits.
+    Raises:
+        ValueError: anything but + - * / and parentheses over integers, a division by zero, or a
+            text over the limits.
     """
     _check_limits(text)
     try:
@@ -104,8 +114,8 @@ def evaluate_expression(text: str) -> tuple[Fraction, list[int]]:
         raise ValueError("divides by zero") from error
 
 
-def _fault(text: str, *, numbers: list[int], target: int) -> str | None:
-    """Why an answer is wrong; None where it is right."""
+def _fault(text: str, *, numbers: list[int], target: int) -> str:
+    """Return why an answer is wrong; empty where it is right."""
     expression, equals, stated = (part.strip() for part in _plain(text).partition("="))
     if expression == str(target) and equals:
         expression, stated = stated, expression
@@ -117,13 +127,11 @@ def _fault(text: str, *, numbers: list[int], target: int) -> str | None:
         return str(error)
     if sorted(used) != sorted(numbers):
         return f"uses {sorted(used)}, not {sorted(numbers)} each once"
-    if value != target:
-        return f"equals {value}, not {target}"
-    return None
+    return "" if value == target else f"equals {value}, not {target}"
 
 
 def _plain(text: str) -> str:
-    if len(text) > 2 * MAX_CHARS:  # left to the limits below; nothing is worth rewriting
+    if len(text) > 2 * MAX_CHARS:  # over the limits in any spelling
         return text
     plain = _SPELLING.sub(lambda match: _SPELLINGS[match[0]], text)
     return _SPACES.sub(" ", plain).strip(" .")
@@ -133,12 +141,12 @@ def _check_limits(text: str) -> None:
     if len(text) > MAX_CHARS:
         raise ValueError(f"longer than {MAX_CHARS} characters")
     if not _ALLOWED.fullmatch(text):
-        raise ValueError(f"{_short(text)!r} holds more than integers, + - * / and parentheses")
+        raise ValueError(f"{_short(text)!r} contains more than integers, + - * / and parentheses")
     depth = 0
     for mark in text:
         depth += {"(": 1, ")": -1}.get(mark, 0)
         if depth > MAX_DEPTH:
-            raise ValueError(f"parentheses go deeper than {MAX_DEPTH}")
+            raise ValueError(f"parentheses are nested deeper than {MAX_DEPTH}")
     if re.search(rf"\d{{{MAX_DIGITS + 1}}}", text):
         raise ValueError(f"a number of more than {MAX_DIGITS} digits")
 
@@ -152,18 +160,15 @@ def _walk(node: ast.expr, numbers: list[int]) -> Fraction:
         right = _walk(node.right, numbers)
         return _OPERATIONS[type(node.op)](left, right)
     if isinstance(node, ast.UnaryOp):
-        raise ValueError("a sign before a number is not an operation of the game")
+        raise ValueError("a sign before a number is not allowed")
     raise ValueError("only + - * / and parentheses over integers are allowed")
 
 
 def _integers(values: Sequence[Any]) -> list[int]:
-    """The values as int, numpy's included; empty where one of them is no integer."""
+    """Return the values as int, also numpy's; empty where one of them is not an integer."""
     try:
-        return (
-            []
-            if any(isinstance(value, bool) for value in values)
-            else list(map(operator.index, values))
-        )
+        has_bool = any(isinstance(value, bool) for value in values)
+        return [] if has_bool else list(map(operator.index, values))
     except TypeError:
         return []
 

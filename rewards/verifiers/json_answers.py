@@ -1,11 +1,11 @@
 """`json_schema`: 1 where an answer is JSON that is valid against the schema of its row, else 0.
 
-    completion -> <answer>, else what follows the thought -> its last fenced block, where there is
-    one -> json.loads -> jsonschema, in a child with a deadline (rewards.verifiers.json_check)
+    completion -> <answer>, else the text after the reasoning -> its last fenced block, if any
+               -> json.loads -> jsonschema, in a child process with a deadline (json_check)
 
-A schema is JSON Schema, draft 2020-12 where its "$schema" names no other; a mapping or its JSON
-text. "$ref" goes within the schema: nothing is fetched. "format" is a remark, as the draft says.
-Strict JSON: NaN, Infinity, a key that stands twice and text beside the value are wrong.
+A schema is JSON Schema as a mapping or its JSON text, draft 2020-12 unless its "$schema" names
+another. "$ref" resolves within the schema: nothing is fetched. "format" is an annotation, as in the
+draft. JSON is strict: NaN, Infinity, a duplicate key and text around the value are wrong.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.grades import Grade, Outcome
 from rewards.math.extract import answer_part
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turn, resolve_think_prefilled
-from rewards.worker_pool.pool import Failure, Reply, WorkerPool
+from rewards.worker_pool.pool import WorkerPool
 
-__all__ = ["check_schema", "grade_json", "grade_jsons", "json_schema"]
+__all__ = ["grade_json", "json_schema"]
 
 MAX_CHARS = 100_000
 
@@ -41,58 +42,61 @@ def json_schema(
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[float | None]:
-    """Is each answer valid against `schema`, one or one a completion? None: it is no schema.
+    """Return 1 for each answer that is valid against `schema`, one or one per completion, else 0.
+
+    None where the schema is invalid. A reward in TRL's form.
 
         json_schema(['<answer>{"a": 5}</answer>'], {"required": ["a"]}) == [1.0]
 
     Raises:
-        ValueError: lengths that differ, or a completion of neither kind.
+        ValueError: lengths that differ, or a malformed completion.
         WorkersUnavailable: jsonschema cannot be imported.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in grade_jsons(completions, schema, flags)]
+    return [grade.value for grade in _grade_jsons(completions, schema, flags)]
 
 
 def grade_json(
     completion: object, schema: Mapping[str, Any] | str, *, think_prefilled: bool | None = None
 ) -> Grade:
-    """`json_schema` of one completion; the reason says where it is not valid, and why."""
-    return grade_jsons([completion], schema, [bool(think_prefilled)])[0]
+    """Return the grade of one completion by `json_schema`; the reason is the first violation."""
+    return _grade_jsons([completion], schema, [bool(think_prefilled)])[0]
 
 
-def grade_jsons(
-    completions: Sequence[object],
-    schemas: Mapping[str, Any] | str | Sequence[object],
-    think_prefilled: Sequence[bool],
-) -> list[Grade]:
-    """`grade_json` for many at once: each pair of schema and answer is judged once."""
-    is_one = isinstance(schemas, str | Mapping)
-    golds = [schemas] * len(completions) if is_one else list(schemas)
-    if len(golds) != len(completions):
-        raise ValueError(f"schema: needs a list of {len(completions)} schemas, not {len(golds)}")
-    texts = [_schema_text(gold) for gold in golds]
-    answers = [
-        _answer(as_turn(completion), is_open)
-        for completion, is_open in zip(completions, think_prefilled, strict=True)
-    ]
-    pairs = [
-        (text, answer)
-        for text, answer in zip(texts, answers, strict=True)
-        if text is not None and isinstance(answer, str)
-    ]
-    asked = list(dict.fromkeys(pairs))
-    replies = dict(zip(asked, _POOL.ask_all([list(pair) for pair in asked]), strict=True))
-    return [_judged(text, answer, replies) for text, answer in zip(texts, answers, strict=True)]
-
-
-def check_schema(schema: object) -> None:
-    """Raises ValueError for what cannot be a schema; the rest is seen at the first answer."""
+def _check_schema(options: Mapping[str, Any]) -> None:
+    schema = options.get("schema", {})
     if _schema_text(schema) is None:
         raise ValueError(f"schema is {schema!r:.60}; it must be a mapping or its JSON text")
 
 
+@reward(
+    "json_schema",
+    value_range=(0.0, 1.0),
+    columns=("schema",),
+    options=("schema",),
+    check_options=_check_schema,
+)
+def _grade_jsons(
+    completions: Sequence[object],
+    schema: Mapping[str, Any] | str | Sequence[object],
+    think_prefilled: Sequence[bool],
+) -> list[Grade]:
+    if isinstance(schema, str | Mapping):
+        schema = [schema] * len(completions)
+    texts = [_schema_text(entry) for entry in one_each("schema", schema, len(completions))]
+    answers = [
+        _answer(as_turn(completion), prefilled)
+        for completion, prefilled in zip(completions, think_prefilled, strict=True)
+    ]
+    rows = list(zip(texts, answers, strict=True))
+    faults = _POOL.ask_each(
+        (text, answer) for text, answer in rows if text is not None and isinstance(answer, str)
+    )
+    return [_grade(text, answer, faults) for text, answer in rows]
+
+
 def _schema_text(schema: object) -> str | None:
-    """As JSON text; None where it is neither a mapping nor JSON."""
+    """Return a schema as JSON text; None where it is neither a mapping nor JSON."""
     try:
         if isinstance(schema, Mapping):
             return json.dumps(schema)
@@ -109,36 +113,24 @@ def _answer(turn: Turn, think_prefilled: bool) -> str | Grade:
         return part
     text = part[0].strip()
     if len(text) > MAX_CHARS:
-        return _wrong(f"longer than {MAX_CHARS} characters")
+        return Grade.of(Outcome.WRONG, f"longer than {MAX_CHARS} characters")
     if "```" in text and text.count("```") <= _MAX_FENCES:
         blocks = _FENCED.findall(text)
         text = blocks[-1].strip() if blocks else text
-    if not text:
-        return Grade(value=0.0, outcome=Outcome.NO_ANSWER, reason="the answer is empty")
-    return text
+    return text or Grade.of(Outcome.NO_ANSWER, "the answer is empty")
 
 
-def _judged(
-    schema: str | None, answer: str | Grade, replies: Mapping[tuple[str, str], Reply]
+def _grade(
+    schema: str | None, answer: str | Grade, faults: Mapping[tuple[str, str], str | Grade]
 ) -> Grade:
     if schema is None:
-        return _ungradable("the schema is neither a mapping nor its JSON text")
+        reason = "the schema is neither a mapping nor its JSON text"
+        return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
     if isinstance(answer, Grade):
         return answer
-    reply = replies[schema, answer]
-    if reply.failure is Failure.OWN_FAULT:
-        return Grade(value=0.0, outcome=Outcome.TIMEOUT, reason=reply.reason)
-    if reply.failure is Failure.BROKEN:
-        return Grade(value=None, outcome=Outcome.ERROR, reason=reply.reason)
-    fault = str(reply.value)
+    fault = faults[schema, answer]
+    if isinstance(fault, Grade):
+        return fault
     if fault.startswith("schema: "):
-        return _ungradable(fault)
-    return Grade(value=1.0, outcome=Outcome.CORRECT, reason="") if not fault else _wrong(fault)
-
-
-def _wrong(reason: str) -> Grade:
-    return Grade(value=0.0, outcome=Outcome.WRONG, reason=reason)
-
-
-def _ungradable(reason: str) -> Grade:
-    return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
+        return Grade.of(Outcome.UNGRADABLE_GOLD, fault)
+    return Grade.of(Outcome.WRONG if fault else Outcome.CORRECT, fault)

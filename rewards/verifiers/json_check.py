@@ -1,7 +1,7 @@
-"""Validates JSON against a schema; runs in a worker that its parent can kill.
+"""Validation of JSON against a schema, in a worker that its parent can kill.
 
 A pattern of the schema can take forever on a hostile answer, and an answer can nest deeper than
-Python's stack. The registry holds the drafts, and fetches nothing.
+Python's stack. The registry contains the drafts and fetches nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _MAX_REASON_CHARS = 200
 
 
 def validate_job(payload: Any) -> str:
-    """Texts of schema and answer in; why the answer is not valid out, and nothing if it is.
+    """Return why an answer is invalid; empty if it is valid. `payload`: texts of schema and answer.
 
-    What begins with "schema: " is the schema's fault.
+    A text that begins with "schema: " is a fault of the schema.
     """
     schema_text, answer_text = payload
     schema = json.loads(schema_text)
@@ -35,13 +35,13 @@ def validate_job(payload: Any) -> str:
             answer_text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
         )
     except (ValueError, RecursionError) as error:
-        return f"no JSON: {error}"[:_MAX_REASON_CHARS]
+        return f"not JSON: {error}"[:_MAX_REASON_CHARS]
     try:
         fault = next(checker(schema, registry=REGISTRY).iter_errors(answer), None)
     except Unresolvable as error:
         return f"schema: cannot resolve {error.ref}"[:_MAX_REASON_CHARS]
     except RecursionError:
-        return "nested too deep"
+        return "nested too deeply"
     return "" if fault is None else f"{fault.json_path}: {fault.message}"[:_MAX_REASON_CHARS]
 
 
@@ -52,5 +52,5 @@ def _refuse_constant(name: str) -> Any:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("duplicate key")
     return mapping

@@ -1,42 +1,32 @@
-r"""`exact_match` and `regex_match`: is an answer a text, or of a pattern?
+r"""`exact_match` and `regex_match`: 1 where an answer equals a text or matches a pattern, else 0.
 
-    completion -> the last \boxed{}, else <answer>, else what follows the thought; stripped
+    completion -> the last \boxed{}, else <answer>, else the text after the reasoning; stripped
 
-`exact_match` compares text: no notation, no value; "0.5" is not "1/2". `regex_match` asks whether
-Python's `re.fullmatch` finds the row's pattern in the whole answer; flags stand in the pattern,
-"(?i)yes|no". A pattern may take forever on an answer that it was not written for, so it runs in a
-child that is killed after a deadline (see rewards.worker_pool.pool): such an answer is wrong, and
-the outcome is timeout.
+`exact_match` compares text, not values: "0.5" is not "1/2". `regex_match` applies Python's
+`re.fullmatch` with the row's pattern; flags are written in the pattern, "(?i)yes|no". A pattern can
+take forever on an answer, so it runs in a child that is killed after a deadline
+(rewards.worker_pool.pool): such an answer is wrong, with the outcome timeout.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.grades import Grade, Outcome
 from rewards.math.extract import answer_part, last_boxed
+from rewards.registry import check_flag, reward
+from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turn, resolve_think_prefilled
-from rewards.worker_pool.pool import Failure, Reply, WorkerPool
+from rewards.worker_pool.pool import WorkerPool
 
-__all__ = [
-    "exact_match",
-    "grade_exact",
-    "grade_exacts",
-    "grade_regex",
-    "grade_regexes",
-    "match_job",
-    "regex_match",
-]
+__all__ = ["exact_match", "grade_exact", "grade_regex", "match_job", "regex_match"]
 
 MAX_CHARS = 20_000  # of an answer
 
 _POOL = WorkerPool(
     "rewards.verifiers.matches:match_job", control=["a+", "aa"], control_value="match"
 )
-_NO_ANSWER = Grade(value=0.0, outcome=Outcome.NO_ANSWER, reason="the answer is empty")
-_RIGHT = Grade(value=1.0, outcome=Outcome.CORRECT, reason="")
 
 
 def exact_match(
@@ -48,15 +38,17 @@ def exact_match(
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[float | None]:
-    """Is each answer the text in `answer`, white space around it aside? None: the gold is no text.
+    """Return 1 for each answer that equals the text in `answer`, else 0. A reward in TRL's form.
+
+    White space around both is ignored. None where the gold answer is not text.
 
         exact_match(["<answer> Paris </answer>"], ["Paris"]) == [1.0]
 
     Raises:
-        ValueError: lengths that differ, or a completion of neither kind.
+        ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    grades = grade_exacts(completions, answer, flags, ignore_case=ignore_case)
+    grades = _grade_exacts(completions, answer, flags, ignore_case=ignore_case)
     return [grade.value for grade in grades]
 
 
@@ -67,23 +59,30 @@ def grade_exact(
     ignore_case: bool = False,
     think_prefilled: bool | None = None,
 ) -> Grade:
-    """`exact_match` of one completion, with its outcome and a reason in words."""
-    return grade_exacts([completion], [answer], [bool(think_prefilled)], ignore_case=ignore_case)[0]
+    """Return the grade of one completion by `exact_match`."""
+    flags = [bool(think_prefilled)]
+    return _grade_exacts([completion], [answer], flags, ignore_case=ignore_case)[0]
 
 
-def grade_exacts(
+@reward(
+    "exact_match",
+    value_range=(0.0, 1.0),
+    columns=("answer",),
+    options=("ignore_case",),
+    check_options=check_flag("ignore_case"),
+)
+def _grade_exacts(
     completions: Sequence[object],
-    answers: Sequence[object],
+    answer: Sequence[object],
     think_prefilled: Sequence[bool],
     *,
     ignore_case: bool = False,
 ) -> list[Grade]:
-    """`grade_exact` for many at once."""
-    _check_column("answer", answers, len(completions))
-    rows = zip(completions, answers, think_prefilled, strict=True)
+    golds = one_each("answer", answer, len(completions))
+    rows = zip(completions, golds, think_prefilled, strict=True)
     return [
-        _compare(_answer(as_turn(completion), is_open), gold, ignore_case)
-        for completion, gold, is_open in rows
+        _compare(_answer(as_turn(completion), prefilled), gold, ignore_case)
+        for completion, gold, prefilled in rows
     ]
 
 
@@ -95,57 +94,50 @@ def regex_match(
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[float | None]:
-    r"""Does `pattern`, one or one a completion, match each whole answer? None: it is no pattern.
+    r"""Return 1 for each answer that matches `pattern`, one or one per completion, else 0.
+
+    None where the pattern is invalid. A reward in TRL's form.
 
         regex_match(["<answer>2024-02-29</answer>"], r"\d{4}-\d\d-\d\d") == [1.0]
 
     Raises:
-        ValueError: lengths that differ, or a completion of neither kind.
+        ValueError: lengths that differ, or a malformed completion.
         WorkersUnavailable: a child process cannot be started.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in grade_regexes(completions, pattern, flags)]
+    return [grade.value for grade in _grade_regexes(completions, pattern, flags)]
 
 
 def grade_regex(completion: object, pattern: str, *, think_prefilled: bool | None = None) -> Grade:
-    """`regex_match` of one completion, with its outcome and a reason in words."""
-    return grade_regexes([completion], pattern, [bool(think_prefilled)])[0]
+    """Return the grade of one completion by `regex_match`."""
+    return _grade_regexes([completion], pattern, [bool(think_prefilled)])[0]
 
 
-def grade_regexes(
-    completions: Sequence[object], patterns: str | Sequence[object], think_prefilled: Sequence[bool]
+@reward("regex_match", value_range=(0.0, 1.0), columns=("pattern",), options=("pattern",))
+def _grade_regexes(
+    completions: Sequence[object], pattern: str | Sequence[object], think_prefilled: Sequence[bool]
 ) -> list[Grade]:
-    """`grade_regex` for many at once: each pair of pattern and answer is matched once."""
-    golds = [patterns] * len(completions) if isinstance(patterns, str) else patterns
-    _check_column("pattern", golds, len(completions))
+    if isinstance(pattern, str):
+        pattern = [pattern] * len(completions)
     answers = [
-        _answer(as_turn(completion), is_open)
-        for completion, is_open in zip(completions, think_prefilled, strict=True)
+        _answer(as_turn(completion), prefilled)
+        for completion, prefilled in zip(completions, think_prefilled, strict=True)
     ]
-    pairs = [
-        (gold, answer)
-        for gold, answer in zip(golds, answers, strict=True)
-        if isinstance(gold, str) and isinstance(answer, str)
-    ]
-    asked = list(dict.fromkeys(pairs))
-    replies = dict(zip(asked, _POOL.ask_all([list(pair) for pair in asked]), strict=True))
-    return [_matched(gold, answer, replies) for gold, answer in zip(golds, answers, strict=True)]
+    rows = list(zip(one_each("pattern", pattern, len(completions)), answers, strict=True))
+    results = _POOL.ask_each(
+        (gold, answer) for gold, answer in rows if isinstance(gold, str) and isinstance(answer, str)
+    )
+    return [_match(gold, answer, results) for gold, answer in rows]
 
 
 def match_job(payload: Any) -> str:
-    """`re.fullmatch` as a worker calls it: pattern and text in, a word out."""
+    """Return "match", "none" or "bad_pattern" for a pattern and a text; runs in a worker."""
     pattern, text = payload
     try:
         compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         return "bad_pattern"
     return "match" if compiled.fullmatch(text) else "none"
-
-
-def _check_column(name: str, golds: Sequence[object], num_completions: int) -> None:
-    if isinstance(golds, str) or len(golds) != num_completions:
-        found = "one string" if isinstance(golds, str) else f"{len(golds)}"
-        raise ValueError(f"{name}: needs a list of {num_completions} golds, not {found}")
 
 
 def _answer(turn: Turn, think_prefilled: bool) -> str | Grade:
@@ -155,39 +147,37 @@ def _answer(turn: Turn, think_prefilled: bool) -> str | Grade:
     boxed = last_boxed(part[0])
     text = part[0].strip() if boxed is None else boxed
     if len(text) > MAX_CHARS:
-        return _wrong(f"longer than {MAX_CHARS} characters")
-    return text or _NO_ANSWER
+        return Grade.of(Outcome.WRONG, f"longer than {MAX_CHARS} characters")
+    return text or Grade.of(Outcome.NO_ANSWER, "the answer is empty")
 
 
 def _compare(answer: str | Grade, gold: object, ignore_case: bool) -> Grade:
     if not isinstance(gold, str) or not gold.strip():
-        return _ungradable(f"the gold answer is {gold!r:.60}, not text")
+        reason = f"the gold answer is {gold!r:.60}, not text"
+        return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
     if isinstance(answer, Grade):
         return answer
     pair = answer, gold.strip()
     if ignore_case:
         pair = answer.casefold(), gold.strip().casefold()
-    return _RIGHT if pair[0] == pair[1] else _wrong(f"{answer!r:.60} is not {gold!r:.60}")
+    if pair[0] == pair[1]:
+        return Grade.of(Outcome.CORRECT)
+    return Grade.of(Outcome.WRONG, f"{answer!r:.60} is not {gold!r:.60}")
 
 
-def _matched(pattern: object, answer: str | Grade, replies: dict[tuple[str, str], Reply]) -> Grade:
+def _match(
+    pattern: object, answer: str | Grade, results: Mapping[tuple[str, str], str | Grade]
+) -> Grade:
     if not isinstance(pattern, str):
-        return _ungradable(f"the pattern is {pattern!r:.60}, not text")
+        return Grade.of(Outcome.UNGRADABLE_GOLD, f"the pattern is {pattern!r:.60}, not text")
     if isinstance(answer, Grade):
         return answer
-    reply = replies[pattern, answer]
-    if reply.failure is Failure.OWN_FAULT:
-        return Grade(value=0.0, outcome=Outcome.TIMEOUT, reason=reply.reason)
-    if reply.failure is Failure.BROKEN:
-        return Grade(value=None, outcome=Outcome.ERROR, reason=reply.reason)
-    if reply.value == "bad_pattern":
-        return _ungradable(f"{pattern!r:.60} is no regular expression")
-    return _RIGHT if reply.value == "match" else _wrong(f"{answer!r:.60} is not {pattern!r:.60}")
-
-
-def _wrong(reason: str) -> Grade:
-    return Grade(value=0.0, outcome=Outcome.WRONG, reason=reason)
-
-
-def _ungradable(reason: str) -> Grade:
-    return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
+    result = results[pattern, answer]
+    if isinstance(result, Grade):
+        return result
+    if result == "bad_pattern":
+        reason = f"{pattern!r:.60} is not a regular expression"
+        return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
+    if result == "match":
+        return Grade.of(Outcome.CORRECT)
+    return Grade.of(Outcome.WRONG, f"{answer!r:.60} does not match {pattern!r:.60}")

@@ -23,12 +23,13 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.grades import Grade, Outcome
+from rewards.registry import reward
+from rewards.reward import Grade, Outcome
 from rewards.transcript import after_thought, as_turn, resolve_think_prefilled, whole_text
 
 __all__ = [
@@ -301,3 +302,50 @@ def _read_preference(reply: str, number: int) -> float | None:
         return None
     better = found[-1].upper()
     return 0.5 if better == "TIE" else float(better == "AB"[number])
+
+
+_OPTIONS = ("url", "model", "key_env", "concurrency", "timeout_s", "rubric", "part")
+
+
+def _check_judge(options: Mapping[str, Any]) -> None:
+    for name in ("url", "model"):
+        if name not in options:
+            raise ValueError(f"{name} is missing; a judge needs url and model")
+    check_part(options.get("part", "answer"))
+    _split_options(options)
+
+
+def _split_options(options: Mapping[str, Any]) -> tuple[Endpoint, dict[str, Any]]:
+    rest = {name: options[name] for name in ("rubric", "part") if name in options}
+    return Endpoint(**{name: options[name] for name in options if name not in rest}), rest
+
+
+@reward("judge_rubric", value_range=(0.0, 1.0), options=_OPTIONS, check_options=_check_judge)
+def _mixed_rubrics(
+    completions: Sequence[object],
+    prompts: Sequence[object] | None,
+    think_prefilled: Sequence[bool],
+    **options: Any,
+) -> list[Grade]:
+    endpoint, rest = _split_options(options)
+    prompts = prompts or [""] * len(completions)
+    return grade_rubrics(completions, prompts, think_prefilled, endpoint, **rest)
+
+
+@reward(
+    "judge_preference",
+    value_range=(0.0, 1.0),
+    columns=("reference",),
+    options=_OPTIONS,
+    check_options=_check_judge,
+)
+def _mixed_preferences(
+    completions: Sequence[object],
+    reference: Sequence[str],
+    prompts: Sequence[object] | None,
+    think_prefilled: Sequence[bool],
+    **options: Any,
+) -> list[Grade]:
+    endpoint, rest = _split_options(options)
+    prompts = prompts or [""] * len(completions)
+    return grade_preferences(completions, reference, prompts, think_prefilled, endpoint, **rest)

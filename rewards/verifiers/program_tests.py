@@ -1,17 +1,16 @@
-r"""`passes_tests`: 1 where the program in a completion passes its tests, judged in the sandbox.
+r"""`passes_tests`: 1 where the program in a completion passes its tests in the sandbox, else 0.
 
-    completion --after the thought, inside <answer>--> last fenced block --sandbox.judge--> verdict
+    completion --after reasoning, inside <answer>--> last fenced block --sandbox.judge--> verdict
 
 The tests of a row, a mapping or its JSON text:
 
     {"cases": [{"input": "21", "output": "42"}, ...]}              stdin and stdout
     {"cases": [{"args": [1], "output": 2}, ...], "function": "f"}  calls
-    {"inputs": ["21"], "outputs": ["42"]}                          as CodeContests writes them
-    {"asserts": ["assert f(1) == 2"], "setup": "import math"}      as MBPP writes them
+    {"inputs": ["21"], "outputs": ["42"]}                          as in CodeContests
+    {"asserts": ["assert f(1) == 2"], "setup": "import math"}      as in MBPP
 
-and beside them "language", "compare" (a word, or {"code", "language"} of a checker), "tolerance"
-and "limits" as for `sandbox.judge`. JSON has neither tuples nor sets: `text_of_tests` writes tests
-with Python's literals so that they come back as they were.
+each with optional "language", "compare" (a name, or {"code", "language"} of a checker), "tolerance"
+and "limits" as for `sandbox.judge`. JSON has neither tuples nor sets: `text_of_tests` encodes them.
 """
 
 from __future__ import annotations
@@ -23,12 +22,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from rewards.grades import Grade, Outcome
+from rewards.registry import check_flag, reward
+from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, after_thought, as_turn, resolve_think_prefilled
 from sandbox import Checker, Judgement, Limits, Verdict, from_asserts, judge
 from sandbox.literals import decode, encode
 
-__all__ = ["grade_programs", "grade_tests", "last_code_block", "passes_tests", "text_of_tests"]
+__all__ = ["grade_tests", "last_code_block", "passes_tests", "text_of_tests"]
 
 _KINDS = ({"cases"}, {"inputs", "outputs"}, {"asserts"})
 _OPTIONS = {"function", "language", "compare", "tolerance", "limits", "setup", "literals"}
@@ -45,16 +45,16 @@ def passes_tests(
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[float | None]:
-    """All tests or none; with `partial` the share that passes. A reward in TRL's form.
+    """Return 1 where all tests pass, else 0 or, with `partial`, the share that passes.
 
-    None where a row's tests cannot be read, and where the sandbox, not the program, failed.
+    None where a row's tests cannot be read, or the sandbox failed. A reward in TRL's form.
 
     Raises:
-        SandboxUnavailable: this machine offers no isolation, or lacks a compiler.
-        ValueError: lengths that differ, or a completion that is neither text nor messages.
+        SandboxUnavailable: this machine has no isolation, or lacks a compiler.
+        ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in grade_programs(completions, tests, flags, partial=partial)]
+    return [grade.value for grade in _grade_programs(completions, tests, flags, partial=partial)]
 
 
 def grade_tests(
@@ -64,31 +64,35 @@ def grade_tests(
     partial: bool = False,
     think_prefilled: bool = False,
 ) -> Grade:
-    """One completion, with the sandbox's verdict in the reason."""
-    [grade] = grade_programs([completion], [tests], [think_prefilled], partial=partial)
-    return grade
+    """Return the grade of one completion by `passes_tests`, with the verdict as its reason."""
+    return _grade_programs([completion], [tests], [think_prefilled], partial=partial)[0]
 
 
-def grade_programs(
+@reward(
+    "passes_tests",
+    value_range=(0.0, 1.0),
+    columns=("tests",),
+    options=("partial",),
+    uses_sandbox=True,
+    check_options=check_flag("partial"),
+)
+def _grade_programs(
     completions: Sequence[object],
     tests: Sequence[Mapping[str, Any] | str],
     think_prefilled: Sequence[bool],
     *,
     partial: bool = False,
 ) -> list[Grade]:
-    """A grade for each completion, several at a time."""
-    if isinstance(tests, str | Mapping) or len(tests) != len(completions):
-        raise ValueError(f"tests has not one entry for each of {len(completions)} completions")
+    def grade(completion: object, row: Mapping[str, Any] | str, prefilled: bool) -> Grade:
+        return _grade(as_turn(completion), row, think_prefilled=prefilled, partial=partial)
 
-    def grade(completion: object, row: Mapping[str, Any] | str, is_open: bool) -> Grade:
-        return _grade(as_turn(completion), row, think_prefilled=is_open, partial=partial)
-
+    rows = one_each("tests", tests, len(completions))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return list(threads.map(grade, completions, tests, think_prefilled))
+        return list(threads.map(grade, completions, rows, think_prefilled))
 
 
 def last_code_block(text: str) -> str | None:
-    """The inside of the last fenced block; None without one, or where the last never ends."""
+    """Return the content of the last fenced block; None without one, or if it is not closed."""
     start, fence, block = 0, "", None
     for line in _FENCE.finditer(text):
         mark = line.group(1)
@@ -100,7 +104,7 @@ def last_code_block(text: str) -> str | None:
 
 
 def text_of_tests(tests: Mapping[str, Any]) -> str:
-    """JSON text for a data set's column, in which tuples, sets and other keys than text survive."""
+    """Return JSON text for a dataset column that keeps tuples, sets and keys that are not text."""
     cases = [
         {key: encode(value) if key in ("args", "output") else value for key, value in case.items()}
         for case in tests["cases"]
@@ -114,18 +118,18 @@ def _grade(
     try:
         arguments = _read_tests(row)
     except (TypeError, ValueError, KeyError) as error:
-        return _none(Outcome.UNGRADABLE_GOLD, f"tests that cannot be read: {error}")
+        return Grade.of(Outcome.UNGRADABLE_GOLD, f"the tests cannot be read: {error}")
     answer = after_thought(turn, think_prefilled)
     if answer is None:
-        return _zero(Outcome.TRUNCATED, "the thought was opened and never closed")
+        return Grade.of(Outcome.TRUNCATED, "the reasoning was opened and never closed")
     code = last_code_block(_inside_answer(answer))
     if code is None or not code.strip():
-        return _zero(Outcome.NO_ANSWER, "no whole code block after the thought")
+        return Grade.of(Outcome.NO_ANSWER, "no complete code block after the reasoning")
     try:
         judgement = judge(code, **arguments, stop_early=not partial)
     except ValueError as error:
-        return _none(Outcome.UNGRADABLE_GOLD, f"tests that cannot be used: {error}")
-    return _of_judgement(judgement, len(arguments["cases"]), partial=partial)
+        return Grade.of(Outcome.UNGRADABLE_GOLD, f"the tests cannot be used: {error}")
+    return _judgement_grade(judgement, len(arguments["cases"]), partial=partial)
 
 
 def _inside_answer(text: str) -> str:
@@ -135,7 +139,7 @@ def _inside_answer(text: str) -> str:
 
 
 def _read_tests(row: Mapping[str, Any] | str) -> dict[str, Any]:
-    """Arguments of `sandbox.judge`."""
+    """Return the arguments of `sandbox.judge`."""
     tests = json.loads(row) if isinstance(row, str) else dict(row)
     if not isinstance(tests, dict) or not any(kind <= set(tests) for kind in _KINDS):
         raise ValueError("neither cases, nor inputs and outputs, nor asserts")
@@ -166,25 +170,17 @@ def _read_cases(tests: Mapping[str, Any]) -> list[dict[str, Any]]:
     return cases
 
 
-def _of_judgement(judgement: Judgement, num_cases: int, *, partial: bool) -> Grade:
+def _judgement_grade(judgement: Judgement, num_cases: int, *, partial: bool) -> Grade:
     verdicts = [case.verdict for case in judgement.cases]
     if judgement.verdict is Verdict.ACCEPTED:
-        return Grade(value=1.0, outcome=Outcome.CORRECT, reason=f"all {num_cases} tests pass")
+        return Grade.of(Outcome.CORRECT, f"all {num_cases} tests pass")
     reason = f"{judgement.verdict}: {judgement.reason}"
     if judgement.verdict is Verdict.INTERNAL_ERROR:
-        return _none(Outcome.ERROR, reason)
+        return Grade.of(Outcome.ERROR, reason)
     if not partial:
-        return _zero(Outcome.WRONG, reason)
+        return Grade.of(Outcome.WRONG, reason)
     if Verdict.INTERNAL_ERROR in verdicts:
-        return _none(Outcome.ERROR, f"a test could not be run; {reason}")
+        return Grade.of(Outcome.ERROR, f"a test could not be run; {reason}")
     passed = verdicts.count(Verdict.ACCEPTED)
     reason = f"{passed} of {num_cases} tests pass; {reason}"
     return Grade(value=passed / num_cases, outcome=Outcome.WRONG, reason=reason)
-
-
-def _zero(outcome: Outcome, reason: str) -> Grade:
-    return Grade(value=0.0, outcome=outcome, reason=reason)
-
-
-def _none(outcome: Outcome, reason: str) -> Grade:
-    return Grade(value=None, outcome=outcome, reason=reason)

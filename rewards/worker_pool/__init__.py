@@ -1,1 +1,1 @@
-"""TODO."""
+"""Child processes that run one job at a time and can be killed."""

@@ -1,12 +1,11 @@
-"""The process that workers are forked from, and a worker's loop; only the pool's child imports it.
+"""The process that forks the workers, and the loop of a worker. Imported only in the child process.
 
-    parent ---control socket---> fork server (imports the job once; never runs one)
+    parent ---control socket---> fork server (imports the job once; never runs it)
        \\----socket per worker--> worker, forked in 4 ms (one job at a time; may be killed)
 
-The fork server ends when its parent does: the control socket closes, or, where some other fork of
-the parent still holds it open, its parent process id changes. A worker dies with the fork server
-(PR_SET_PDEATHSIG; the fork server has one thread, so that the thread that forked lives as long as
-it does).
+The fork server ends with its parent: the control socket closes or, where another fork of the parent
+keeps it open, the parent process id changes. A worker dies with the fork server (PR_SET_PDEATHSIG;
+it follows the forking thread, which is the fork server's only one).
 """
 
 from __future__ import annotations
@@ -43,10 +42,11 @@ _JOB_ERRORS = (
 
 
 def main(control_fd: int, parent_pid: int, job_path: str, memory_bytes: int) -> None:
-    """Serve until the parent is gone: `F` and a file descriptor (fork), `K` and a pid (kill)."""
+    """Serve until the parent ends: `F` and a file descriptor (fork), `K` and a pid (kill)."""
     control = socket.socket(fileno=control_fd)
     try:
-        job = _load(job_path)
+        module, _, name = job_path.partition(":")
+        job: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
     except ImportError as error:
         control.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
         return
@@ -71,12 +71,6 @@ def main(control_fd: int, parent_pid: int, job_path: str, memory_bytes: int) -> 
         _kill(pid, workers)
 
 
-def _load(job_path: str) -> Callable[[Any], Any]:
-    module, _, name = job_path.partition(":")
-    job: Callable[[Any], Any] = getattr(importlib.import_module(module), name)
-    return job
-
-
 def _fork_worker(
     control: socket.socket, descriptor: int, job: Callable[[Any], Any], memory_bytes: int
 ) -> int:
@@ -95,7 +89,7 @@ def _fork_worker(
 def _work(
     requests: socket.socket, fork_server_pid: int, job: Callable[[Any], Any], memory_bytes: int
 ) -> None:
-    """One JSON line in, one out; whatever goes wrong in a job is an answer too, or the end."""
+    """Answer one JSON line per job until the socket closes or the job kills the process."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != fork_server_pid:
@@ -113,7 +107,7 @@ def _work(
 def _reply(job: Callable[[Any], Any], line: bytes) -> dict[str, Any]:
     try:
         return {"value": job(json.loads(line))}
-    except _JOB_ERRORS as error:  # the text is hostile; the parent counts this as a death
+    except _JOB_ERRORS as error:  # the text is hostile; the parent treats this as a death
         return {"error": type(error).__name__}
 
 
@@ -124,7 +118,7 @@ def _reap(workers: set[int]) -> None:
 
 
 def _kill(pid: int, workers: set[int]) -> None:
-    """Kill a worker that is not reaped yet: its pid cannot have been given to anyone else."""
+    """Kill a worker that is not reaped yet, so that its pid cannot belong to another process."""
     if pid in workers:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

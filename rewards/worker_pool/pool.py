@@ -1,14 +1,14 @@
 """A pool of child processes that run one job at a time and are killed when they overrun.
 
-    ask(payload) --a free worker, or wait--> reply within the deadline            -> its value
-                                             else kill, and again on a fresh one  -> its value
+    ask(payload) --a free worker, or wait--> result within the deadline            -> its value
+                                             else kill, and again on a fresh one   -> its value
                                              else kill, then the control payload on a fresh one:
-                                                  right -> Failure.OWN_FAULT; wrong -> BROKEN
+                                             right -> Outcome.TIMEOUT; wrong -> Outcome.ERROR
 
-Works from the main thread, any thread, asyncio (it blocks: use a thread), a Ray actor and a
-notebook: no signal, no fork of this process, no state that a fork of it would share. Nothing is
-started before the first `ask`. Children end with this process, however it ends (see
-rewards.worker_pool.fork_server).
+Works in the main thread, any thread, asyncio (it blocks: use a thread), a Ray actor and a notebook:
+it uses no signals, does not fork this process, and shares no state with a fork of it. The first
+`ask` starts the children; they end with this process, however it ends
+(rewards.worker_pool.fork_server).
 """
 
 from __future__ import annotations
@@ -18,40 +18,16 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from rewards.worker_pool.child_process import ForkServer, Worker, WorkersUnavailable
+from rewards.reward import Grade, Outcome
+from rewards.worker_pool.worker_client import ForkServer, PoolWorker, WorkersUnavailable
 
-__all__ = ["Failure", "Reply", "WorkerPool", "WorkersUnavailable", "shutdown"]
+__all__ = ["WorkerPool", "WorkersUnavailable", "shutdown"]
 
-
-class Failure(StrEnum):
-    """Why there is no value."""
-
-    OWN_FAULT = "own_fault"  # the payload ended two workers while the control passed
-    BROKEN = "broken"  # the control failed as well
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What came of a payload."""
-
-    value: Any = None
-    failure: Failure | None = None  # None: there is a value
-    reason: str = ""  # of a failure
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """An honest payload whose value is known."""
-
-    payload: Any
-    value: Any
-
+Payload = TypeVar("Payload", bound=Hashable)
 
 _pools: weakref.WeakSet[WorkerPool] = weakref.WeakSet()
 
@@ -62,8 +38,19 @@ def shutdown() -> None:
         pool.shutdown()
 
 
+def _reset_pools() -> None:
+    for pool in list(_pools):
+        pool._reset()
+
+
+os.register_at_fork(after_in_child=_reset_pools)
+
+
 class WorkerPool:
-    """Runs `job` ("package.module:function", JSON in and out) in killable children."""
+    """Runs `job` ("package.module:function", JSON in and out) in killable child processes.
+
+    `control` is a payload whose result is known to be `control_value`.
+    """
 
     def __init__(
         self,
@@ -78,46 +65,50 @@ class WorkerPool:
         self.deadline_s = deadline_s
         self.num_workers = num_workers or max(2, min(8, (os.cpu_count() or 1) // 2))
         self._job = job
-        self._control = Control(payload=control, value=control_value)
+        self._control, self._control_value = control, control_value
         self._memory_bytes = memory_bytes
         self._fork_server: ForkServer | None = None
-        self._forget()
+        self._reset()
         _pools.add(self)
-        os.register_at_fork(after_in_child=_forgetting(weakref.ref(self)))
 
     @property
     def is_started(self) -> bool:
-        """Has a child process been started (and not been shut down)?"""
+        """Whether child processes have been started, and not shut down since."""
         return self._fork_server is not None
 
-    def ask(self, payload: Any) -> Reply:
-        """Run the job on one payload; at most two deadlines, and one for the control.
+    def ask(self, payload: Any) -> Any:
+        """Return the job's value for a payload; a Grade of TIMEOUT or ERROR if it fails twice.
+
+        Takes at most two deadlines, and one for the control.
 
         Raises:
             WorkersUnavailable: the job cannot be imported.
         """
         with self._slot() as slot:
-            why = ""
+            fault = ""
             for _ in range(2):
-                reply, why = self._attempt(slot, payload)
+                reply, fault = self._attempt(slot, payload)
                 if reply is not None:
-                    return Reply(value=reply["value"])
-            control, control_why = self._attempt(slot, self._control.payload)
-        if control is not None and control["value"] == self._control.value:
-            return Reply(failure=Failure.OWN_FAULT, reason=f"grading it failed twice: {why}")
-        return Reply(
-            failure=Failure.BROKEN, reason=f"the control row failed too: {control_why or why}"
-        )
+                    return reply["value"]
+            control, control_fault = self._attempt(slot, self._control)
+        if control is not None and control["value"] == self._control_value:
+            return Grade.of(Outcome.TIMEOUT, f"grading it failed twice: {fault}")
+        return Grade.of(Outcome.ERROR, f"the control row failed too: {control_fault or fault}")
 
-    def ask_all(self, payloads: Sequence[Any]) -> list[Reply]:
-        """`ask` for each payload, on all workers at once; replies in order."""
+    def ask_all(self, payloads: Sequence[Any]) -> list[Any]:
+        """Return the result of `ask` for each payload, in order, using all workers."""
         if len(payloads) <= 1:
             return [self.ask(payload) for payload in payloads]
         with ThreadPoolExecutor(min(self.num_workers, len(payloads))) as threads:
             return list(threads.map(self.ask, payloads))
 
+    def ask_each(self, payloads: Iterable[Payload]) -> dict[Payload, Any]:
+        """Return the result of `ask` by payload; equal payloads are asked once."""
+        different = list(dict.fromkeys(payloads))
+        return dict(zip(different, self.ask_all(different), strict=True))
+
     def shutdown(self) -> None:
-        """End all children; the next `ask` starts anew. Waits for jobs that run."""
+        """End all children once running jobs are done; the next `ask` starts new ones."""
         for slot in self._slots:
             slot.lock.acquire()
         try:
@@ -129,8 +120,8 @@ class WorkerPool:
             for slot in self._slots:
                 slot.lock.release()
 
-    def _forget(self) -> None:
-        """Start from nothing: also in a fork of this process, whose children are not ours."""
+    def _reset(self) -> None:
+        """Forget all children, also in a fork of this process: they belong to its parent."""
         if self._fork_server is not None:
             self._fork_server.abandon()
             self._fork_server = None
@@ -140,39 +131,39 @@ class WorkerPool:
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[_Slot]:
-        """Lease a slot; one with a living worker before one without."""
+        """Lease a slot, preferably one with a running worker."""
         with self._free:
-            by_life = sorted(self._slots, key=lambda slot: slot.worker is None)
-            slot = next((slot for slot in by_life if slot.lock.acquire(blocking=False)), None)
+            slots = sorted(self._slots, key=lambda slot: slot.worker is None)
+            slot = next((slot for slot in slots if slot.lock.acquire(blocking=False)), None)
             if slot is None:  # another thread is between its lock and the semaphore
-                slot = by_life[0]
+                slot = slots[0]
                 slot.lock.acquire()
             try:
                 yield slot
-            except BaseException:  # also Ctrl-C: a reply may still be under way
+            except BaseException:  # also Ctrl-C: a reply may still arrive
                 self._discard(slot)
                 raise
             finally:
                 slot.lock.release()
 
     def _attempt(self, slot: _Slot, payload: Any) -> tuple[dict[str, Any] | None, str]:
-        """A reply, or why there is none; the worker is dead then."""
+        """Return a reply, or None and the reason after killing the worker."""
         try:
             if slot.worker is None:
                 slot.worker = self._fork()
             reply = slot.worker.run(payload, self.deadline_s)
         except TimeoutError:
-            why = f"no result within {self.deadline_s:g} s"
+            fault = f"no result within {self.deadline_s:g} s"
         except (OSError, EOFError, ValueError) as error:
-            why = f"the worker died ({type(error).__name__})"
+            fault = f"the worker died ({type(error).__name__})"
         else:
             if "value" in reply:
                 return reply, ""
-            why = str(reply.get("error"))
+            fault = str(reply.get("error"))
         self._discard(slot)
-        return None, why
+        return None, fault
 
-    def _fork(self) -> Worker:
+    def _fork(self) -> PoolWorker:
         with self._fork_server_lock, self._ending_fork_server_on_error():
             if self._fork_server is None:
                 atexit.register(self.shutdown)
@@ -190,9 +181,7 @@ class WorkerPool:
 
     @contextlib.contextmanager
     def _ending_fork_server_on_error(self) -> Iterator[None]:
-        """A fork server that did not answer as agreed is not asked again: the next fork makes
-        one.
-        """
+        """End a fork server that breaks the protocol; the next fork starts a new one."""
         try:
             yield
         except (OSError, EOFError, ValueError, WorkersUnavailable):
@@ -207,22 +196,13 @@ class WorkerPool:
 
 
 class _Slot:
-    """A place for one worker."""
+    """A place for one worker; the lock's owner uses it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.worker: Worker | None = None
+        self.worker: PoolWorker | None = None
 
     def drop(self) -> None:
         if self.worker is not None:
             self.worker.close()
         self.worker = None
-
-
-def _forgetting(pool: weakref.ref[WorkerPool]) -> Callable[[], None]:
-    def forget() -> None:
-        living = pool()
-        if living is not None:
-            living._forget()
-
-    return forget

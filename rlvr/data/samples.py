@@ -42,8 +42,8 @@ def sample_row(
         "think_prefilled": think_prefilled,
         "num_tokens": len(completion.token_ids),
         "finish_reason": completion.finish_reason.value,
-        "scores": dict(reward.parts),
-        "reasons": {name: reason for name, reason in reward.reasons.items() if reason},
+        "scores": reward.values,
+        "reasons": reward.reasons,
     }
 
 

@@ -9,10 +9,10 @@ that a resumed evaluation generates what an uninterrupted one would have generat
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rlvr.data.samples import completion_columns
+from rlvr.data.samples import sample_row
 from rlvr.evaluation.suites import SUITE, Suite, asked_task
 from rlvr.grpo.rollouts import FIXED_POLICY_VERSION, GradedRollout, PromptEncoder, RolloutCollector
 from rlvr.rollout.engine_requests import Request, SamplingSpec, completion_seed
@@ -110,19 +110,25 @@ def evaluation_row(
     suite: Suite, strategy: str, task: Task, graded: GradedRollout, encoder: PromptEncoder
 ) -> dict[str, Any]:
     """Return one row for rows.jsonl; docs/evaluation.md describes each key."""
-    rollout = graded.rollout
-    row = completion_columns(task, rollout, think_prefilled=encoder.think_prefilled)
-    thought, answer = row["reasoning_content"], row["content"]
-    own = {name: value for name, value in task.columns.items() if _is_kept(name, value)}
+    kept = replace(
+        task, columns={name: value for name, value in task.columns.items() if _is_kept(name, value)}
+    )
+    row = sample_row(
+        kept,
+        graded.rollout,
+        number=graded.sample_index,
+        think_prefilled=encoder.think_prefilled,
+    )
+    del row["task_id"]
+    reasoning, answer = row["reasoning_content"], row["content"]
     return {
-        **own,
+        **row,
         "id": task.id,
         "suite": suite.name,
         "strategy": strategy,
         "sample_index": graded.sample_index,
-        **row,
-        "is_right": rollout.reward.parts.get(suite.correct_by) == 1.0,
-        "thought_tokens": len(encoder.completion_ids(thought)) if thought else 0,
+        "is_right": graded.rollout.reward.values.get(suite.correct_by) == 1.0,
+        "thought_tokens": len(encoder.completion_ids(reasoning)) if reasoning else 0,
         "answer_tokens": len(encoder.completion_ids(answer)) if answer else 0,
         "seconds": 0.0,  # since the chunk before, in the first row of a chunk
     }

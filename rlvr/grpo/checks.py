@@ -48,7 +48,7 @@ def check_graded(groups: Sequence[Group], *, limit_frac: float) -> None:
         reasons = [
             f"{name}: {reward.reasons.get(name) or 'no reason given'}"
             for reward in ungraded
-            for name, value in reward.parts.items()
+            for name, value in reward.values.items()
             if value is None
         ]
         raise CheckError(
@@ -170,7 +170,7 @@ async def check_rewards(
     )
     _check_golds(bad, num_golds=len(with_gold), max_bad=config.checks.max_bad_golds)
     paid = [
-        t.id for t, r in zip(tasks, empty, strict=True) if any(r.parts.get(v) for v in verifiers)
+        t.id for t, r in zip(tasks, empty, strict=True) if any(r.values.get(v) for v in verifiers)
     ]
     if paid:
         raise CheckError(
@@ -221,9 +221,9 @@ async def _grade(
 
 def _missed(result: RewardResult, verifiers: Sequence[str]) -> list[str]:
     return [
-        f"{name} {result.parts[name]} ({result.reasons.get(name, '')})"
+        f"{name} {result.values[name]} ({result.reasons.get(name, '')})"
         for name in verifiers
-        if result.parts.get(name, 1.0) != 1.0  # a reward that does not apply to the row is missing
+        if result.values.get(name, 1.0) != 1.0  # a reward that does not apply to the row is missing
     ]
 
 
@@ -233,7 +233,7 @@ def _check_values(
     ranges: Mapping[str, tuple[float, float] | None],
 ) -> None:
     for i, result in enumerate(results):
-        for name, value in result.parts.items():
+        for name, value in result.values.items():
             if wrong := _wrong(value, ranges.get(name)):
                 task = tasks[i % len(tasks)]
                 raise CheckError(f"preflight: reward {name} is {value} on {task.id}, {wrong}")

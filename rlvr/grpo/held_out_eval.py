@@ -105,7 +105,7 @@ def summarize(
 
 
 def _has_full(rollout: Rollout, reward_name: str) -> bool:
-    return rollout.reward.parts.get(reward_name) == 1.0
+    return rollout.reward.values.get(reward_name) == 1.0
 
 
 def _mean_pass_at(right: np.ndarray[Any, np.dtype[np.float64]], k: int) -> float:

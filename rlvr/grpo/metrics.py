@@ -101,9 +101,9 @@ def _policy_metrics(report: StepReport) -> dict[str, float | None]:
 def _reward_metrics(groups: Sequence[Group]) -> dict[str, float | None]:
     rewards = [rollout.reward for group in groups for rollout in group.rollouts]
     values = [reward.value for reward in rewards if reward.value is not None]
-    names = sorted({name for reward in rewards for name in reward.parts})
+    names = sorted({name for reward in rewards for name in reward.grades})
     parts = {
-        name: [v for reward in rewards if (v := reward.parts.get(name)) is not None]
+        name: [v for reward in rewards if (v := reward.values.get(name)) is not None]
         for name in names
     }
     return {

@@ -28,9 +28,12 @@ def rollout_rows(
             "policy_version": rollout.completion.policy_version,
             "reward": rollout.reward.value,
             "advantage": rollout.advantage,
-            **{f"{name}/value": value for name, value in rollout.reward.parts.items()},
-            **{f"{name}/outcome": value for name, value in rollout.reward.outcomes.items()},
-            **{f"{name}/reason": value for name, value in rollout.reward.reasons.items()},
+            **{f"{name}/value": grade.value for name, grade in rollout.reward.grades.items()},
+            **{
+                f"{name}/outcome": grade.outcome.value
+                for name, grade in rollout.reward.grades.items()
+            },
+            **{f"{name}/reason": grade.reason for name, grade in rollout.reward.grades.items()},
         }
         for group, prompt in zip(groups, prompts, strict=True)
         for k, rollout in zip(

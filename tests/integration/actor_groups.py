@@ -188,7 +188,7 @@ def _stored_rollout(rng: np.random.Generator) -> Rollout:
         policy_version=0,
     )
     value = float(rng.random())
-    reward = RewardResult(value=value, parts={"r": value}, outcomes={"r": ""}, reasons={"r": ""})
+    reward = RewardResult(value=value, grades={})
     return Rollout(completion=completion, reward=reward)
 
 

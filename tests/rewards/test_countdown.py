@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards.grades import Outcome
+from rewards import Outcome
 from rewards.verifiers.countdown_eval import (
     MAX_CHARS,
     countdown,

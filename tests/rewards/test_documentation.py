@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rewards import (
+    Outcome,
     grade_accuracy,
     grade_choice,
     grade_exact,
@@ -18,7 +19,6 @@ from rewards import (
     grade_language,
     grade_regex,
 )
-from rewards.grades import Outcome
 from rewards.registry import REGISTERED
 from rewards.shaping.language import LANGUAGES
 

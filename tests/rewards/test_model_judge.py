@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from rewards import RewardMix, judge_preference, judge_rubric
-from rewards.grades import Outcome
+from rewards import Outcome, RewardMix, judge_preference, judge_rubric
 from rewards.verifiers.model_judge import Endpoint, grade_rubrics
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rewards import RewardMix, RewardSpec
+from rewards import Grade, Outcome, RewardMix, RewardSpec
 
 GOOD = "<think>2+3</think><answer>5</answer>"
 BAD_FORM = "\\boxed{5}"
@@ -85,17 +85,20 @@ def test_a_mix_is_the_weighted_sum_with_its_parts_kept_apart() -> None:
         [GOOD, BAD_FORM, "<think>2+3</think><answer>6</answer>"], {"answer": ["5"] * 3}
     )
     assert (good.value, form.value, wrong.value) == (1.25, 1.0, 0.25)
-    assert form.parts == {"accuracy": 1.0, "think_format": 0.0}
-    assert wrong.outcomes == {"accuracy": "wrong", "think_format": "correct"}
-    assert wrong.reasons == {"accuracy": "6 is not 5", "think_format": ""}
+    assert form.values == {"accuracy": 1.0, "think_format": 0.0}
+    assert wrong.grades == {
+        "accuracy": Grade(value=0.0, outcome=Outcome.WRONG, reason="6 is not 5"),
+        "think_format": Grade(value=1.0, outcome=Outcome.CORRECT),
+    }
+    assert wrong.reasons == {"accuracy": "6 is not 5"}
 
 
 def test_a_part_that_cannot_be_graded_takes_the_sum_with_it() -> None:
     mix = RewardMix({"accuracy": 1.0, "think_format": 1.0})
     result = mix.grade([GOOD], {"answer": [""]})[0]
     assert result.value is None
-    assert result.parts == {"accuracy": None, "think_format": 1.0}
-    assert result.outcomes["accuracy"] == "ungradable_gold"
+    assert result.values == {"accuracy": None, "think_format": 1.0}
+    assert result.grades["accuracy"].outcome is Outcome.UNGRADABLE_GOLD
 
 
 def test_the_range_and_the_columns_are_known_before_any_call() -> None:
@@ -119,8 +122,8 @@ def test_think_prefilled_reaches_every_part() -> None:
 def test_a_function_of_the_users_own_works_as_for_trl() -> None:
     result = RewardMix({"own_rewards:length": {"weight": 0.5}}).grade(["abcd"], {})[0]
     assert result.value == 2.0
-    assert result.parts == {"own_rewards:length": 4.0}
-    assert result.outcomes == {"own_rewards:length": "value"}
+    assert result.values == {"own_rewards:length": 4.0}
+    assert result.grades["own_rewards:length"].outcome is Outcome.VALUE
     spec = {"own_rewards:needs_columns": {"options": {"scale": 3.0}}}
     assert RewardMix(spec).grade(["x"], {"answer": ["2"], "more": [1]})[0].value == 6.0
     values = [
@@ -134,8 +137,8 @@ def test_prompts_and_token_ids_reach_a_function_that_takes_them() -> None:
     first, second = mix.grade(
         ["ab", "c"], {"answer": ["5"] * 2}, prompts=["p", "pp"], completion_ids=[[1, 2], [3]]
     )
-    assert first.parts["own_rewards:as_in_trl"] == 1 + 20 + 300
-    assert second.parts["own_rewards:as_in_trl"] == 2 + 10 + 300
+    assert first.values["own_rewards:as_in_trl"] == 1 + 20 + 300
+    assert second.values["own_rewards:as_in_trl"] == 2 + 10 + 300
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_what_a_mix_wants_is_known_before_any_call(name: str, wants: tuple[str, 
 
 REFUSED_SPECS: list[tuple[dict[str, Any], str]] = [
     ({}, "at least one reward"),
-    ({"acuracy": 1.0}, "no reward 'acuracy'; known: accuracy, think_format"),
+    ({"acuracy": 1.0}, "no reward 'acuracy'; known: accuracy, cosine_length"),
     ({"accuracy": float("nan")}, "weight is nan"),
     ({"accuracy": {"wieght": 1.0}}, "a spec is a weight, or weight, options and only"),
     ({"accuracy": {"options": {"strict": True}}}, "no option 'strict'; allowed: worked_out"),
@@ -180,11 +183,11 @@ def test_a_mix_that_cannot_work_is_refused_when_it_is_made(
 
 
 REFUSED_CALLS: list[tuple[str, str]] = [
-    ("own_rewards:too_short", "gave 1 values for 2 completions"),
-    ("own_rewards:not_finite", "gave nan for completion 1; it must be finite or None"),
-    ("own_rewards:not_a_list", "gave float; it must give a list"),
-    ("own_rewards:words", "gave 'good' for completion 0"),
-    ("own_rewards:needs_columns", "needs the column 'answer'; there: none"),
+    ("own_rewards:too_short", "returned 1 values for 2 completions"),
+    ("own_rewards:not_finite", "returned nan for completion 1; it must be finite or None"),
+    ("own_rewards:not_a_list", "returned float; it must return a list"),
+    ("own_rewards:words", "returned 'good' for completion 0"),
+    ("own_rewards:needs_columns", "needs the column 'answer'; found: none"),
     ("accuracy", "reward 'accuracy' needs the column 'answer'"),
 ]
 
@@ -213,14 +216,14 @@ def test_a_reward_is_called_for_its_rows_alone() -> None:
     columns = {"kind": ["math", "contest"], "answer": ["5", None], "tests": [None, tests]}
     program = "<think>a</think><answer>```\nprint(5)\n```</answer>"
     math, code = mix.grade(["<think>a</think><answer>5</answer>", program], columns)
-    assert (math.value, dict(math.parts)) == (1.5, {"accuracy": 1.0, "think_format": 1.0})
-    assert (code.value, dict(code.parts)) == (2.5, {"passes_tests": 1.0, "think_format": 1.0})
+    assert (math.value, dict(math.values)) == (1.5, {"accuracy": 1.0, "think_format": 1.0})
+    assert (code.value, dict(code.values)) == (2.5, {"passes_tests": 1.0, "think_format": 1.0})
 
 
 def test_a_reward_that_is_for_no_row_here_needs_no_column() -> None:
     tests = {"cases": [{"input": "", "output": "5"}]}
     [code] = RewardMix(ROUTED).grade(["no"], {"kind": ["code"], "tests": [tests]})
-    assert code.parts == {"passes_tests": 0.0, "think_format": 0.0}
+    assert code.values == {"passes_tests": 0.0, "think_format": 0.0}
     with pytest.raises(ValueError, match="'accuracy' needs the column 'answer'"):
         RewardMix(ROUTED).grade(["no"], {"kind": ["math"], "tests": [None]})
 
@@ -230,13 +233,13 @@ def test_a_task_needs_the_columns_of_the_rewards_that_are_for_it() -> None:
     assert mix.columns_for({"kind": "math"}) == ("answer", "kind")
     assert mix.columns_for({"kind": "code"}) == ("kind", "tests")
     assert mix.columns_for({"kind": "chat"}) == ()
-    with pytest.raises(ValueError, match="no reward is for it"):
+    with pytest.raises(ValueError, match="no reward applies to it"):
         RewardMix({"accuracy": RewardSpec(only={"kind": "math"})}).columns_for({"kind": "code"})
 
 
 def test_a_row_that_no_reward_is_for_is_named() -> None:
     mix = RewardMix({"think_format": RewardSpec(only={"kind": "math"})})
-    with pytest.raises(ValueError, match="completion 1: no reward is for its row"):
+    with pytest.raises(ValueError, match="completion 1: no reward applies to its row"):
         mix.grade(["a", "b"], {"kind": ["math", "code"]})
     with pytest.raises(ValueError, match="needs the column 'kind'"):
         mix.grade(["a"], {})

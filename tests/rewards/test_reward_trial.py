@@ -66,10 +66,10 @@ def test_packed_files_and_csv_are_read(tmp_path: Path) -> None:
         ("", [], "holds no rows"),
         ("{\n", [], "line 1: not JSON"),
         ("[1]\n", [], "line 1: list, not an object"),
-        ('{"answer": "1"}\n', [], "row 1: no column 'completion'; there: answer"),
+        ('{"answer": "1"}\n', [], "row 1: no column 'completion'; found: answer"),
         ('{"completion": "a"}\n', ["--reward", "accuracy"], "row 1: no column 'answer'"),
         ('{"completion": "a"}\n', ["--reward", "accurate"], "no reward 'accurate'; known: "),
-        ('{"completion": "a"}\n', ["--reward", "think_format:r1"], "'r1' is no OPTION=VALUE"),
+        ('{"completion": "a"}\n', ["--reward", "think_format:r1"], "'r1' is not OPTION=VALUE"),
         ('{"completion": "a"}\n', ["--reward", "think_format:profile=x"], "think_format"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards.grades import Grade
+from rewards import Grade
 from rewards.shaping.lengths import (
     cosine_length,
     grade_cosine,
@@ -20,7 +20,7 @@ from rewards.shaping.lengths import (
 )
 from rewards.shaping.repeats import grade_repetition, repetition
 from rewards.shaping.steps import grade_steps, reasoning_steps
-from rewards.shaping.tags import grade_tags, tag_count
+from rewards.shaping.think_tags import grade_tags, tag_count
 
 OVERLONG = [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10**9, -1.0)]
 

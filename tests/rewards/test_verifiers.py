@@ -211,11 +211,11 @@ def test_the_reason_says_where_json_is_not_valid() -> None:
 
 def test_lengths_that_differ_are_refused() -> None:
     for call in (multiple_choice, exact_match):
-        with pytest.raises(ValueError, match="needs a list of 2 golds, not 1"):
+        with pytest.raises(ValueError, match="needs a list of 2 entries, not 1"):
             call(["a", "b"], ["B"])
-    with pytest.raises(ValueError, match="needs a list of 2 golds, not 1"):
+    with pytest.raises(ValueError, match="needs a list of 2 entries, not 1"):
         regex_match(["a", "b"], ["B"])
-    with pytest.raises(ValueError, match="needs a list of 2 schemas, not 1"):
+    with pytest.raises(ValueError, match="needs a list of 2 entries, not 1"):
         json_schema(["a", "b"], [{}])
 
 

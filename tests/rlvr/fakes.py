@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewards import Grade, Outcome
 from rlvr.errors import CheckError
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.held_out_eval import Evaluation
@@ -52,9 +53,13 @@ def completion_of(
     )
 
 
+def grades_of(**values: float | None) -> dict[str, Grade]:
+    return {name: Grade(value=value, outcome=Outcome.VALUE) for name, value in values.items()}
+
+
 def rollout_of(reward: float | None, text: str = "5", **parts: float | None) -> Rollout:
     """`parts` are those of the reward; without any, one that is called accuracy."""
-    result = RewardResult(value=reward, parts=parts or {"accuracy": reward})
+    result = RewardResult(value=reward, grades=grades_of(**(parts or {"accuracy": reward})))
     return Rollout(completion=completion_of(text), reward=result)
 
 
@@ -185,7 +190,7 @@ class FakeGraders:
         self.num_graded += 1
         is_refused = self.refuses_one_in and self.num_graded % self.refuses_one_in == 0
         given = None if is_refused else value
-        return RewardResult(value=given, parts={"accuracy": given})
+        return RewardResult(value=given, grades=grades_of(accuracy=given))
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ def group_of(rewards: Sequence[float | None]) -> Group:
         task=Task(id="sums/0", prompt="2+3="),
         prompt_token_ids=np.array([2, 3], np.int32),
         rollouts=tuple(
-            Rollout(completion=completion, reward=RewardResult(value=value, parts={}))
+            Rollout(completion=completion, reward=RewardResult(value=value, grades={}))
             for value in rewards
         ),
     )

@@ -34,7 +34,7 @@ def rollout_of(tokens: Sequence[int], *, advantage: Advantage = 1.0) -> Rollout:
         finish_reason=FinishReason.STOP,
         policy_version=0,
     )
-    reward = RewardResult(value=advantage, parts={})
+    reward = RewardResult(value=advantage, grades={})
     return Rollout(completion=completion, reward=reward, advantage=advantage)
 
 

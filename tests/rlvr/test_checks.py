@@ -7,7 +7,7 @@ import math
 import pytest
 from fakes import group_of, report_of, rollout_of
 
-from rewards import RewardResult
+from rewards import Grade, Outcome, RewardResult
 from rlvr.config import ChecksSection
 from rlvr.errors import CheckError
 from rlvr.grpo.checks import SignalCheck, check_first_step, check_graded, check_mismatch
@@ -17,7 +17,8 @@ CHECKS = ChecksSection(max_mismatch_kl=0.01)
 
 
 def ungraded(reason: str) -> Rollout:
-    reward = RewardResult(value=None, parts={"accuracy": None}, reasons={"accuracy": reason})
+    grade = Grade(value=None, outcome=Outcome.ERROR, reason=reason)
+    reward = RewardResult(value=None, grades={"accuracy": grade})
     return Rollout(completion=rollout_of(0.0).completion, reward=reward)
 
 

@@ -30,7 +30,7 @@ class FakeActor:
     async def call(self, method: str, *args: Any, deadline_s: float) -> list[RewardResult]:
         assert method == "grade"
         self.sent += args
-        return [RewardResult(value=1.0, parts={})] * 2
+        return [RewardResult(value=1.0, grades={})] * 2
 
 
 @pytest.mark.parametrize("wants", [(), ("prompts",), ("completion_ids", "prompts")])

@@ -270,7 +270,7 @@ def rollout_of(tokens: list[int], *, reward: float, rng: np.random.Generator) ->
         finish_reason=FinishReason.STOP,
         policy_version=0,
     )
-    result = RewardResult(value=reward, parts={})
+    result = RewardResult(value=reward, grades={})
     return Rollout(completion=completion, reward=result, advantage=reward)
 
 

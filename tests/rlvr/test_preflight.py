@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from fakes import FakeEncoder, config_of
+from fakes import FakeEncoder, config_of, grades_of
 
 from rewards import RewardMix, RewardResult, think_format
 from rlvr.data.tasks import TaskList
@@ -41,7 +41,7 @@ class ToldGraders:
     async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
         self.texts += ungraded.texts
         total = sum(self.values.values())
-        return [RewardResult(value=total, parts=self.values)] * len(ungraded.texts)
+        return [RewardResult(value=total, grades=grades_of(**self.values))] * len(ungraded.texts)
 
 
 def source(*answers: str | None) -> TaskList:

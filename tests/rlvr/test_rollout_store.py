@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import completion_of, group_of, rollout_of
 
-from rewards import RewardResult
+from rewards import Grade, Outcome, RewardResult
 from rlvr.errors import RLVRError
 from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
 from rlvr.types import Rollout
@@ -20,9 +20,7 @@ def test_a_row_holds_the_completion_its_rewards_and_where_it_came_from(tmp_path:
         completion=completion_of("五", num_tokens=2, policy_version=3),
         reward=RewardResult(
             value=0.5,
-            parts={"accuracy": 0.5},
-            outcomes={"accuracy": "correct"},
-            reasons={"accuracy": "5 is 5"},
+            grades={"accuracy": Grade(value=0.5, outcome=Outcome.CORRECT, reason="5 is 5")},
         ),
         advantage=-0.25,
     )

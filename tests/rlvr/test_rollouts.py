@@ -63,7 +63,7 @@ class TellingGraders:
         self.prompts += ungraded.prompts
         self.num_ids += [len(ids) for ids in ungraded.completion_ids]
         self.graded.set()
-        return [RewardResult(value=float(text), parts={}) for text in ungraded.texts]
+        return [RewardResult(value=float(text), grades={}) for text in ungraded.texts]
 
 
 def written(request: Request) -> Finished:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from rewards.grades import Outcome
+from rewards import Outcome
 from rewards.shaping.language import grade_language
 from rewards.shaping.think_tags import grade_format
 from rewards.transcript import after_thought, as_turn

@@ -1,6 +1,4 @@
-"""The parent's ends of the fork server and of its workers: start, fork, ask, kill, with
-deadlines.
-"""
+"""Clients of the fork server and its workers, in the parent process; each wait has a deadline."""
 
 from __future__ import annotations
 
@@ -13,12 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ForkServer", "Worker", "WorkersUnavailable"]
+__all__ = ["ForkServer", "PoolWorker", "WorkersUnavailable"]
 
-_START_S = 120.0  # the fork server's imports on a busy machine
+_START_S = 120.0  # for the fork server's imports on a busy machine
 _FORK_S = 20.0
-PATIENCE = 8.0  # a worker that gets an eighth of a core still has its time
-TICK_S = 0.02  # finer than this the kernel does not count
+_PATIENCE = 8.0  # enough for a worker that gets an eighth of a core
+_TICK_S = 0.02  # resolution of the kernel's CPU times
 _BOOT = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -28,11 +26,11 @@ main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
 
 
 class WorkersUnavailable(RuntimeError):
-    """The job cannot be imported; the text says why."""
+    """The job cannot be imported."""
 
 
-class Worker:
-    """The parent's end of one worker."""
+class PoolWorker:
+    """Client of one worker."""
 
     def __init__(self, connection: socket.socket, pid: int) -> None:
         self.pid = pid
@@ -40,12 +38,16 @@ class Worker:
         self._lines.read(_FORK_S)
 
     def run(self, payload: Any, deadline_s: float) -> dict[str, Any]:
-        """Raises TimeoutError after the deadline, EOFError when the worker dies.
+        """Return the worker's reply.
 
-        The deadline is one of computing: on a machine that is busy with other things the clock may
-        run PATIENCE times as long, so that an honest row is not failed for what others do.
+        The deadline is in CPU time, and eight times as long in wall time: a busy machine does not
+        fail an honest row.
+
+        Raises:
+            TimeoutError: no reply by the deadline.
+            EOFError: the worker died.
         """
-        spent, last = _cpu_s(self.pid), time.monotonic() + PATIENCE * deadline_s
+        spent, last = _cpu_s(self.pid), time.monotonic() + _PATIENCE * deadline_s
         self._lines.send(json.dumps(payload).encode() + b"\n", deadline_s)
         left = deadline_s
         while True:
@@ -54,7 +56,7 @@ class Worker:
                 return reply
             except TimeoutError:
                 left = min(deadline_s - (_cpu_s(self.pid) - spent), last - time.monotonic())
-                if left <= TICK_S:
+                if left <= _TICK_S:
                     raise
 
     def close(self) -> None:
@@ -62,18 +64,13 @@ class Worker:
 
 
 class ForkServer:
-    """The parent's end of the process that workers are forked from; its caller holds a lock."""
+    """Client of the process that forks the workers; not thread-safe."""
 
     def __init__(self, job: str, memory_bytes: int) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            arguments = [
-                json.dumps(_import_path()),
-                theirs.fileno(),
-                os.getpid(),
-                job,
-                memory_bytes,
-            ]
+            path = json.dumps(_import_path())
+            arguments = [path, theirs.fileno(), os.getpid(), job, memory_bytes]
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
@@ -87,31 +84,35 @@ class ForkServer:
         self._control = _Lines(ours)
 
     def wait_until_ready(self) -> None:
-        """Raises WorkersUnavailable: the job cannot be imported; EOFError: the process died."""
+        """Wait until the job is imported.
+
+        Raises:
+            WorkersUnavailable: the job cannot be imported.
+            EOFError: the process died.
+        """
         error = json.loads(self._control.read(_START_S)).get("error")
         if error is not None:
             raise WorkersUnavailable(f"cannot start workers for {self._job}: {error}")
 
-    def fork(self) -> Worker:
-        """A fresh worker; after any error the fork server is of no more use."""
+    def fork(self) -> PoolWorker:
+        """Return a new worker; after any error the fork server is unusable."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._control.send_descriptor(b"F", theirs.fileno())
             pid = int(self._control.read_bytes(20, _FORK_S))
-        return Worker(ours, pid)
+        return PoolWorker(ours, pid)
 
     def kill(self, pid: int) -> None:
-        """End one worker, whatever it is doing."""
         self._control.send(b"K%d" % pid, _FORK_S)
         self._control.read_bytes(20, _FORK_S)
 
     def abandon(self) -> None:
-        """Let go of it in a fork of the parent: it is the parent's child, not ours."""
+        """Release it without ending it, in a fork of its parent."""
         self._control.close()
         self._process.returncode = 0
 
     def close(self) -> None:
-        """The fork server sees its socket close, kills its workers and ends."""
+        """End the fork server and its workers."""
         self._control.close()
         try:
             self._process.wait(timeout=5.0)
@@ -121,7 +122,7 @@ class ForkServer:
 
 
 class _Lines:
-    """Lines and bytes over a socket, each with a deadline."""
+    """Lines and bytes over a socket, with a deadline per call."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -161,7 +162,7 @@ class _Lines:
 
 
 def _cpu_s(pid: int) -> float:
-    """Processor time of a process, in seconds; without Linux's /proc the clock's."""
+    """Return the CPU time of a process; wall time without Linux's /proc."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
@@ -170,12 +171,12 @@ def _cpu_s(pid: int) -> float:
 
 
 def _import_path() -> list[str]:
-    """What this process imports from: a child finds the same modules wherever it is started."""
+    """Return the import path of this process with absolute entries, for the child."""
     root = str(Path(__file__).resolve().parents[2])
     return [entry or os.getcwd() for entry in [*sys.path, root]]
 
 
 def _environment() -> dict[str, str]:
-    """One thread a child, one hash seed, and no -W error of the parent's."""
+    """Return the environment with one thread, a fixed hash seed, and no `-W error`."""
     fixed = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
     return {**os.environ, **fixed, "PYTHONSAFEPATH": "1"}
