@@ -110,11 +110,9 @@ def evaluation_row(
     suite: Suite, strategy: str, task: Task, graded: GradedRollout, encoder: PromptEncoder
 ) -> dict[str, Any]:
     """Return one row for rows.jsonl; docs/evaluation.md describes each key."""
-    kept = replace(
-        task, columns={name: value for name, value in task.columns.items() if _is_kept(name, value)}
-    )
+    columns = {name: value for name, value in task.columns.items() if _is_kept(name, value)}
     row = sample_row(
-        kept,
+        replace(task, columns=columns),
         graded.rollout,
         number=graded.sample_index,
         think_prefilled=encoder.think_prefilled,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from rlvr.config.recipe import GenerationStageConfig, StageConfig
+from rlvr.config import GenerationStageConfig, StageConfig
 from rlvr.config.sections import (
     PathText,
     PositiveFloat,

@@ -6,9 +6,10 @@ inputs --engines--> rows.jsonl --scorers--> scores.jsonl --> summary.json, repor
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import rewards
@@ -22,7 +23,7 @@ from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.eval_report import evaluation_report
 from rlvr.evaluation.results import make_summary, rows_of
 from rlvr.evaluation.scorers import make_scorer
-from rlvr.evaluation.suites import EvaluationInputs, Suite
+from rlvr.evaluation.suites import EvaluationInputs
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.report.document import write_report
 from rlvr.rollout.engine_requests import SamplingSpec
@@ -71,14 +72,42 @@ async def _generate_all(
     say: Say,
     session: GenerationSession,
 ) -> None:
-    for strategy in _pools(config):
-        for suite in inputs.suites:
-            num_samples = suite.samples_of(strategy.pool)
-            say(f"{suite.name}: {len(suite.tasks)} tasks x {num_samples}, {strategy.pool}")
-            if strategy.name == "beam":
-                await _search(config, strategy, suite, log, session)
-            else:
-                await _sample(config, strategy, suite, log, session, _progress(say))
+    """Generate and grade the missing completions of each pool and suite."""
+    encoder = session.encoder
+    decode = partial(encoder.tokenizer.decode, skip_special_tokens=True)
+    for strategy, suite in product(_pools(config), inputs.suites):
+        num_samples = suite.samples_of(strategy.pool)
+        say(f"{suite.name}: {len(suite.tasks)} tasks x {num_samples}, {strategy.pool}")
+        pool = CompletionPool(
+            name=strategy.pool,
+            cue=strategy.cue if strategy.pool == "cot" else "",
+            sampling=SamplingSpec(
+                temperature=config.rollout.temperature,
+                top_p=config.rollout.top_p,
+                max_tokens=suite.max_tokens,
+                stop=tuple(config.rollout.stop),
+                stop_token_ids=session.stop_token_ids,
+            ),
+            seed=config.seed,
+        )
+        collector = session.collector
+        if strategy.name == "beam":
+            scorer = make_scorer(strategy, think_prefilled=encoder.think_prefilled)
+            await search_suite(
+                suite, pool, log, collector, strategy=strategy, scorer=scorer, decode=decode
+            )
+            continue
+        closed: Collection[tuple[int, int]] = ()
+        if config.thinking_budget is not None and config.thinking_budget < suite.max_tokens:
+            budget = ThinkingBudget(
+                engines=session.engines,
+                budget=config.thinking_budget,
+                cue_ids=encoder.completion_ids(config.budget_cue),
+                decode=decode,
+                think_prefilled=encoder.think_prefilled,
+            )
+            collector, closed = replace(collector, engines=budget), budget.closed
+        await generate_pool(suite, pool, log, collector, closed=closed, on_rows=_progress(say))
 
 
 def _progress(say: Say) -> Callable[[int, int], None]:
@@ -94,49 +123,6 @@ def _progress(say: Say) -> Callable[[int, int], None]:
             last = now
 
     return on_rows
-
-
-async def _sample(
-    config: EvaluateConfig,
-    strategy: StrategySection,
-    suite: Suite,
-    log: RowLog,
-    session: GenerationSession,
-    on_rows: Callable[[int, int], None],
-) -> None:
-    pool = _pool(config, strategy, suite, session.stop_token_ids)
-    encoder = session.encoder
-    if config.thinking_budget is None or config.thinking_budget >= suite.max_tokens:
-        await generate_pool(suite, pool, log, session.collector, on_rows=on_rows)
-        return
-    budget = ThinkingBudget(
-        engines=session.engines,
-        budget=config.thinking_budget,
-        cue_ids=encoder.completion_ids(config.budget_cue),
-        decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
-        think_prefilled=encoder.think_prefilled,
-    )
-    collector = replace(session.collector, engines=budget)
-    await generate_pool(suite, pool, log, collector, closed=budget.closed, on_rows=on_rows)
-
-
-async def _search(
-    config: EvaluateConfig,
-    strategy: StrategySection,
-    suite: Suite,
-    log: RowLog,
-    session: GenerationSession,
-) -> None:
-    encoder = session.encoder
-    await search_suite(
-        suite,
-        _pool(config, strategy, suite, session.stop_token_ids),
-        log,
-        session.collector,
-        strategy=strategy,
-        scorer=make_scorer(strategy, think_prefilled=encoder.think_prefilled),
-        decode=partial(encoder.tokenizer.decode, skip_special_tokens=True),
-    )
 
 
 def _score_all(
@@ -159,23 +145,6 @@ def _score_all(
 def _pools(config: EvaluateConfig) -> list[StrategySection]:
     """Return the first strategy of each pool of completions."""
     return list({strategy.pool: strategy for strategy in reversed(config.strategy)}.values())[::-1]
-
-
-def _pool(
-    config: EvaluateConfig, strategy: StrategySection, suite: Suite, stop: tuple[int, ...]
-) -> CompletionPool:
-    return CompletionPool(
-        name=strategy.pool,
-        cue=strategy.cue if strategy.pool == "cot" else "",
-        sampling=SamplingSpec(
-            temperature=config.rollout.temperature,
-            top_p=config.rollout.top_p,
-            max_tokens=suite.max_tokens,
-            stop=tuple(config.rollout.stop),
-            stop_token_ids=stop,
-        ),
-        seed=config.seed,
-    )
 
 
 def _with_step_ends(config: EvaluateConfig) -> EvaluateConfig:

@@ -1,4 +1,4 @@
-"""The summary of an evaluation: each suite's numbers, and what each strategy made of them.
+"""The summary of an evaluation: metrics of each suite, accuracy and cost of each strategy.
 
 {"name", "model", "seed", "protocol": {...},
  "suites":     {suite: {metric: value}},               of the first strategy's completions
@@ -17,119 +17,85 @@ from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.suite_metrics import Row, robustness_drop, summarize_rows
 from rlvr.evaluation.suites import Suite
 
-__all__ = ["cost_of", "make_summary", "rows_of"]
+__all__ = ["make_summary", "rows_of"]
 
 
 def make_summary(
     config: EvaluateConfig, suites: Sequence[Suite], rows: Sequence[Row], scores: Sequence[Row]
 ) -> dict[str, Any]:
-    """Of all rows of a finished evaluation, and the scores of best_of_n."""
+    """Summarize all rows of an evaluation; `scores` are those of best_of_n."""
     metrics: dict[str, dict[str, Any]] = {}
     strategies: dict[str, dict[str, Any]] = {}
     for suite in suites:
-        own = {s.pool: rows_of(rows, suite.name, s.pool) for s in config.strategy}
-        numbers = {
-            pool: summarize_rows(
-                some, correct_by=suite.correct_by, profile=config.prompt.answer_style
+        pools = {s.pool: rows_of(rows, suite.name, s.pool) for s in config.strategy}
+        by_pool = {
+            name: summarize_rows(
+                pool, correct_by=suite.correct_by, profile=config.prompt.answer_style
             )
-            for pool, some in own.items()
+            for name, pool in pools.items()
         }
-        metrics[suite.name] = numbers[config.strategy[0].pool]
+        metrics[suite.name] = by_pool[config.strategy[0].pool]
         strategies[suite.name] = {
-            s.name: _of_chosen(s, own[s.pool], scores, numbers[s.pool], suite)
-            if s.name == "best_of_n"
-            else _of_strategy(s, numbers[s.pool])
+            s.name: _strategy_metrics(s, suite, by_pool[s.pool], pools[s.pool], scores)
             for s in config.strategy
         }
-    _add_robustness(suites, metrics)
+    for suite in suites:
+        if suite.noisy_of is not None:
+            clean, noisy = metrics[suite.noisy_of]["pass_at_1"], metrics[suite.name]["pass_at_1"]
+            metrics[suite.name]["robustness_drop"] = robustness_drop(clean, noisy)
     return {
         "name": config.name,
         "model": config.model.path,
         "seed": config.seed,
-        "protocol": _protocol(config, suites),
+        "protocol": {
+            "temperature": config.rollout.temperature,
+            "top_p": config.rollout.top_p,
+            "max_tokens": {suite.name: suite.max_tokens for suite in suites},
+            "samples": {suite.name: suite.num_samples for suite in suites},
+            "template": config.prompt.template,
+            "thinking_budget": config.thinking_budget,
+        },
         "suites": metrics,
         "strategies": strategies,
     }
 
 
-def cost_of(
-    *,
-    accuracy: float,
-    stderr: float,
-    samples: int,
-    tokens: float,
-    seconds: float,
+def _strategy_metrics(
+    strategy: StrategySection,
+    suite: Suite,
+    metrics: Mapping[str, Any],
+    rows: Sequence[Row],
+    scores: Sequence[Row],
 ) -> dict[str, Any]:
-    """A row of the table of strategies; tokens and seconds are those of one answered task."""
+    """Return accuracy and costs; tokens and seconds are per answered task.
+
+    majority and best_of_n need all completions of a task, and best_of_n their scores as well.
+    """
+    samples, tokens, seconds = metrics["num_samples"], metrics["tokens_mean"], metrics["seconds"]
+    step_correctness = None
+    if strategy.name == "majority":
+        accuracy, stderr = metrics["cons_at_k"] or 0.0, metrics["cons_at_k_stderr"] or 0.0
+    elif strategy.name == "best_of_n":
+        own = rows_of(scores, suite.name, strategy.name)
+        found = best_of_n_metrics(strategy, rows, own, correct_by=suite.correct_by)
+        accuracy, stderr = found["accuracy"], found["stderr"]
+        step_correctness = found["step_correctness"]
+        seconds += found["seconds"]
+    else:
+        accuracy, stderr = metrics["pass_at_1"], metrics["pass_at_1_stderr"]
+        tokens = metrics["search_tokens_mean"] or tokens
+        samples, seconds = 1, seconds / samples
     return {
         "accuracy": accuracy,
         "accuracy_stderr": stderr,
         "samples": samples,
-        "tokens_per_task": tokens,
-        "tokens_per_correct": tokens / accuracy if accuracy else None,
-        "seconds_per_task": seconds,
+        "tokens_per_task": samples * tokens,
+        "tokens_per_correct": samples * tokens / accuracy if accuracy else None,
+        "seconds_per_task": seconds / metrics["num_tasks"],
+        **({} if step_correctness is None else {"step_correctness": step_correctness}),
     }
 
 
-def _of_strategy(strategy: StrategySection, pool: Mapping[str, Any]) -> dict[str, Any]:
-    samples, seconds = pool["num_samples"], pool["seconds"] / pool["num_tasks"]
-    if strategy.name == "majority":
-        return cost_of(
-            accuracy=pool["cons_at_k"] or 0.0,
-            stderr=pool["cons_at_k_stderr"] or 0.0,
-            samples=samples,
-            tokens=samples * pool["tokens_mean"],
-            seconds=seconds,
-        )
-    return cost_of(
-        accuracy=pool["pass_at_1"],
-        stderr=pool["pass_at_1_stderr"],
-        samples=1,
-        tokens=pool["search_tokens_mean"] or pool["tokens_mean"],
-        seconds=seconds / samples,
-    )
-
-
-def _of_chosen(
-    strategy: StrategySection,
-    rows: Sequence[Row],
-    scores: Sequence[Row],
-    pool: Mapping[str, Any],
-    suite: Suite,
-) -> dict[str, Any]:
-    """best_of_n: all completions and the scoring are paid for one answer."""
-    own = rows_of(scores, suite.name, strategy.name)
-    found = best_of_n_metrics(strategy, rows, own, correct_by=suite.correct_by)
-    cost = cost_of(
-        accuracy=found["accuracy"],
-        stderr=found["stderr"],
-        samples=pool["num_samples"],
-        tokens=pool["num_samples"] * pool["tokens_mean"],
-        seconds=(pool["seconds"] + found["seconds"]) / pool["num_tasks"],
-    )
-    by_step = found["step_correctness"]
-    return cost if by_step is None else {**cost, "step_correctness": by_step}
-
-
-def _add_robustness(suites: Iterable[Suite], metrics: dict[str, dict[str, Any]]) -> None:
-    for suite in suites:
-        if suite.noisy_of is not None:
-            clean, noisy = metrics[suite.noisy_of]["pass_at_1"], metrics[suite.name]["pass_at_1"]
-            metrics[suite.name]["robustness_drop"] = robustness_drop(clean, noisy)
-
-
-def _protocol(config: EvaluateConfig, suites: Iterable[Suite]) -> dict[str, Any]:
-    rollout = config.rollout
-    return {
-        "temperature": rollout.temperature,
-        "top_p": rollout.top_p,
-        "max_tokens": {suite.name: suite.max_tokens for suite in suites},
-        "samples": {suite.name: suite.num_samples for suite in suites},
-        "template": config.prompt.template,
-        "thinking_budget": config.thinking_budget,
-    }
-
-
-def rows_of(rows: Iterable[Row], suite: str, pool: str) -> list[Row]:
-    """Those of one suite that were written in one way, or scored by one strategy."""
-    return [row for row in rows if row["suite"] == suite and row["strategy"] == pool]
+def rows_of(rows: Iterable[Row], suite: str, strategy: str) -> list[Row]:
+    """Return the rows of one suite and strategy (or pool of completions)."""
+    return [row for row in rows if (row["suite"], row["strategy"]) == (suite, strategy)]

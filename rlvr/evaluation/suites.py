@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards import RewardMix
-from rlvr.config import RewardSection
+from rlvr.config.sections import RewardSection
 from rlvr.data.inputs import Inputs, check_generation, check_is_finite
 from rlvr.data.model_files import check_model
 from rlvr.data.tasks import TaskList
