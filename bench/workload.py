@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import rewards
-from rlvr.config import RewardSection, load_config
+from rlvr.config import load_config
+from rlvr.config.sections import RewardSection
 from rlvr.data.inputs import Inputs
 from rlvr.data.tasks import TaskStream
 from rlvr.grpo.grpo_config import GrpoConfig
-from rlvr.grpo.grpo_inputs import check_inputs
+from rlvr.grpo.grpo_stage import check_inputs
 from rlvr.types import Task
 
 __all__ = ["RewardFunction", "Workload", "coin"]

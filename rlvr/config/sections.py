@@ -1,8 +1,9 @@
-"""Sections of a recipe: each key with its type, default, unit and meaning."""
+"""Base classes and sections of recipes: each key with its type, default, unit and meaning."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -13,6 +14,7 @@ __all__ = [
     "EvalSection",
     "Frac",
     "GenerationSection",
+    "GenerationStageConfig",
     "LearnerSection",
     "LossSection",
     "MixedTasksSection",
@@ -29,6 +31,7 @@ __all__ = [
     "SamplingSection",
     "SandboxSection",
     "Section",
+    "StageConfig",
     "TasksSection",
     "TrackersSection",
 ]
@@ -303,3 +306,36 @@ class TrackersSection(Section):
 
     tensorboard: bool = Field(False, description="write event files to the run folder")
     wandb: bool = Field(False, description="send to Weights & Biases; configured by environment")
+
+
+class StageConfig(Section):
+    """Base of all recipes; a subclass adds `stage`, the command that runs it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run folder")
+    output_dir: PathText = Field("runs", description="the run folder is output_dir/name")
+    seed: NonNegativeInt = Field(0, description="seed of all random numbers")
+
+    @property
+    def run_dir(self) -> Path:
+        """The run folder."""
+        return Path(self.output_dir) / self.name
+
+
+class GenerationStageConfig(StageConfig):
+    """Base of recipes whose stage generates with vLLM on Ray."""
+
+    model: ModelSection
+    prompt: PromptSection = PromptSection()
+    rollout: GenerationSection = GenerationSection()
+    resources: ResourcesSection = ResourcesSection()
+    sandbox: SandboxSection = SandboxSection()
+
+    @property
+    def num_ranks(self) -> int:
+        """Number of learner ranks."""
+        return 0
+
+    @property
+    def colocated(self) -> bool:
+        """Whether engines and learner never compute at the same time and share all cores."""
+        return True

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rewards import RewardMix, RewardResult
-from rlvr.config import ChecksSection
+from rlvr.config.sections import ChecksSection
 from rlvr.data.prompts import GoldStyle, render_gold, render_program
 from rlvr.data.tasks import TaskSource
 from rlvr.errors import CheckError

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rlvr.config.recipe import GenerationStageConfig
+from rlvr.config import GenerationStageConfig
 from rlvr.config.sections import (
     CheckpointSection,
     ChecksSection,

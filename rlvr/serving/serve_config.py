@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rlvr.config.recipe import StageConfig
+from rlvr.config import StageConfig
 from rlvr.config.sections import (
     Frac,
     ModelSection,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rlvr.config.recipe import StageConfig
+from rlvr.config import StageConfig
 from rlvr.config.sections import PathText, PositiveInt, Section
 from rlvr.data.cleaning.pass_options import PassSection
 from rlvr.teacher.teacher_config import AskSection, TeacherSection

@@ -1,4 +1,4 @@
-"""The recipe of distillation: a teacher behind an address, its checks, its scores, what is kept."""
+"""The recipe of distillation: tasks, teacher, scoring, and which rows are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rlvr.config.recipe import StageConfig
+from rlvr.config import StageConfig
 from rlvr.config.sections import (
     NonNegativeInt,
     PathText,
@@ -26,33 +26,33 @@ __all__ = ["DistillConfig", "FilterSection"]
 
 
 class FilterSection(Section):
-    """What of the rows goes into kept.jsonl."""
+    """Which rows are written to kept.jsonl."""
 
     min_score: Annotated[float, Field(ge=0, le=10)] | None = Field(
-        None, description="rows with a lower score, or none, are dropped; null: scores are ignored"
+        None, description="drops rows with a lower score or none; null: scores are ignored"
     )
-    require_thought: bool = Field(True, description="rows without a thought are dropped")
+    require_thought: bool = Field(True, description="drops rows without reasoning")
 
 
 class DistillConfig(StageConfig):
-    """Replies of a teacher, scored and filtered: data for `rlvr sft`."""
+    """Replies of a teacher, scored and filtered, as data for `rlvr sft`."""
 
     stage: Literal["distill"] = Field("distill", description="which command the recipe is for")
-    tasks: TasksSection | None = Field(None, description="what the teacher is asked")
+    tasks: TasksSection | None = Field(None, description="prompts for the teacher")
     teacher: TeacherSection | None = None
     rows_from: PathText | None = Field(
         None,
-        description="rows.jsonl of an earlier run: score and filter these; no teacher is asked",
+        description="rows.jsonl of an earlier run to score and filter; no teacher is called",
     )
     sampling: AskSection = AskSection()
     prompt: TeacherPromptSection = TeacherPromptSection()
-    samples_per_task: PositiveInt = Field(1, description="replies of one task (k)")
+    samples_per_task: PositiveInt = Field(1, description="replies per task (k)")
     labels: list[str] = Field([], description="the closed set of answers; []: any answer")
     verify: bool = Field(
-        False, description="score each reply at once, and ask again where filter.min_score refuses"
+        False, description="score each reply at once, and ask again below filter.min_score"
     )
     verify_attempts: PositiveInt = Field(
-        1, description="replies for one row until one is whole, has a label, and is verified"
+        1, description="replies for one row until one is complete, has a label, and is verified"
     )
     scoring: ScoringSection = ScoringSection()
     filter: FilterSection = FilterSection()
@@ -61,13 +61,13 @@ class DistillConfig(StageConfig):
     )
     sandbox: SandboxSection = SandboxSection()
     max_unanswered: NonNegativeInt = Field(
-        0, description="rows that may stay without a reply when the stage ends"
+        0, description="rows that may lack a reply when the stage finishes"
     )
 
     @model_validator(mode="after")
-    def _has_rows(self) -> DistillConfig:
+    def _inputs_are_complete(self) -> DistillConfig:
         if self.rows_from is None and (self.tasks is None or self.teacher is None):
-            raise ValueError("tasks and teacher are needed (or rows_from, an earlier run's rows)")
+            raise ValueError("tasks and teacher are needed (or rows_from, the rows of a run)")
         if self.verify and self.filter.min_score is None:
-            raise ValueError("verify: needs filter.min_score, the score that is enough")
+            raise ValueError("verify: needs filter.min_score, the score of a verified reply")
         return self

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from rlvr.config.recipe import StageConfig
+from rlvr.config import StageConfig
 from rlvr.config.sections import PathText, PositiveInt, Section
 
 __all__ = ["ExportConfig", "GptqSection", "PushSection"]

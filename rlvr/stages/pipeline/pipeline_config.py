@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rlvr.config.recipe import StageConfig
+from rlvr.config import StageConfig
 from rlvr.config.sections import PathText, PositiveInt, PromptSection, Section
 
 __all__ = ["AblateConfig", "ChainConfig", "StepSection", "TeacherServerSection"]

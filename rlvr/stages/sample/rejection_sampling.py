@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlvr.config import SamplingSection
+from rlvr.config.sections import SamplingSection
 from rlvr.data.inputs import Inputs
 from rlvr.data.samples import sample_row
 from rlvr.data.tasks import TaskSource

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from rlvr.config.recipe import GenerationStageConfig
+from rlvr.config import GenerationStageConfig
 from rlvr.config.sections import (
     Frac,
     PositiveInt,

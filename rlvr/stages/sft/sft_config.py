@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from rlvr.config.recipe import StageConfig
+from rlvr.config import StageConfig
 from rlvr.config.sections import (
     CheckpointSection,
     NonNegativeInt,
