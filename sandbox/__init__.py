@@ -1,10 +1,10 @@
-"""Run untrusted programs, and judge them, so that they cannot fool whoever asks.
+"""Run and judge untrusted programs, isolated so that they cannot forge a verdict.
 
     from sandbox import judge
     judge("print(int(input()) * 2)", [{"input": "21", "output": "42"}]).verdict
 
-Standard library only, no privileges, Linux. From threads, from asyncio (`arun`, `ajudge`) and from
-many processes at once. Which isolation is in use: `python -m sandbox doctor`.
+Requires Linux and only the standard library; no privileges. Safe to use from threads, asyncio
+(`arun`, `ajudge`) and many processes. `python -m sandbox doctor` shows the isolation in use.
 """
 
 from __future__ import annotations
@@ -56,21 +56,22 @@ def run(
 ) -> RunResult:
     """Run a program; accepted means that it ended with exit code 0.
 
-    `files` lie in the directory where it starts; `collect` names files there to hand back (regular
-    ones, all together at most `limits.disk_bytes`).
+    Args:
+        files: files to create in the working directory, by relative path.
+        collect: paths of regular files to return, together at most `limits.disk_bytes`.
 
     Raises:
         SandboxUnavailable: no isolation, or no tool for the language.
-        ValueError: a language that is not known, or a file name that leaves the directory.
+        ValueError: an unknown language, or a path outside the working directory.
     """
-    spoken = language_named(language)
-    given = {_inside(name): text_bytes(content) for name, content in (files or {}).items()}
+    parsed = language_named(language)
+    contents = {_relative(name): text_bytes(content) for name, content in (files or {}).items()}
     if len(collect) > _MAX_COLLECT:
         raise ValueError(f"collect names {len(collect)} files; at most {_MAX_COLLECT}")
-    wanted = [_inside(name) for name in collect]
+    wanted = [_relative(name) for name in collect]
     backend = the_tier().backend
     try:
-        program = backend.build(code, spoken, given)
+        program = backend.build(code, parsed, contents)
     except BuildFailed as failed:
         return failed.as_result()
     return backend.execute(program, stdin=text_bytes(stdin), limits=limits, collect=wanted)
@@ -87,20 +88,21 @@ def judge(
     limits: Limits = Limits(),  # noqa: B008  # frozen
     stop_early: bool = True,
 ) -> Judgement:
-    """Hold a program against cases; accepted where every case is.
+    """Judge a program by cases; accepted if every case is.
 
-    A case is {"input", "output"} (text on stdin and stdout) or, with `function` ("name" or
-    "Solution().name"), {"args": [...], "output": value} of Python literals. `compare`,
-    `tolerance`, `function` and `tuple_is_list` in a case go before those given here.
-
-    compare: "tokens" (default) | "lines" | "floats" | "multiset" | "json" of stdout; "json"
-    (default: types exact) | "equal" (Python's ==) | "floats" | "multiset" of values; or a Checker.
-    tolerance: t, meaning |a-b| <= t * max(1, |expected|), or (absolute, relative).
-    Limits hold for each case.
+    Args:
+        cases: {"input", "output"} (text on stdin and stdout) or, with `function`, {"args": [...],
+            "output": value} of Python literals. A case's own `compare`, `tolerance`, `function`
+            and `tuple_is_list` take precedence.
+        function: "name" or "Solution().name".
+        compare: "tokens" (default) | "lines" | "floats" | "multiset" | "json" for stdout; "json"
+            (default, types exact) | "equal" (==) | "floats" | "multiset" for values; or a Checker.
+        tolerance: t, meaning |a-b| <= t * max(1, |expected|), or (absolute, relative).
+        limits: limits of each case.
 
     Raises:
         SandboxUnavailable: no isolation, or no tool for the language.
-        ValueError: a case or an argument that is not as above; says which.
+        ValueError: an invalid case or argument.
     """
     return judge_on(
         the_tier().backend,
@@ -116,12 +118,12 @@ def judge(
 
 
 async def arun(code: str, **options: Any) -> RunResult:
-    """`run`, awaitable."""
+    """Run `run` in a thread."""
     return await asyncio.to_thread(partial(run, code, **options))
 
 
 async def ajudge(code: str, cases: Sequence[Mapping[str, Any]], **options: Any) -> Judgement:
-    """`judge`, awaitable."""
+    """Run `judge` in a thread."""
     return await asyncio.to_thread(partial(judge, code, cases, **options))
 
 
@@ -133,8 +135,8 @@ def shutdown() -> None:
 atexit.register(shutdown)
 
 
-def _inside(name: str) -> str:
+def _relative(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name:
-        raise ValueError(f"the file name {name!r} is not one inside the program's directory")
+        raise ValueError(f"the file name {name!r} is not inside the program's directory")
     return str(path)

@@ -12,13 +12,13 @@ from pathlib import Path
 import sandbox
 from sandbox.languages import LANGUAGES, tool_path
 from sandbox.tiers import REMEDIES, probe
-from sandbox.verdicts import Limits, RunResult, SandboxUnavailable, Verdict
+from sandbox.verdicts import Limits, SandboxUnavailable, Verdict
 
 _SUFFIXES = {Path(language.source).suffix: name for name, language in LANGUAGES.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 good, 1 the program failed or no tier holds, 2 wrong input."""
+    """Return the exit status: 0 success, 1 the program failed or no tier works, 2 wrong input."""
     options = _parser().parse_args(arguments)
     try:
         return _doctor() if options.command == "doctor" else _run(options)
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("doctor", help="which isolation holds here, and how to get a better one")
+    commands.add_parser("doctor", help="which isolation works here, and how to get a better one")
     run = commands.add_parser("run", help="run a program; its stdin, stdout and stderr are yours")
     run.add_argument("file", metavar="FILE")
-    run.add_argument("--language", choices=sorted(LANGUAGES), help="else the file's suffix says it")
+    run.add_argument("--language", choices=sorted(LANGUAGES), help="default: by the file's suffix")
     for limit in fields(Limits):
         flag, kind = f"--{limit.name.replace('_', '-')}", int if limit.type == "int" else float
         run.add_argument(flag, type=kind, default=limit.default, metavar="N")
@@ -45,31 +45,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _doctor() -> int:
     print(f"Linux {platform.release()}, {platform.machine()}, Python {platform.python_version()}")
-    held = []
+    works = []
     for name in ("namespaces", "landlock"):
         try:
             tier = probe(name)
         except SandboxUnavailable as error:
-            print(f"{name:<11} refused: {error}\n{'':<11} to mend it: {REMEDIES[name]}")
+            print(f"{name:<11} refused: {error}\n{'':<11} remedy: {REMEDIES[name]}")
             continue
-        held.append(name)
-        print(f"{name:<11} holds (Landlock ABI {tier.details['landlock_abi']})")
+        works.append(name)
+        print(f"{name:<11} works (Landlock ABI {tier.details['landlock_abi']})")
         tier.close()
     for language in LANGUAGES.values():
         if language.tool is not None:
-            print(f"{language.name:<11} {_tool(language.name)}")
-    if not held:
-        print("No tier holds: code rewards raise SandboxUnavailable on this machine.")
+            try:
+                found = tool_path(language)
+            except SandboxUnavailable as error:
+                found = str(error)
+            print(f"{language.name:<11} {found}")
+    if not works:
+        print("No tier works: code rewards raise SandboxUnavailable on this machine.")
         return 1
     print(f"In use: {sandbox.the_tier().name} (SANDBOX_TIER in the environment forces another)")
     return 0
-
-
-def _tool(language: str) -> str:
-    try:
-        return tool_path(LANGUAGES[language])
-    except SandboxUnavailable as error:
-        return str(error)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -81,15 +78,12 @@ def _run(options: argparse.Namespace) -> int:
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in fields(Limits)})
     code = path.read_text("utf-8")
     stdin = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
-    return _show(sandbox.run(code, language=language, stdin=stdin, limits=limits))
-
-
-def _show(result: RunResult) -> int:
+    result = sandbox.run(code, language=language, stdin=stdin, limits=limits)
     sys.stdout.buffer.write(result.stdout)
     sys.stdout.flush()
     sys.stderr.buffer.write(result.stderr)
     sys.stderr.flush()
-    used = f"{result.wall_s:.3f} s, {result.cpu_s:.3f} s of processor"
+    used = f"{result.wall_s:.3f} s, {result.cpu_s:.3f} s of processor time"
     print(
         f"sandbox: {result.verdict}{': ' if result.reason else ''}{result.reason} "
         f"({used}, {result.peak_memory_bytes >> 20} MiB)",

@@ -1,7 +1,7 @@
-"""Asserts of data sets (MBPP, HumanEval) as cases that a solution cannot see.
+"""Convert the asserts of data sets (MBPP, HumanEval) to cases that the solution cannot see.
 
 assert f(1, [2]) == (3, 4)   --> {"function": "f", "args": [1, [2]], "output": (3, 4)}
-anything else                --> {"program": ..., "functions": ["f"]}, run away from the solution
+any other                    --> {"program": ..., "functions": ["f"]}, run in another sandbox
 """
 
 from __future__ import annotations
@@ -18,60 +18,56 @@ __all__ = ["from_asserts", "from_humaneval"]
 def from_asserts(
     tests: str | Sequence[str], *, setup: str = "", function: str | None = None
 ) -> list[dict[str, Any]]:
-    """Cases of MBPP's `test_list`; `setup` (imports, constants) comes before each.
+    """Return the cases of MBPP's `test_list`; `setup` (imports, constants) precedes each.
 
-    `function`: the solution's, which matters where it is called like a built-in one (`sum`).
+    A call whose arguments and expected value are literals becomes a case compared by ==. Other
+    asserts run as text in a second sandbox, where undefined names are functions of the solution.
 
-    A call whose arguments and expected value are literals becomes a case of its own, compared as
-    Python's == does. Other asserts keep their text and run in a second sandbox, where the names
-    that they do not define themselves stand for functions of the solution.
+    Args:
+        function: the solution's function, required if it is named like a built-in (`sum`).
 
     Raises:
-        ValueError: not Python.
+        ValueError: the tests are not Python.
     """
     text = tests if isinstance(tests, str) else "\n".join(tests)
-    return list(_cases(_parsed(text).body, setup, function))
+    return list(_cases(_parse(text).body, setup, function))
 
 
 def from_humaneval(test: str, entry_point: str, *, setup: str = "") -> list[dict[str, Any]]:
-    """Cases of HumanEval's `test`: the asserts in `check(candidate)`.
+    """Return the cases of HumanEval's `test`: the asserts in `check(candidate)`.
 
     Raises:
-        ValueError: not Python, or no function `check` with one parameter.
+        ValueError: it is not Python, or has no function `check` with one parameter.
     """
-    tree = _parsed(test)
+    tree = _parse(test)
     checks = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "check"]
     if len(checks) != 1 or len(checks[0].args.args) != 1:
         raise ValueError("the test has no function check(candidate)")
     [candidate] = checks[0].args.args
     before = [node for node in tree.body if node is not checks[0]]
     start = "\n".join([setup, *map(ast.unparse, before)]).strip()
-    body = [_Renamed(candidate.arg, entry_point).visit(node) for node in checks[0].body]
-    return list(_cases(body, start, entry_point))
+    for node in ast.walk(checks[0]):
+        if isinstance(node, ast.Name) and node.id == candidate.arg:
+            node.id = entry_point
+    return list(_cases(checks[0].body, start, entry_point))
 
 
-class _Renamed(ast.NodeTransformer):
-    """One name for another."""
-
-    def __init__(self, old: str, new: str) -> None:
-        self._old, self._new = old, new
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.Name(id=self._new, ctx=node.ctx) if node.id == self._old else node
-
-
-def _parsed(text: str) -> ast.Module:
+def _parse(text: str) -> ast.Module:
     try:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"tests that are not Python: {error}") from error
+        raise ValueError(f"the tests are not Python: {error}") from error
 
 
 def _cases(
     statements: Sequence[ast.stmt], setup: str, function: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Statements that are no assert (imports, helpers, loops) make one program of everything."""
-    statements = [node for node in statements if not _is_text(node)]
+    """Yield a case per assert, or one for all if some statements are no asserts or imports."""
+    statements = [
+        node
+        for node in statements
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
     if not all(isinstance(node, ast.Assert | ast.Import | ast.ImportFrom) for node in statements):
         yield _as_program(statements, setup, function)
         return
@@ -82,12 +78,8 @@ def _cases(
             yield _as_call(node, function) or _as_program([node], start, function)
 
 
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
 def _as_call(node: ast.Assert, function: str | None) -> dict[str, Any] | None:
-    """None where it is not a plain call that equals a literal."""
+    """Return the case of a call that is compared to a literal, else None."""
     test = node.test
     if not isinstance(test, ast.Compare) or len(test.ops) != 1:
         return None
@@ -97,35 +89,30 @@ def _as_call(node: ast.Assert, function: str | None) -> dict[str, Any] | None:
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.keywords:
         return None
     is_builtin = call.func.id in vars(builtins) and call.func.id != function
-    if is_builtin or not _is_equality(test.ops[0], value):
+    is_singleton = isinstance(value, ast.Constant) and value.value in (None, True, False)
+    is_equal = isinstance(test.ops[0], ast.Eq)
+    if is_builtin or not (is_equal or (isinstance(test.ops[0], ast.Is) and is_singleton)):
         return None
     try:
         arguments = [ast.literal_eval(argument) for argument in call.args]
         expected = ast.literal_eval(value)
     except (ValueError, TypeError, SyntaxError, RecursionError):
         return None
-    compare = "equal" if isinstance(test.ops[0], ast.Eq) else "json"  # `is` sees the type as well
+    compare = "equal" if is_equal else "json"  # `is` also compares the type
     return {"function": call.func.id, "args": arguments, "output": expected, "compare": compare}
-
-
-def _is_equality(operator: ast.cmpop, value: ast.expr) -> bool:
-    if isinstance(operator, ast.Eq):
-        return True
-    is_singleton = isinstance(value, ast.Constant) and value.value in (None, True, False)
-    return isinstance(operator, ast.Is) and is_singleton
 
 
 def _as_program(statements: Iterable[ast.stmt], setup: str, function: str | None) -> dict[str, Any]:
     program = "\n".join([setup, *map(ast.unparse, statements)]).strip()
     names = _free_names(ast.parse(program)) | ({function} if function else set())
-    modules = sorted(names & sys.stdlib_module_names)  # tests lean on the solution's own imports
+    modules = sorted(names & sys.stdlib_module_names)  # tests may rely on the solution's imports
     imports = [f"import {name}" for name in modules if name != function]
     functions = sorted(names.difference(modules) | ({function} if function else set()))
     return {"program": "\n".join([*imports, program]), "functions": functions}
 
 
 def _free_names(tree: ast.Module) -> set[str]:
-    """Names that are used, and neither bound somewhere nor built in."""
+    """Return the names that are used but neither bound anywhere nor built in."""
     used: set[str] = set()
     bound = set(vars(builtins))
     for node in ast.walk(tree):

@@ -1,7 +1,7 @@
-"""A control group for each worker, where this process may make one: the kernel's own hard limit.
+"""A control group for each worker, if this process may create one: the kernel's own hard limit.
 
-It counts what nobody else does, like buffers of pipes and sockets, and acts at once, where a watch
-looks every 20 ms. Version 2 (memory and pids delegated to us) or version 1; else none.
+It also counts buffers of pipes and sockets, and acts at once, where the watch measures every 20 ms.
+Version 2 (with memory and pids delegated to this process) or version 1; otherwise none.
 """
 
 from __future__ import annotations
@@ -16,69 +16,68 @@ __all__ = ["Cgroup"]
 
 _ROOT = Path("/sys/fs/cgroup")
 _PREFIX = "sandbox-"
-_SLACK_BYTES = 64 << 20  # the worker, and room for the watch to act first
+_SLACK_BYTES = 64 << 20  # for the worker, and so that the watch acts first
 _SLACK_PROCESSES = 8
-_VERSIONS = (  # memory limit, what counts kills, process limit
-    ("memory.max", "memory.events", "pids.max"),
-    ("memory.limit_in_bytes", "memory.oom_control", "pids.max"),
-)
 
 
 class Cgroup:
     """The folders of one group: one in version 2, one for each controller in version 1."""
 
     def __init__(self, memory: Path, pids: Path, *, version: int) -> None:
-        self._memory, self._pids = memory, pids
-        self._limit_name, self._events_name, self._pids_name = _VERSIONS[version == 1]
+        names = ("max", "events") if version == 2 else ("limit_in_bytes", "oom_control")
+        self._folders = {memory, pids}
+        self._memory_limit, self._memory_events = (memory / f"memory.{name}" for name in names)
+        self._pids_limit = pids / "pids.max"
         self._limits = (0, 0)
         self._num_kills = 0
 
     @classmethod
-    def make(cls) -> Cgroup | None:
-        """None where that is not for us to do."""
-        for version, controllers in ((2, ("", "")), (1, ("memory", "pids"))):
+    def make(cls, pid: int) -> Cgroup | None:
+        """Move a process and its later forks into a new group, or return None if not allowed."""
+        for version, controllers in ((2, ("",)), (1, ("memory", "pids"))):
             folders = [_own_folder(controller) for controller in controllers]
             made = [_make_below(folder) for folder in dict.fromkeys(folders) if folder]
-            if all(made) and made:
-                group = cls(made[0], made[-1], version=version)  # type: ignore[arg-type]
-                if group._is_complete():
-                    return group
-            for folder in filter(None, made):
-                _remove(folder)
+            paths = [path for path in made if path]
+            if paths and len(paths) == len(made):
+                group = cls(paths[0], paths[-1], version=version)
+                limits = (group._memory_limit, group._pids_limit)
+                if all(os.access(path, os.W_OK) for path in limits):
+                    return group if group._add(pid) else None
+            for path in paths:
+                _remove(path)
         return None
 
-    def add(self, pid: int) -> None:
-        """A process, and all that it forks from now on."""
-        for folder in {self._memory, self._pids}:
-            (folder / "cgroup.procs").write_text(str(pid))
-
     def limit(self, *, memory_bytes: int, processes: int) -> None:
-        """Of the next job; the group is empty but for the worker."""
+        """Set the limits of the next job, while only the worker is in the group."""
         if (memory_bytes, processes) != self._limits:
-            limit_file = self._memory / self._limit_name
-            limit_file.write_text(str(memory_bytes + _SLACK_BYTES))
-            (self._pids / self._pids_name).write_text(str(processes + _SLACK_PROCESSES))
+            self._memory_limit.write_text(str(memory_bytes + _SLACK_BYTES))
+            self._pids_limit.write_text(str(processes + _SLACK_PROCESSES))
             self._limits = (memory_bytes, processes)
 
     def has_killed(self) -> bool:
-        """Whether the kernel has killed for memory since this was asked last."""
-        text = (self._memory / self._events_name).read_text()
+        """Return whether the kernel has killed for memory since the last call."""
+        text = self._memory_events.read_text()
         kills = [int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill ")]
         before, self._num_kills = self._num_kills, sum(kills)
         return self._num_kills > before
 
     def remove(self) -> None:
-        """After its processes have ended."""
-        for folder in {self._memory, self._pids}:
+        """Remove the group after its processes have ended."""
+        for folder in self._folders:
             _remove(folder)
 
-    def _is_complete(self) -> bool:
-        names = (self._memory / self._limit_name, self._pids / self._pids_name)
-        return all(os.access(name, os.W_OK) for name in names)
+    def _add(self, pid: int) -> bool:
+        try:
+            for folder in self._folders:
+                (folder / "cgroup.procs").write_text(str(pid))
+        except OSError:
+            self.remove()
+            return False
+        return True
 
 
 def _own_folder(controller: str) -> Path | None:
-    """Of this process; the unified hierarchy's for ""."""
+    """Return this process's folder; "" is the unified hierarchy."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -89,7 +88,11 @@ def _own_folder(controller: str) -> Path | None:
 
 
 def _make_below(folder: Path) -> Path | None:
-    _remove_stale(folder)
+    for path in folder.glob(f"{_PREFIX}*-*"):  # left by processes that were killed
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path(f"/proc/{pid}").exists():
+            with contextlib.suppress(OSError):
+                path.rmdir()
     path = folder / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     try:
         path.mkdir()
@@ -98,22 +101,13 @@ def _make_below(folder: Path) -> Path | None:
     return path
 
 
-def _remove_stale(folder: Path) -> None:
-    """Groups of processes that were killed before they could tidy up."""
-    for path in folder.glob(f"{_PREFIX}*-*"):
-        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if not Path(f"/proc/{pid}").exists():
-            with contextlib.suppress(OSError):
-                path.rmdir()
-
-
 def _remove(folder: Path) -> None:
     for _ in range(20):
         try:
             folder.rmdir()
         except FileNotFoundError:
             return
-        except OSError:  # its last process is not quite gone
+        except OSError:  # its last process has not fully ended
             time.sleep(0.005)
         else:
             return

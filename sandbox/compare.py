@@ -1,5 +1,7 @@
-"""Whether an output is the expected one. Outputs are hostile: nothing here runs, hashes or decodes
-what a program wrote, and the time is bounded by the sizes of both.
+"""Compare outputs with the expected ones.
+
+Outputs are hostile: nothing here runs, hashes or decodes what a program wrote, and the time is
+bounded by the sizes of both.
 
 bytes of stdout:  tokens | lines | floats | multiset | json
 encoded values:   json (types exact) | equal (Python's ==) | floats | multiset
@@ -20,9 +22,9 @@ from sandbox.literals import read_json
 
 __all__ = ["STDOUT_MODES", "VALUE_MODES", "Tolerance", "same_stdout", "same_value"]
 
-_MAX_NUMBER_BYTES = 64  # of a token that is read as a number
+_MAX_NUMBER_BYTES = 64  # of a token
 _NUMBER_BYTES = frozenset(b"0123456789+-.eE")
-_LONGER_AT_MOST = 32  # a right value written in JSON is at most so many times as long
+_LONGER_AT_MOST = 32  # right JSON is at most this many times as long
 _SLACK_BYTES = 4096
 
 
@@ -35,10 +37,10 @@ class Tolerance:
 
     @classmethod
     def of(cls, tolerance: float | tuple[float, float] | None) -> Tolerance:
-        """A float t means |a - b| <= t * max(1, |expected|).
+        """Read t, meaning |a - b| <= t * max(1, |expected|), or (absolute, relative).
 
         Raises:
-            ValueError: negative or not finite.
+            ValueError: a number is negative or not finite.
         """
         pair = tolerance if isinstance(tolerance, tuple | list) else (tolerance, tolerance)
         values = [1e-6 if value is None else value for value in pair]
@@ -58,26 +60,24 @@ class Tolerance:
 
 
 def same_stdout(got: bytes, expected: bytes, *, mode: str, tolerance: Tolerance) -> bool:
-    """`mode` is one of STDOUT_MODES."""
+    """Return whether two outputs are the same; `mode` is one of STDOUT_MODES."""
     return STDOUT_MODES[mode](got, expected, tolerance)
 
 
 def same_value(
     got: Any, expected: Any, *, mode: str, tolerance: Tolerance, tuple_is_list: bool = False
 ) -> bool:
-    """Both as `sandbox.literals` encodes them; `mode` is one of VALUE_MODES."""
+    """Compare values encoded by `sandbox.literals`; `mode` is one of VALUE_MODES."""
     rules = _Rules(
         is_by_number=mode in ("equal", "floats"),
         tolerance=tolerance if mode == "floats" else None,
         tuple_is_list=tuple_is_list,
     )
     try:
-        plain_got, plain_expected = rules.plain(got), rules.plain(expected)
-        if mode == "multiset":
-            return _same_multiset(plain_got, plain_expected)
-        return rules.same(plain_got, plain_expected)
+        same = _same_multiset if mode == "multiset" else rules.same
+        return same(rules.plain(got), rules.plain(expected))
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
-        return False  # not what an encoder writes
+        return False  # not written by the encoder
 
 
 def _same_tokens(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
@@ -85,23 +85,20 @@ def _same_tokens(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
 
 
 def _same_lines(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
-    """Byte for byte, but for line ends at the end and for the carriage return before a line end."""
-    return _unix(got).rstrip(b"\n") == _unix(expected).rstrip(b"\n")
-
-
-def _unix(text: bytes) -> bytes:
-    return text.replace(b"\r\n", b"\n")
+    """Compare bytes except final line ends and carriage returns before a line end."""
+    got, expected = (text.replace(b"\r\n", b"\n").rstrip(b"\n") for text in (got, expected))
+    return got == expected
 
 
 def _same_floats(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
     return all(
-        a is not None and b is not None and (a == b or _close_tokens(a, b, tolerance))
+        a is not None and b is not None and (a == b or _are_close(a, b, tolerance))
         for a, b in zip_longest(got.split(), expected.split())
     )
 
 
-def _close_tokens(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
-    """Two whole numbers must be equal; else the tolerance decides."""
+def _are_close(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
+    """Apply the tolerance, except to two whole numbers, which must be equal."""
     a, b = _number(got), _number(expected)
     if a is None or b is None:
         return False
@@ -114,7 +111,7 @@ def _close_tokens(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
 
 
 def _number(token: bytes) -> int | float | None:
-    """A finite decimal number; no hexadecimal, underscore, nan or inf."""
+    """Read a finite decimal number; no hexadecimal, underscore, nan or inf."""
     if len(token) > _MAX_NUMBER_BYTES or not _NUMBER_BYTES.issuperset(token):
         return None
     for kind in (int, float):
@@ -127,12 +124,12 @@ def _number(token: bytes) -> int | float | None:
 
 
 def _same_multiset_of_lines(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
-    """The same lines in any order; a line is its tokens."""
-    return sorted(_token_lines(got)) == sorted(_token_lines(expected))
+    """Compare non-empty lines by their tokens, in any order."""
 
+    def token_lines(text: bytes) -> list[list[bytes]]:
+        return sorted(tokens for line in text.split(b"\n") if (tokens := line.split()))
 
-def _token_lines(text: bytes) -> list[list[bytes]]:
-    return [tokens for line in text.split(b"\n") if (tokens := line.split())]
+    return token_lines(got) == token_lines(expected)
 
 
 def _same_json(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
@@ -145,7 +142,7 @@ def _same_json(got: bytes, expected: bytes, tolerance: Tolerance) -> bool:
 
 
 def _typed(data: Any) -> Any:
-    """JSON in which True, 1 and 1.0 differ."""
+    """Convert JSON so that True, 1 and 1.0 differ."""
     if isinstance(data, list):
         return [_typed(element) for element in data]
     if isinstance(data, dict):
@@ -172,14 +169,14 @@ class _Number:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rules:
-    """How two encoded values are compared."""
+    """The rules by which two encoded values are compared."""
 
     is_by_number: bool  # 1 == 1.0 == True
     tolerance: Tolerance | None
     tuple_is_list: bool
 
     def plain(self, data: Any) -> Any:
-        """Lists of one shape for all kinds: [kind, elements...]; sets and dictionaries sorted."""
+        """Convert containers to [kind, elements...], with sets and dictionaries sorted."""
         if isinstance(data, list):
             return ["list", *map(self.plain, data)]
         if not isinstance(data, dict):
@@ -198,10 +195,10 @@ class _Rules:
         if kind == "dict":
             pairs = ((_digest(self.plain(key)), self.plain(value)) for key, value in content)
             return ["dict", *map(list, sorted(pairs, key=itemgetter(0)))]
-        raise ValueError(f"no encoded literal: {kind!r:.40}")
+        raise ValueError(f"not an encoded literal: {kind!r:.40}")
 
     def same(self, got: Any, expected: Any) -> bool:
-        """Of two values made plain."""
+        """Compare two plain values."""
         if isinstance(got, list) and isinstance(expected, list):
             return len(got) == len(expected) and all(map(self.same, got, expected))
         if isinstance(got, _Number) and isinstance(expected, _Number):
@@ -216,7 +213,7 @@ class _Rules:
 
 def _read_float(text: Any) -> float:
     if not isinstance(text, str):
-        raise ValueError("an encoded float is text")
+        raise ValueError("an encoded float must be text")
     return float(text)
 
 
@@ -233,7 +230,7 @@ _NUMBER_READERS: Final[Mapping[str, Callable[[Any], int | float | complex]]] = {
 
 
 def _number_text(value: float | complex) -> str:
-    """Equal numbers are written equally: 1, 1.0 and True."""
+    """Return the same text for equal numbers such as 1, 1.0 and True."""
     if isinstance(value, complex):
         return repr(value) if value.imag else _number_text(value.real)
     is_whole = isinstance(value, int) or value.is_integer()
@@ -241,13 +238,13 @@ def _number_text(value: float | complex) -> str:
 
 
 def _digest(plain: Any) -> str:
-    """The same for equal values, of one length however deep they are nested."""
+    """Return equal digests for equal values; their length does not depend on the nesting."""
     text = json.dumps(plain, default=lambda number: ["number", _number_text(number.value)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _same_multiset(got: Any, expected: Any) -> bool:
-    """Elements of two lists, tuples or sets in any order."""
+    """Compare the elements of two lists, tuples or sets in any order."""
     if not (isinstance(got, list) and isinstance(expected, list)):
         return type(got) is type(expected) and bool(got == expected)
     same_kind = got[0] == expected[0]

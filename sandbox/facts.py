@@ -1,17 +1,20 @@
-"""From facts about a job to a verdict. Nothing that a program prints or writes is asked for it,
-but to tell one failure from another.
+"""Turn the facts about a job into its RunResult.
+
+The verdict never depends on what a program prints or writes, except to tell one failure from
+another.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 
-from sandbox.inside.protocol import Cause
-from sandbox.verdicts import Limits, Verdict
-from sandbox.workers import Outcome
+from sandbox.inside.protocol import Cause, Done
+from sandbox.verdicts import Limits, RunResult, Verdict
+from sandbox.workers import JobOutcome
 
-__all__ = ["read_facts"]
+__all__ = ["result_of"]
 
 _STREAMS = ("stdout", "stderr", "result")
 _OUT_OF_MEMORY = (
@@ -23,9 +26,36 @@ _OUT_OF_MEMORY = (
 _NEARLY = 0.95
 
 
-def read_facts(outcome: Outcome, limits: Limits) -> tuple[Verdict, str]:
-    """(verdict, reason); accepted means that the program ended by itself with exit code 0."""
+def result_of(outcome: JobOutcome, limits: Limits, *, collect: Sequence[str] = ()) -> RunResult:
+    """Return the result of a job; accepted means that the program ended with exit code 0.
+
+    `collect` holds the names of `outcome.files`, whose descriptors are closed here; all files
+    together have at most `limits.disk_bytes`.
+    """
+    verdict, reason = _verdict(outcome, limits)
     done = outcome.done
+    left, files = limits.disk_bytes, {}
+    names = [name for i, name in enumerate(collect) if done and done.collected >> i & 1]
+    for name, fd in zip(names, outcome.files, strict=False):
+        files[name] = os.pread(fd, left, 0)
+        left -= len(files[name])
+        os.close(fd)
+    return RunResult(
+        verdict=verdict,
+        reason=reason,
+        stdout=bytes(outcome.kept[0]),
+        stderr=bytes(outcome.kept[1]),
+        exit_code=None if done is None else os.waitstatus_to_exitcode(done.wait_status),
+        wall_s=limits.wall_s + limits.grace_s if done is None else done.wall_us / 1e6,
+        cpu_s=0.0 if done is None else done.cpu_us / 1e6,
+        peak_memory_bytes=0 if done is None else done.peak_bytes,
+        files=files,
+        frame=bytes(outcome.kept[2]),
+    )
+
+
+def _verdict(outcome: JobOutcome, limits: Limits) -> tuple[Verdict, str]:
+    done, stderr = outcome.done, bytes(outcome.kept[1])
     if done is None:
         return Verdict.TIME_LIMIT, f"not dead {limits.grace_s:g} s after its wall limit"
     if outcome.flooded is not None:
@@ -33,53 +63,48 @@ def read_facts(outcome: Outcome, limits: Limits) -> tuple[Verdict, str]:
         return Verdict.OUTPUT_LIMIT, f"more than {limits.output_bytes} bytes on {name}"
     if outcome.is_out_of_memory:
         return Verdict.MEMORY_LIMIT, f"more than {limits.memory_bytes} bytes of memory"
-    stopped = _stopped(Cause(done.cause), done.wall_us, done.cpu_us, limits)
-    if stopped:
-        return stopped
+    if over := _exceeded(done, limits):
+        return over
     if done.num_phases == 0:
-        text = bytes(outcome.kept[1]).decode(errors="replace")
+        text = stderr.decode(errors="replace")
         return Verdict.INTERNAL_ERROR, text or "the job did not start"
     code = os.waitstatus_to_exitcode(done.wait_status)
     if code == 0 and done.peak_bytes <= limits.memory_bytes:
         return Verdict.ACCEPTED, ""
-    failed, reason = _failed(code, bytes(outcome.kept[1]), done.peak_bytes, limits)
-    if done.num_phases == 1 and failed is Verdict.RUNTIME_ERROR:
+    failure, reason = _failure(code, stderr, done.peak_bytes, limits)
+    if done.num_phases == 1 and failure is Verdict.RUNTIME_ERROR:
         return Verdict.COMPILE_ERROR, reason
-    return failed, reason
+    return failure, reason
 
 
-def _stopped(cause: Cause, wall_us: int, cpu_us: int, limits: Limits) -> tuple[Verdict, str] | None:
-    if cause == Cause.MEMORY:
-        return Verdict.MEMORY_LIMIT, f"more than {limits.memory_bytes} bytes of memory"
-    if cause == Cause.DISK:
-        text = f"more than {limits.disk_bytes} bytes or {limits.inodes} files on disk"
-        return Verdict.RUNTIME_ERROR, text
-    if cause == Cause.PROCESSES:
-        return Verdict.RUNTIME_ERROR, f"more than {limits.processes} processes and threads"
-    if cause == Cause.CPU or cpu_us > limits.cpu_s * 1e6:
+def _exceeded(done: Done, limits: Limits) -> tuple[Verdict, str] | None:
+    match done.cause:
+        case Cause.MEMORY:
+            return Verdict.MEMORY_LIMIT, f"more than {limits.memory_bytes} bytes of memory"
+        case Cause.DISK:
+            text = f"more than {limits.disk_bytes} bytes or {limits.inodes} files on disk"
+            return Verdict.RUNTIME_ERROR, text
+        case Cause.PROCESSES:
+            return Verdict.RUNTIME_ERROR, f"more than {limits.processes} processes and threads"
+    if done.cause == Cause.CPU or done.cpu_us > limits.cpu_s * 1e6:
         return Verdict.TIME_LIMIT, f"more than {limits.cpu_s:g} s of processor time"
-    if cause == Cause.WALL or wall_us > limits.wall_s * 1e6:
+    if done.cause == Cause.WALL or done.wall_us > limits.wall_s * 1e6:
         return Verdict.TIME_LIMIT, f"more than {limits.wall_s:g} s"
     return None
 
 
-def _failed(code: int, stderr: bytes, peak_bytes: int, limits: Limits) -> tuple[Verdict, str]:
+def _failure(code: int, stderr: bytes, peak_bytes: int, limits: Limits) -> tuple[Verdict, str]:
     if code == -signal.SIGSYS:
-        return Verdict.POLICY_VIOLATION, "a system call that no honest program has a use for"
+        return Verdict.POLICY_VIOLATION, "a system call that honest programs do not make"
     if code == -signal.SIGXCPU:
         return Verdict.TIME_LIMIT, f"more than {limits.cpu_s:g} s of processor time"
-    last = stderr[-2000:].rstrip().rpartition(b"\n")[2]
     if peak_bytes > _NEARLY * limits.memory_bytes or any(
         word in stderr[-4000:] for word in _OUT_OF_MEMORY
     ):
         return Verdict.MEMORY_LIMIT, f"out of memory ({limits.memory_bytes} bytes)"
-    how = f"exit code {code}" if code >= 0 else f"ended by {_signal_name(-code)}"
-    said = last.decode(errors="replace")[:200]
-    return Verdict.RUNTIME_ERROR, f"{how}: {said}" if said else how
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    reason = f"exit code {code}"
+    if code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        reason = f"ended by {names.get(-code, f'signal {-code}')}"
+    last_line = stderr[-2000:].rstrip().rpartition(b"\n")[2].decode(errors="replace")[:200]
+    return Verdict.RUNTIME_ERROR, f"{reason}: {last_line}" if last_line else reason

@@ -1,18 +1,17 @@
-"""A program held against its cases: calls in a row first, then a fresh job for each case that is
-left.
+"""Judge a program by its cases: calls in one job first, then a new job for each remaining case.
 
 case {"input", "output"}            stdin and stdout
 case {"args", "output"}             a call of `function` and its value
 case {"program", "functions"}       tests that call the solution from another sandbox
 
-Expected values stay in this process.
+Expected values never leave this process.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,31 +23,30 @@ from sandbox.verdicts import Checker, Judgement, Limits, RunResult, Verdict
 
 __all__ = ["judge_on"]
 
-_CASE_KEYS: Final = {
-    "input": {"input", "output"},
-    "args": {"args", "output"},
-    "program": {"program", "functions"},
-}
 _OPTIONS: Final = {"compare", "tolerance", "function", "tuple_is_list"}
 _FUNCTION: Final = re.compile(r"(?:[^\W\d]\w*\(\)\.)?[^\W\d]\w*")
 _CHECK_LIMITS: Final = Limits(wall_s=21, cpu_s=10)
-_FILES: Final = ("input", "output", "expected")
-
-
-_EXACT_ENOUGH: Final = Tolerance(1e-6, 1e-6)
+_CHECK_FILES: Final = ("input", "output", "expected")
+_LONGER_AT_MOST: Final = 32  # a right value is at most this many times as long, however written
+_SLACK_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """A case that has been read and found right."""
+    """A validated case."""
 
     stdin: bytes = b""
     call: Mapping[str, Any] | None = None  # {"function", "args"}
     tests: Mapping[str, Any] | None = None  # {"program", "functions"}
-    expected: Any = None  # bytes, or encoded
+    expected: Any = None  # bytes of stdout, or an encoded value
     compare: str | Checker = "tokens"
-    tolerance: Tolerance = _EXACT_ENOUGH
+    tolerance: Tolerance = Tolerance(1e-6, 1e-6)  # noqa: RUF009  # frozen
     tuple_is_list: bool = False
+
+    @property
+    def given(self) -> bytes:
+        """The input as a checker reads it."""
+        return self.stdin if self.call is None else json.dumps(encode(self.call["args"])).encode()
 
 
 def judge_on(
@@ -63,20 +61,20 @@ def judge_on(
     limits: Limits,
     stop_early: bool,
 ) -> Judgement:
-    """See `sandbox.judge`."""
-    spoken = language_named(language)
+    """Implement `sandbox.judge` on a backend."""
+    parsed = language_named(language)
     defaults = {"function": function, "compare": compare, "tolerance": tolerance}
     read = [_read_case(case, number, defaults) for number, case in enumerate(cases)]
     if not read:
         raise ValueError("cases is empty: without a case there is nothing to judge by")
-    if spoken.tool is not None and any(case.call or case.tests for case in read):
-        raise ValueError(f"calls of a function are for python, not for {spoken.name}")
+    if parsed.tool is not None and any(case.call or case.tests for case in read):
+        raise ValueError(f"calls of a function are for python, not for {parsed.name}")
     try:
-        program = backend.build(code, spoken, {})
+        program = backend.build(code, parsed, {})
     except BuildFailed as failed:
         built = failed.as_result()
         return Judgement(verdict=built.verdict, reason=built.reason)
-    passed = _passed_in_a_row(backend, program, code, read, limits)
+    passed = _run_calls_in_a_row(backend, program, code, read, limits)
     results = []
     for number, case in enumerate(read):
         result = passed.get(number) or _run_case(backend, program, code, case, limits)
@@ -86,44 +84,40 @@ def judge_on(
     return _judgement(results)
 
 
-def _passed_in_a_row(
+def _run_calls_in_a_row(
     backend: Backend, program: Program, code: str, cases: Sequence[_Case], limits: Limits
 ) -> dict[int, RunResult]:
-    """Calls that gave the right values one after another in one process, by their number.
+    """Run all calls in one process; return the accepted results by the number of their case.
 
-    That is quick, and settles what a right program has done: silently, and all together within
-    the limits of one case. Every other case is run by itself. What the calls used is shared out
+    This is fast and final for a right program that prints nothing and meets the limits of one case
+    with all calls together. Every other case runs by itself. The calls share the resources used
     evenly.
     """
-    calls = {number: case for number, case in enumerate(cases) if _can_be_in_a_row(case)}
-    functions = {case.call["function"] for case in calls.values() if case.call}
+    calls = {
+        number: case.call
+        for number, case in enumerate(cases)
+        if case.call is not None and isinstance(case.compare, str)
+    }
+    functions = {call["function"] for call in calls.values()}
     if not backend.can_call_in_a_row or len(calls) < 2 or len(functions) > 1:
         return {}
-    arguments = [case.call["args"] for case in calls.values() if case.call]
+    arguments = [call["args"] for call in calls.values()]
     payload = {"mode": "calls", "code": code, "function": functions.pop(), "calls": arguments}
     result = backend.execute(replace(program, payload=payload), limits=limits)
     frames = split_frames(result.frame) if result.verdict is Verdict.ACCEPTED else []
     if result.stdout or result.stderr or len(frames) != len(calls):
         return {}
     wall_s, cpu_s = result.wall_s / len(calls), result.cpu_s / len(calls)
-    alone = {
-        number: replace(result, frame=frame, wall_s=wall_s, cpu_s=cpu_s)
-        for number, frame in zip(calls, frames, strict=True)
-    }
-    return {
-        number: one
-        for number, one in alone.items()
-        if _held_against(backend, one, cases[number], _value_of(one, cases[number]), b"").verdict
-        is Verdict.ACCEPTED
-    }
-
-
-def _can_be_in_a_row(case: _Case) -> bool:
-    return case.call is not None and isinstance(case.compare, str)
+    passed = {}
+    for number, frame in zip(calls, frames, strict=True):
+        one = replace(result, frame=frame, wall_s=wall_s, cpu_s=cpu_s)
+        if _judge_value(backend, one, cases[number]).verdict is Verdict.ACCEPTED:
+            passed[number] = one
+    return passed
 
 
 def _judgement(results: Sequence[RunResult]) -> Judgement:
-    """A failure is a failure, whatever could not be found out about other cases."""
+    """Combine the results; a failed case outweighs one with an internal error."""
     failed = [result for result in results if result.verdict is not Verdict.ACCEPTED]
     failed.sort(key=lambda result: result.verdict is Verdict.INTERNAL_ERROR)
     if not failed:
@@ -138,67 +132,44 @@ def _run_case(
     if case.tests is not None:
         return backend.run_tests(code, case.tests, limits)
     if case.call is not None:
-        payload = {"mode": "call", "code": code, **case.call}
+        call = {"function": case.call["function"], "calls": [case.call["args"]]}
+        payload = {"mode": "calls", "code": code, **call}
         result = backend.execute(replace(program, payload=payload), limits=limits)
-        given = json.dumps(encode(case.call["args"])).encode()
-        return _held_against(backend, result, case, _value_of(result, case), given)
+        return _judge_value(backend, result, case)
     result = backend.execute(program, stdin=case.stdin, limits=limits)
-    return _held_against(backend, result, case, result.stdout, case.stdin)
+    return _judge_output(backend, result, case, result.stdout)
 
 
-_MISSING: Final = object()
-_TOO_LONG: Final = object()
-_LONGER_AT_MOST: Final = 32  # no right value takes more room, whatever its spelling
-_SLACK_BYTES: Final = 1 << 16
-
-
-def _value_of(result: RunResult, case: _Case) -> Any:
-    """The encoded value, `_MISSING` where none came whole.
-
-    One far longer than the expected value is `_TOO_LONG`: to read it would cost more than the
-    run.
-    """
-    if result.verdict is not Verdict.ACCEPTED:
-        return _MISSING
-    if len(result.frame) > _LONGER_AT_MOST * len(json.dumps(case.expected)) + _SLACK_BYTES:
-        return _TOO_LONG
-    try:
-        return read_frame(result.frame)
-    except ValueError:
-        return _MISSING
-
-
-def _held_against(
-    backend: Backend, result: RunResult, case: _Case, got: Any, given: bytes
-) -> RunResult:
-    """The result of a run that ended well, with the verdict on what it gave."""
+def _judge_value(backend: Backend, result: RunResult, case: _Case) -> RunResult:
+    """Return the result with the verdict on the function's value."""
     if result.verdict is not Verdict.ACCEPTED:
         return result
-    if got is _MISSING:
-        return replace(result, verdict=Verdict.RUNTIME_ERROR, reason="it ended without a value")
-    if got is _TOO_LONG:
+    if len(result.frame) > _LONGER_AT_MOST * len(json.dumps(case.expected)) + _SLACK_BYTES:
         reason = f"a value of {len(result.frame)} bytes where a short one was expected"
         return replace(result, verdict=Verdict.WRONG_ANSWER, reason=reason)
+    try:
+        value = read_frame(result.frame)
+    except ValueError:
+        return replace(result, verdict=Verdict.RUNTIME_ERROR, reason="it ended without a value")
+    return _judge_output(backend, result, case, value)
+
+
+def _judge_output(backend: Backend, result: RunResult, case: _Case, got: Any) -> RunResult:
+    """Return the result with the verdict on the stdout or the value of an accepted run."""
+    if result.verdict is not Verdict.ACCEPTED:
+        return result
     if isinstance(case.compare, Checker):
-        verdict, reason = _ask_checker(backend, case.compare, given, got, case.expected)
+        verdict, reason = _run_checker(backend, case.compare, case, got)
         return replace(result, verdict=verdict, reason=reason)
-    if _is_same(got, case):
+    options: dict[str, Any] = {"mode": case.compare, "tolerance": case.tolerance}
+    if isinstance(case.expected, bytes):
+        is_same = same_stdout(got, case.expected, **options)
+    else:
+        is_same = same_value(got, case.expected, tuple_is_list=case.tuple_is_list, **options)
+    if is_same:
         return result
     reason = f"{_short(got)} where {_short(case.expected)} was expected"
     return replace(result, verdict=Verdict.WRONG_ANSWER, reason=reason)
-
-
-def _is_same(got: Any, case: _Case) -> bool:
-    assert isinstance(case.compare, str)
-    if isinstance(case.expected, bytes):
-        return same_stdout(got, case.expected, mode=case.compare, tolerance=case.tolerance)
-    return same_value(
-        got,
-        case.expected,
-        mode=case.compare,
-        tolerance=case.tolerance,
-        tuple_is_list=case.tuple_is_list,
-    )
 
 
 def _short(value: Any, width: int = 60) -> str:
@@ -207,40 +178,35 @@ def _short(value: Any, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _ask_checker(
-    backend: Backend, checker: Checker, given: bytes, got: Any, expected: Any
-) -> tuple[Verdict, str]:
-    contents = (
-        given,
-        *(v if isinstance(v, bytes) else json.dumps(v).encode() for v in (got, expected)),
-    )
-    files = dict(zip(_FILES, contents, strict=True))
+def _run_checker(backend: Backend, checker: Checker, case: _Case, got: Any) -> tuple[Verdict, str]:
+    outputs = (v if isinstance(v, bytes) else json.dumps(v).encode() for v in (got, case.expected))
+    files = dict(zip(_CHECK_FILES, (case.given, *outputs), strict=True))
     try:
         program = backend.build(checker.code, language_named(checker.language), {})
     except BuildFailed as failed:
         text = failed.result.stderr.decode(errors="replace")[:300]
         raise ValueError(f"the checker does not compile: {text}") from failed
     payload = dict(program.payload)
-    payload["argv"] = [*payload.get("argv", ["main.py"]), *_FILES]
+    payload["argv"] = [*payload.get("argv", ["main.py"]), *_CHECK_FILES]
     program = replace(program, payload=payload, files={**program.files, **files})
     result = backend.execute(program, limits=_CHECK_LIMITS)
     if result.verdict in (Verdict.ACCEPTED, Verdict.INTERNAL_ERROR):
         return result.verdict, result.reason
-    said = result.stderr.decode(errors="replace").strip()[-200:]
-    return Verdict.WRONG_ANSWER, f"the checker says no: {said or result.reason}"
+    text = result.stderr.decode(errors="replace").strip()[-200:]
+    return Verdict.WRONG_ANSWER, f"rejected by the checker: {text or result.reason}"
 
 
 def _read_case(case: Mapping[str, Any], number: int, defaults: Mapping[str, Any]) -> _Case:
-    """Raises ValueError that names the case and what is wrong with it."""
+    """Validate a case; raises ValueError with its number and the problem."""
     where = f"cases[{number}]"
     if not isinstance(case, Mapping):
         raise ValueError(f"{where} is {type(case).__name__}; allowed: a dictionary")
-    kind = next((name for name in _CASE_KEYS if name in case), None)
-    if kind is None or not _CASE_KEYS[kind] <= set(case) <= _CASE_KEYS[kind] | _OPTIONS:
+    kind = next((keys for keys in _READERS if keys[0] in case), None)
+    if kind is None or not {*kind} <= set(case) <= {*kind} | _OPTIONS:
         keys = ", ".join(sorted(map(str, case))) or "none"
         raise ValueError(
             f"{where} has the keys {keys}; allowed: input and output, args and output, or program "
-            f"and functions, with {', '.join(sorted(_OPTIONS))} beside them"
+            f"and functions; optional: {', '.join(sorted(_OPTIONS))}"
         )
     settings = {**defaults, **{key: case[key] for key in _OPTIONS if key in case}}
     try:
@@ -282,10 +248,10 @@ def _read_tests_case(case: Mapping[str, Any], settings: Mapping[str, Any]) -> _C
     return _Case(tests={"program": str(case["program"]), "functions": list(case["functions"])})
 
 
-_READERS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], _Case]]] = {
-    "input": _read_stdin_case,
-    "args": _read_call_case,
-    "program": _read_tests_case,
+_READERS: Final = {  # by the required keys
+    ("input", "output"): _read_stdin_case,
+    ("args", "output"): _read_call_case,
+    ("program", "functions"): _read_tests_case,
 }
 
 

@@ -1,4 +1,4 @@
-"""How a program of each language becomes one that runs: a payload, or a compiler first."""
+"""The languages: their tools, and the commands that compile and run a program."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _SEARCH_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """`{}` in a command stands for the tool's path."""
+    """A language; `{}` in a command is replaced by the tool's path."""
 
     name: str
-    source: str  # name of the file that holds the code
+    source: str  # file name of the code
     tool: str | None = None  # None: the worker's own interpreter
     compile: tuple[str, ...] = ()
-    run: tuple[str, ...] = ()  # where nothing is compiled
-    package: str = ""  # what installs the tool
+    run: tuple[str, ...] = ()  # if nothing is compiled
+    package: str = ""  # Debian package of the tool
     needs_address_space: bool = False  # it reserves far more than it uses
-    note_without_forks: str = ""  # to people whose program failed in a tier that forbids them
+    note_without_forks: str = ""  # added to the reason of a failure in a tier without forks
 
 
 LANGUAGES: Final = {
@@ -67,7 +67,7 @@ _OTHER_NAMES: Final = {"c++": "cpp", "js": "javascript", "py": "python", "python
 
 
 def language_named(name: str) -> Language:
-    """Raises ValueError for a language that is not known."""
+    """Raises ValueError for an unknown language."""
     language = LANGUAGES.get(_OTHER_NAMES.get(name, name))
     if language is None:
         raise ValueError(f"language is {name!r}; allowed: {', '.join(LANGUAGES)}")
@@ -75,7 +75,7 @@ def language_named(name: str) -> Language:
 
 
 def tool_path(language: Language) -> str:
-    """Raises SandboxUnavailable where the tool is not installed."""
+    """Raises SandboxUnavailable if the tool is not installed."""
     assert language.tool is not None
     path = shutil.which(language.tool, path=_SEARCH_PATH)
     if path is None:

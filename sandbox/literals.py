@@ -1,7 +1,7 @@
-"""Python literals as JSON and back, types kept: a tuple stays a tuple, 1 is not 1.0 nor True.
+"""Encode Python literals as JSON and decode them; types are kept (tuple, 1, 1.0 and True differ).
 
-None, bool, str, finite float, list and int of at most 64 bits are themselves; everything else is
-an object with one key that names its type: {"tuple": [...]}, {"dict": [[key, value], ...]}, ...
+None, bool, str, finite float, list and int of at most 64 bits are encoded as themselves; the rest
+as an object with one key that names the type: {"tuple": [...]}, {"dict": [[key, value], ...]}, ...
 """
 
 from __future__ import annotations
@@ -12,42 +12,44 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "read_frame", "read_json", "split_frames"]
+__all__ = ["decode", "encode", "read_frame", "read_json", "split_frames"]
 
-MAX_DEPTH = 100
+_MAX_DEPTH = 100
 _SMALL = 1 << 63
 _MAX_DIGITS = 4000
 
 
-def encode(value: Any, *, other: Callable[[Any], Any] | None = None, depth: int = MAX_DEPTH) -> Any:
-    """A value that `json.dumps` takes; `other` writes what is no literal.
+def encode(
+    value: Any, *, other: Callable[[Any], Any] | None = None, depth: int = _MAX_DEPTH
+) -> Any:
+    """Return a value for `json.dumps`; `other` encodes everything that is not a literal.
 
-    An instance of a subclass of a literal's type (Counter, namedtuple, IntEnum) is written as that
-    type, by that type's own methods, so that what it says of itself does not matter.
+    An instance of a subclass of a literal's type (Counter, namedtuple, IntEnum) is encoded as that
+    type, with that type's own methods, so its overridden methods have no effect.
 
     Raises:
-        TypeError: neither a literal nor made of literals.
-        ValueError: nested deeper than MAX_DEPTH.
+        TypeError: the value contains something that is not a literal.
+        ValueError: it is nested deeper than 100 levels.
     """
     if value is None or value is True or value is False:
         return value
     if depth == 0:
-        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
     for kind, write in _WRITERS:
         if isinstance(value, kind):
             return write(value, lambda element: encode(element, other=other, depth=depth - 1))
     if other is not None:
         return other(value)
     raise TypeError(
-        f"{type(value).__name__} is no literal (None, bool, int, float, str, list, ...)"
+        f"{type(value).__name__} is not a literal (None, bool, int, float, str, list, ...)"
     )
 
 
 def decode(data: Any, *, other: Callable[[Any], Any] | None = None) -> Any:
-    """What `encode` was given; `other` reads what its `other` wrote.
+    """Invert `encode`; `other` decodes the output of its `other`.
 
     Raises:
-        ValueError: not made by `encode`, or with keys or elements that cannot be hashed.
+        ValueError: the data was not made by `encode`, or has unhashable keys or elements.
     """
     if isinstance(data, list):
         return [decode(element, other=other) for element in data]
@@ -63,10 +65,10 @@ def decode(data: Any, *, other: Callable[[Any], Any] | None = None) -> Any:
 
 
 def read_frame(frame: bytes) -> Any:
-    """The encoded value of exactly one whole frame: u32 length, then JSON {"value": ...}.
+    """Return the encoded value of exactly one frame: u32 length, then JSON {"value": ...}.
 
     Raises:
-        ValueError: more or less than that, or JSON that is nested too deep.
+        ValueError: it is not one whole frame, or its JSON is nested too deep.
     """
     if len(frame) < 4 or struct.unpack_from("=I", frame)[0] != len(frame) - 4:
         raise ValueError("not one whole result")
@@ -77,7 +79,7 @@ def read_frame(frame: bytes) -> Any:
 
 
 def split_frames(data: bytes) -> list[bytes]:
-    """Whole frames, one after another; none where anything is left over."""
+    """Split the data into whole frames; returns none if anything is left over."""
     frames, start = [], 0
     while len(data) - start >= 4:
         end = start + 4 + int(struct.unpack_from("=I", data, start)[0])
@@ -87,10 +89,10 @@ def split_frames(data: bytes) -> list[bytes]:
 
 
 def read_json(text: bytes) -> Any:
-    """JSON with finite numbers, in time proportional to its length.
+    """Decode JSON with finite numbers in linear time.
 
     Raises:
-        ValueError: not such JSON, or nested too deep for this interpreter.
+        ValueError: it is not such JSON, or is nested too deep for this interpreter.
     """
     try:
         return json.loads(text, parse_constant=_refuse, parse_int=_read_int)

@@ -1,7 +1,7 @@
-"""A server that speaks SandboxFusion's POST /run_code, where this machine offers no isolation.
+"""The remote tier: a server with SandboxFusion's POST /run_code.
 
-Expected values stay here. Whatever goes wrong between here and there is internal_error, and so is
-an output that the server may have cut off; how well programs are kept apart is the server's word.
+Expected values stay in this process. Every network or protocol error is internal_error, and so is
+an output that the server may have truncated. The isolation is the server's responsibility.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sandbox.verdicts import Limits, RunResult, SandboxUnavailable, Verdict
 
 __all__ = ["Remote"]
 
-_NAMES: Final = {"javascript": "nodejs"}  # where the server's word differs
+_NAMES: Final = {"javascript": "nodejs"}  # if the server's name differs
 _ANSWER_BYTES = 64 << 20
-_CUT_OFF_BYTES = 160_000  # such servers have been seen to lose what comes after
+_TRUNCATED_BYTES = 160_000  # such servers have been seen to drop the rest
 _FRAME_FILE = "result.frame"
 _CALL: Final = """
 import json, os, re, struct, sys, types
@@ -42,7 +42,7 @@ open("result.frame", "wb").write(struct.pack("=I", len(data)) + data)
 
 
 class Remote:
-    """A client; safe to use from many threads."""
+    """A client of the server; thread-safe."""
 
     can_call_in_a_row = False
 
@@ -52,21 +52,16 @@ class Remote:
         self._url = url.rstrip("/") + "/run_code"
 
     def build(self, code: str, language: Language, files: Mapping[str, bytes]) -> Program:
-        """The server compiles with each run."""
+        """Return the program as it is: the server compiles it in each run."""
         name = _NAMES.get(language.name, language.name)
         return Program(payload={"mode": "script", "code": code, "language": name}, files=files)
 
     def execute(
-        self,
-        program: Program,
-        *,
-        stdin: bytes = b"",
-        limits: Limits,
-        collect: Sequence[str] = (),
+        self, program: Program, *, stdin: bytes = b"", limits: Limits, collect: Sequence[str] = ()
     ) -> RunResult:
         try:
             answer = self._ask(_request(program, stdin, limits, collect), limits)
-            return _read_answer(answer, limits, is_call=program.payload["mode"] == "call")
+            return _read_answer(answer, limits, is_call=program.payload["mode"] == "calls")
         except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
             text = f"the server {self._url}: {type(error).__name__}: {error!s:.200}"
             return RunResult(verdict=Verdict.INTERNAL_ERROR, reason=text)
@@ -79,11 +74,11 @@ class Remote:
         request = urllib.request.Request(
             self._url, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        patience_s = 2 * (limits.wall_s + limits.grace_s) + 30
-        with urllib.request.urlopen(request, timeout=patience_s) as reply:
+        timeout_s = 2 * (limits.wall_s + limits.grace_s) + 30
+        with urllib.request.urlopen(request, timeout=timeout_s) as reply:
             answer = json.loads(reply.read(_ANSWER_BYTES))
         if not isinstance(answer, dict):
-            raise ValueError("an answer that is no JSON object")
+            raise ValueError("the answer is not a JSON object")
         return answer
 
 
@@ -92,9 +87,10 @@ def _request(
 ) -> dict[str, Any]:
     files, wanted = dict(program.files), list(collect)
     code, language = program.payload["code"], program.payload.get("language", "python")
-    if program.payload["mode"] == "call":
+    if program.payload["mode"] == "calls":
         source = Path(__file__).with_name("literals.py").read_bytes()
-        call = {**program.payload, "args": encode(program.payload["args"])}
+        [arguments] = program.payload["calls"]
+        call = {"code": code, "function": program.payload["function"], "args": encode(arguments)}
         files |= {"literals_.py": source, "call_.json": json.dumps(call).encode()}
         code, wanted = _CALL, [_FRAME_FILE]
     return {
@@ -110,7 +106,7 @@ def _request(
 
 
 def _read_answer(answer: Mapping[str, Any], limits: Limits, *, is_call: bool) -> RunResult:
-    """Raises KeyError, TypeError or ValueError where it is not what the protocol says."""
+    """Raises KeyError, TypeError or ValueError for an answer that violates the protocol."""
     compiled, run = answer.get("compile_result"), answer.get("run_result")
     if answer["status"] != "SandboxError" and compiled and compiled["status"] != "Finished":
         return RunResult(
@@ -142,8 +138,8 @@ def _verdict(
         raise ValueError(f"run_result.status is {run['status']!r}")
     if len(stdout) > limits.output_bytes or len(stderr) > limits.output_bytes:
         return Verdict.OUTPUT_LIMIT, f"more than {limits.output_bytes} bytes"
-    if len(stdout) >= _CUT_OFF_BYTES:
-        raise ValueError(f"an output of {len(stdout)} bytes, which may have been cut off")
+    if len(stdout) >= _TRUNCATED_BYTES:
+        raise ValueError(f"an output of {len(stdout)} bytes may have been truncated")
     if run.get("return_code") == 0:
         return Verdict.ACCEPTED, ""
     if b"MemoryError" in stderr[-4000:]:

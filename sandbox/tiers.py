@@ -1,4 +1,4 @@
-"""Which isolation this machine offers: found by running the real thing, never by its name.
+"""Choose the isolation tier of this machine by running real programs in it.
 
 SANDBOX_TIER, or namespaces, then landlock --> probe: an honest program is accepted and canary
 attacks fail --> Tier, with the reason why each better one was refused
@@ -21,14 +21,14 @@ from typing import Any, Final
 from sandbox.jobs import Backend, Local, Program
 from sandbox.remote import Remote
 from sandbox.verdicts import Limits, SandboxUnavailable, Verdict
-from sandbox.workers import Pool
+from sandbox.workers import SandboxPool
 
 __all__ = ["REMEDIES", "TIERS", "Tier", "forget", "probe", "require", "the_tier"]
 
 logger = logging.getLogger(__name__)
 
 TIERS: Final = ("unsafe", "remote", "landlock", "namespaces")  # from the weakest to the strongest
-_CHOSEN_BY_ITSELF: Final = ("namespaces", "landlock")
+_AUTOMATIC: Final = ("namespaces", "landlock")
 REMEDIES: Final = {
     "namespaces": "allow unprivileged user namespaces (sysctl user.max_user_namespaces=15000, on "
     "Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0) and an unmasked /proc",
@@ -68,7 +68,7 @@ _DEADLY: Final = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0); print('tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
-    """The isolation in use, and why it is no better one."""
+    """The isolation in use, and why better ones were refused."""
 
     name: str
     backend: Backend = field(repr=False)
@@ -86,10 +86,10 @@ _chosen: Tier | None = None
 
 
 def the_tier() -> Tier:
-    """The process's tier; the first call probes (about 0.2 s).
+    """Return the process's tier; the first call probes (about 0.2 s).
 
     Raises:
-        SandboxUnavailable: none holds here; says why, and what helps.
+        SandboxUnavailable: no tier works here; the text gives reasons and remedies.
     """
     global _chosen
     with _lock:
@@ -99,10 +99,11 @@ def the_tier() -> Tier:
 
 
 def require(minimum: str) -> Tier:
-    """The tier, at least as strong as `minimum` (see TIERS).
+    """Return the process's tier if it is at least as strong as `minimum` (see TIERS).
 
     Raises:
-        SandboxUnavailable: it is weaker.
+        SandboxUnavailable: it is weaker, or no tier works here.
+        ValueError: `minimum` is not a tier.
     """
     if minimum not in TIERS:
         raise ValueError(f"the lowest tier is {minimum!r}; allowed: {', '.join(TIERS)}")
@@ -114,10 +115,10 @@ def require(minimum: str) -> Tier:
 
 
 def forget(*, close: bool) -> None:
-    """End the workers, or leave them to the process that this one was forked from."""
+    """Reset the tier; end its workers, or leave them to the parent of a forked process."""
     global _chosen, _lock
     if not close:
-        _lock = threading.Lock()  # the parent's may be held by a thread that is not here
+        _lock = threading.Lock()  # the parent's may be held by a thread that the fork lacks
     with _lock:
         tier, _chosen = _chosen, None
     if tier is not None and close:
@@ -130,14 +131,14 @@ os.register_at_fork(after_in_child=lambda: forget(close=False))
 
 
 def probe(name: str) -> Tier:
-    """Raises SandboxUnavailable with what did not hold."""
-    pool = Pool(name)
+    """Start a tier and test it; raises SandboxUnavailable with the reason if it fails."""
+    pool = SandboxPool(name)
     backend = Local(pool)
     try:
         with pool.borrow() as [worker]:
             details = worker.description
         if name != "unsafe":
-            _hold_canaries(backend)
+            _run_canaries(backend)
     except BaseException:
         pool.close()
         raise
@@ -146,25 +147,23 @@ def probe(name: str) -> Tier:
 
 def _choose(forced: str | None) -> Tier:
     if forced is not None:
-        return _forced(forced)
+        return _open_forced(forced)
     refused: dict[str, str] = {}
-    for name in _CHOSEN_BY_ITSELF:
+    for name in _AUTOMATIC:
         try:
-            tier = probe(name)
+            return replace(probe(name), refused=refused)
         except SandboxUnavailable as error:
             refused[name] = str(error)
-            continue
-        return replace(tier, refused=refused)
     text = "\n".join(
-        f"  {name}: {why}\n    to mend it: {REMEDIES[name]}" for name, why in refused.items()
+        f"  {name}: {why}\n    remedy: {REMEDIES[name]}" for name, why in refused.items()
     )
     raise SandboxUnavailable(
         f"no isolation on this machine is good enough to run untrusted programs:\n{text}\n"
-        "  or set SANDBOX_TIER=remote and SANDBOX_URL to a server that speaks /run_code"
+        "  or set SANDBOX_TIER=remote and SANDBOX_URL to a server with /run_code"
     )
 
 
-def _forced(name: str) -> Tier:
+def _open_forced(name: str) -> Tier:
     if name not in TIERS:
         raise SandboxUnavailable(f"SANDBOX_TIER is {name!r}; allowed: {', '.join(TIERS)}")
     if name == "remote":
@@ -178,28 +177,28 @@ def _forced(name: str) -> Tier:
     try:
         return probe(name)
     except SandboxUnavailable as error:
-        raise SandboxUnavailable(f"{name}: {error}; to mend it: {REMEDIES[name]}") from error
+        raise SandboxUnavailable(f"{name}: {error}; remedy: {REMEDIES[name]}") from error
 
 
-def _hold_canaries(backend: Local) -> None:
-    """An honest program runs, and attacks that the tier must stop are stopped."""
+def _run_canaries(backend: Local) -> None:
+    """Check that an honest program runs and that the tier stops attacks."""
     limits = Limits(wall_s=20, cpu_s=5)
     with _targets() as targets:
         program = Program(payload={"mode": "script", "code": _CANARIES})
         result = backend.execute(program, stdin=json.dumps(targets).encode(), limits=limits)
     if result.verdict is not Verdict.ACCEPTED:
-        said = result.stderr.decode(errors="replace").strip()[-300:]
-        raise SandboxUnavailable(f"an honest program does not run: {said or result.reason}")
+        text = result.stderr.decode(errors="replace").strip()[-300:]
+        raise SandboxUnavailable(f"an honest program does not run: {text or result.reason}")
     if reached := json.loads(result.stdout):
         raise SandboxUnavailable(f"a program inside can {', '.join(reached)}")
     deadly = backend.execute(Program(payload={"mode": "script", "code": _DEADLY}), limits=limits)
     if deadly.verdict is not Verdict.POLICY_VIOLATION:
-        raise SandboxUnavailable("the filter of system calls lets ptrace through")
+        raise SandboxUnavailable("the system call filter allows ptrace")
 
 
 @contextlib.contextmanager
 def _targets() -> Iterator[dict[str, Any]]:
-    """What canaries try to reach, with anybody's rights to it."""
+    """Yield the targets of the canaries, which any user may access."""
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
         os.chmod(folder, 0o777)
         file = Path(folder, "secret")

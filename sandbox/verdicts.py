@@ -1,4 +1,4 @@
-"""What a run may use, what came of it, and the words for it."""
+"""The public data types: limits, verdicts, results."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _READABLE_BYTES = 1 << 14
 
 
 class SandboxUnavailable(RuntimeError):
-    """This machine offers no isolation that is good enough; the text says what is missing."""
+    """This machine lacks sufficient isolation or a tool; the text names what is missing."""
 
 
 class Verdict(StrEnum):
-    """What came of a program."""
+    """The outcome of a program."""
 
-    ACCEPTED = "accepted"  # of a run without an expected output: exit code 0
+    ACCEPTED = "accepted"  # without an expected output: exit code 0
     WRONG_ANSWER = "wrong_answer"
     RUNTIME_ERROR = "runtime_error"
     TIME_LIMIT = "time_limit"
     MEMORY_LIMIT = "memory_limit"
     OUTPUT_LIMIT = "output_limit"
     COMPILE_ERROR = "compile_error"
-    POLICY_VIOLATION = "policy_violation"  # it tried what it may not do
-    INTERNAL_ERROR = "internal_error"  # ours, not the program's; never to be scored
+    POLICY_VIOLATION = "policy_violation"  # it made a forbidden system call
+    INTERNAL_ERROR = "internal_error"  # the sandbox failed, not the program; must not be scored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one run may use; each limit is positive.
+    """The limits of one run.
 
     Raises:
-        ValueError: a limit that is not a finite number above 0, or not whole where it is a count.
+        ValueError: a limit is not a finite number above 0, or a count is not a whole number.
     """
 
-    wall_s: float = 13.0  # then it counts as late and is killed: twice the processor time and 1 s
-    grace_s: float = 1.0  # more until it is dead, whatever holds it
-    cpu_s: float = 6.0  # processor time of all its processes
+    wall_s: float = 13.0  # then it is late and killed; twice the CPU time plus 1 s
+    grace_s: float = 1.0  # from then until it is dead at the latest
+    cpu_s: float = 6.0  # CPU time of all its processes
     memory_bytes: int = 512 * _MIB  # of all its processes
     output_bytes: int = 1 * _MIB  # of each stream
     processes: int = 32  # and threads
@@ -64,25 +64,25 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """One run of a program."""
+    """The result of one run of a program."""
 
     verdict: Verdict
-    reason: str = ""  # in words, where the verdict is not accepted
+    reason: str = ""  # in words, if the verdict is not accepted
     stdout: bytes = b""  # at most Limits.output_bytes
     stderr: bytes = b""
-    exit_code: int | None = None  # minus the signal's number where one ended it; None: never ran
+    exit_code: int | None = None  # -n if signal n ended it; None: it did not run
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
     files: dict[str, bytes] = field(default_factory=dict)  # those named in `collect` that exist
-    frame: bytes = field(default=b"", repr=False)  # a function's value as the job wrote it
+    frame: bytes = field(default=b"", repr=False)  # a function's value as the job encoded it
 
     @property
     def value(self) -> Any:
-        """What the function returned.
+        """The function's return value.
 
-        None where it did not return, and where a value that was not accepted is so long (more than
-        16 KiB) that to read it could be an attack on the reader.
+        None if it did not return, or if the value was not accepted and has more than 16 KiB, since
+        decoding it could be an attack.
         """
         if self.verdict is not Verdict.ACCEPTED and len(self.frame) > _READABLE_BYTES:
             return None
@@ -94,19 +94,19 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """A program held against its cases; accepted where there are cases and all are accepted."""
+    """The judgement of a program by its cases; accepted if all of them are."""
 
-    verdict: Verdict  # else that of the first case that failed
+    verdict: Verdict  # of the first failed case
     reason: str = ""
-    cases: tuple[RunResult, ...] = ()  # of each case that was run, in the order given
+    cases: tuple[RunResult, ...] = ()  # one per case that was run, in order
 
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """A program that decides where many outputs are right; it runs in a sandbox of its own.
+    """A program that decides whether an output is right; it runs in its own sandbox.
 
-    It is called with three file names: the case's input, the program's output, the expected
-    output (for functions each as JSON of `sandbox.literals`). Exit code 0 accepts.
+    Its arguments are three file names: the case's input, the program's output, the expected output
+    (for functions as JSON of `sandbox.literals`). Exit code 0 accepts.
     """
 
     code: str

@@ -1,14 +1,13 @@
-"""Worker processes seen from outside: started when needed, one job at a time each, replaced.
+"""Worker processes as seen by the supervisor: started on demand, one job at a time, replaced.
 
-threads of the caller --> Pool.borrow --> Worker.execute(job) --> Outcome
+threads of the caller --> SandboxPool.borrow --> WorkerProcess.execute(job) --> JobOutcome
 
-The supervisor holds the other ends of a job's pipes, keeps a bounded part of what comes through
-them, and kills a worker that does not answer in time.
+The supervisor holds the other ends of a job's pipes, keeps a bounded part of their data, and kills
+a worker that does not answer in time.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import os
@@ -20,19 +19,19 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sandbox.cgroups import Cgroup
-from sandbox.inside.protocol import MAX_FDS, MAX_MESSAGE_BYTES, Done, Job, Kind
+from sandbox.inside.protocol import Done, Job, Kind, receive, send
 from sandbox.verdicts import SandboxUnavailable
 
-__all__ = ["Outcome", "Pool", "Streams", "Worker", "WorkerLost"]
+__all__ = ["JobOutcome", "SandboxPool", "WorkerLost", "WorkerProcess"]
 
 _START_S = 20.0
-_MAX_JOBS = 1000  # then a fresh worker takes its place
+_MAX_JOBS = 1000  # per worker
 _CHUNK = 1 << 16
 _HERE = Path(__file__).parent
 _ENVIRONMENT = {
@@ -41,7 +40,7 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "OMP_NUM_THREADS": "1",
-    "OPENSSL_CONF": "/dev/null",  # node gives up where it may not read the system's
+    "OPENSSL_CONF": "/dev/null",  # node fails if it may not read the system's
     "PYTHONHASHSEED": "0",
     "PYTHONDONTWRITEBYTECODE": "1",
     "TMPDIR": "/tmp",
@@ -52,38 +51,30 @@ package = types.ModuleType("sandbox"); package.__path__ = [sys.argv[2]]
 sys.modules["sandbox"] = package; sys.path[:] = [p for p in sys.path if p]
 from sandbox.inside.worker import main
 main()
-"""  # a bare package: what the supervisor needs is not loaded into the worker
+"""  # a bare package: the supervisor's modules are not loaded into the worker
 
 
 class WorkerLost(RuntimeError):
     """The worker ended or broke the protocol while a job ran."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Streams:
-    """Read ends of a job's pipes and what may be kept of each."""
-
-    fds: Sequence[int]
-    keep_bytes: Sequence[int]
-
-
 @dataclass(slots=True, kw_only=True)
-class Outcome:
-    """Facts about a job; nothing here is a verdict."""
+class JobOutcome:
+    """Facts about a job, without a verdict."""
 
-    done: Done | None = None  # None: the worker had to be killed with the job
-    kept: list[bytearray] = field(default_factory=list)  # of each stream
-    flooded: int | None = None  # the stream that was over what is kept
+    done: Done | None = None  # None: the worker was killed with the job
+    kept: list[bytearray] = field(default_factory=list)  # the data of each stream
+    flooded: int | None = None  # index of the stream that exceeded its limit
     files: list[int] = field(default_factory=list)  # descriptors
-    is_out_of_memory: bool = False  # the kernel killed for its control group's limit
+    is_out_of_memory: bool = False  # the kernel killed for the control group's limit
 
 
-class Worker:
-    """One process that forks jobs; not for two threads at once."""
+class WorkerProcess:
+    """A process that forks jobs; not safe for concurrent use."""
 
     def __init__(self, tier: str, *, scratch_root: str) -> None:
-        """Raises SandboxUnavailable with the worker's own words where it cannot be entered."""
-        self.num_jobs = 0
+        """Raises SandboxUnavailable with the worker's message if it cannot enter the tier."""
+        self._num_jobs = 0
         self.may_fork = tier != "landlock"
         folder = "" if tier == "namespaces" else tempfile.mkdtemp("", "sandbox-", scratch_root)
         self._folder = folder
@@ -101,134 +92,122 @@ class Worker:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        self._cgroup = _grouped(self._process.pid)
+        self._cgroup = Cgroup.make(self._process.pid)
         try:
-            self.description = self._greeting()
+            self.description = self._read_description()
         except BaseException:
             self.close()
             raise
 
     def execute(
-        self, job: Job, fds: Sequence[int], streams: Streams, *, deadline_s: float
-    ) -> Outcome:
-        """Run a job to its end, and the end of all its processes.
+        self, job: Job, fds: Sequence[int], streams: Mapping[int, int], *, deadline_s: float
+    ) -> JobOutcome:
+        """Run a job until all its processes have ended.
 
-        `fds`: payload, stdin, stdout, stderr, result, ...; they stay the caller's to close, and
-        the write ends among them are closed here as soon as they are sent.
+        Args:
+            fds: payload, stdin, stdout, stderr, result, ...; all but the first two are closed here
+                as soon as they are sent.
+            streams: the read end of each of the job's pipes and the bytes to keep of it.
 
         Raises:
-            WorkerLost: it is gone, and not because it was too slow.
+            WorkerLost: the worker has ended, and not because it was too slow.
         """
-        self.num_jobs += 1
-        outcome = Outcome(kept=[bytearray() for _ in streams.fds])
+        self._num_jobs += 1
         try:
             if self._cgroup is not None:
                 self._cgroup.limit(memory_bytes=job.memory_bytes, processes=job.processes)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-            self._channel.sendmsg([job.pack()], rights)
+            send(self._channel, job.pack(), fds)
         except OSError as error:
-            raise WorkerLost(f"a worker was gone before its job began: {error}") from error
+            raise WorkerLost(f"the worker ended before its job began: {error}") from error
         finally:
             for fd in fds[2:]:
                 os.close(fd)
-        _Listening(self, streams, outcome, time.monotonic() + deadline_s).run()
+        outcome = _JobMonitor(self, self._channel, streams).run(time.monotonic() + deadline_s)
         if outcome.done and outcome.done.wait_status == signal.SIGKILL and self._cgroup is not None:
             outcome.is_out_of_memory = self._cgroup.has_killed()
         return outcome
 
     def is_worn(self) -> bool:
-        """Whether a fresh one should take its place."""
-        return self.num_jobs >= _MAX_JOBS or self._process.returncode is not None
+        """Return whether a new worker should replace this one."""
+        return self._num_jobs >= _MAX_JOBS or self._process.returncode is not None
 
-    def is_waiting(self) -> bool:
-        """Whether it is there and silent, as it is between two jobs."""
-        return not self._speaks_within(0)
-
-    def _speaks_within(self, wait_s: float) -> bool:
-        poll = select.poll()  # select() itself knows no descriptor above 1023
-        poll.register(self._channel, select.POLLIN)
-        return bool(poll.poll(wait_s * 1000))
-
-    def ask_to_kill(self) -> None:
-        with contextlib.suppress(OSError):
-            self._channel.send(bytes([Kind.KILL]))
+    def is_idle(self) -> bool:
+        """Return whether it is alive and silent, as it is between two jobs."""
+        return not self._has_message(0)
 
     def close(self) -> None:
-        """End it with the job that it runs; returns when no process of it is alive."""
+        """End the worker and its job; returns when none of its processes is alive."""
         self.forget()
         self._process.terminate()
         self._process.wait()
         if self._cgroup is not None:
             self._cgroup.remove()
-        with contextlib.suppress(OSError):  # its guardian has removed it, if there was one
+        with contextlib.suppress(OSError):  # the guardian, if there was one, has removed it
             os.rmdir(self._folder)
 
     def forget(self) -> None:
-        """Let go of the channel, as a forked copy of this process must."""
+        """Close the channel only, as a forked copy of this process must."""
         self._channel.close()
 
-    def fileno(self) -> int:
-        return self._channel.fileno()
+    def _has_message(self, wait_s: float) -> bool:
+        poll = select.poll()  # select() cannot handle descriptors above 1023
+        poll.register(self._channel, select.POLLIN)
+        return bool(poll.poll(wait_s * 1000))
 
-    def receive(self) -> tuple[bytes, list[int]]:
-        size = socket.CMSG_SPACE(MAX_FDS * 4)
-        message, ancillary, _, _ = self._channel.recvmsg(MAX_MESSAGE_BYTES, size)
-        fds = array.array("i")
-        for _, _, data in ancillary:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-        return message, list(fds)
-
-    def _greeting(self) -> dict[str, Any]:
-        message = self.receive()[0] if self._speaks_within(_START_S) else b""
+    def _read_description(self) -> dict[str, Any]:
+        message = receive(self._channel)[0] if self._has_message(_START_S) else b""
         if message[:1] == bytes([Kind.READY]):
             return {**json.loads(message[1:]), "has_cgroup": self._cgroup is not None}
         reason = message[1:].decode(errors="replace")
         raise SandboxUnavailable(reason or "a worker ended or hung while it started")
 
 
-class _Listening:
-    """Everything that is to be heard of one job until it is over."""
+class _JobMonitor:
+    """Reads a job's streams and the worker's messages until the job has ended."""
 
-    def __init__(self, worker: Worker, streams: Streams, outcome: Outcome, deadline: float) -> None:
-        self._worker, self._streams, self._outcome = worker, streams, outcome
-        self._deadline = deadline
-        self._open = {fd: number for number, fd in enumerate(streams.fds)}
+    def __init__(
+        self, worker: WorkerProcess, channel: socket.socket, streams: Mapping[int, int]
+    ) -> None:
+        self._worker, self._channel = worker, channel
+        self._outcome = JobOutcome(kept=[bytearray() for _ in streams])
+        self._open = {fd: (i, limit) for i, (fd, limit) in enumerate(streams.items())}
         self._poll = select.poll()
-        for fd in (worker.fileno(), *streams.fds):
+        for fd in (channel.fileno(), *streams):
             os.set_blocking(fd, False)
             self._poll.register(fd, select.POLLIN)
 
-    def run(self) -> None:
+    def run(self, deadline: float) -> JobOutcome:
         while self._outcome.done is None:
-            left_s = self._deadline - time.monotonic()
+            left_s = deadline - time.monotonic()
             ready = self._poll.poll(max(0.0, left_s * 1000))
             if left_s <= 0:
                 self._worker.close()
                 break
             for fd, _ in ready:
-                if fd == self._worker.fileno():
-                    self._hear_worker()
+                if fd == self._channel.fileno():
+                    self._read_worker()
                 else:
-                    self._hear_stream(fd)
-        for fd in list(self._open):  # who could write is dead; an end of file may still not come:
-            while self._hear_stream(fd):  # a fork of this process may hold a copy of the other end
+                    self._read_stream(fd)
+        for fd in list(self._open):  # all writers are dead, but an end of file may not come:
+            while self._read_stream(fd):  # a fork of this process may hold the other end open
                 pass
+        return self._outcome
 
-    def _hear_worker(self) -> None:
+    def _read_worker(self) -> None:
         try:
-            message, fds = self._worker.receive()
+            message, fds = receive(self._channel)
         except BlockingIOError:
             return
         except OSError as error:
-            raise WorkerLost(f"a worker's channel broke: {error}") from error
+            raise WorkerLost(f"the channel to a worker broke: {error}") from error
         self._outcome.files = fds
         if message[:1] != bytes([Kind.DONE]):
             raise WorkerLost("a worker ended while a job ran" if not message else "bad message")
         self._outcome.done = Done.unpack(message)
 
-    def _hear_stream(self, fd: int) -> bool:
-        """Whether there was something."""
-        number = self._open[fd]
+    def _read_stream(self, fd: int) -> bool:
+        """Read a chunk; returns False if there was none."""
+        number, limit = self._open[fd]
         try:
             chunk = os.read(fd, _CHUNK)
         except BlockingIOError:
@@ -237,59 +216,58 @@ class _Listening:
             del self._open[fd]
             self._poll.unregister(fd)
             return False
-        kept, limit = self._outcome.kept[number], self._streams.keep_bytes[number]
+        kept = self._outcome.kept[number]
         if self._outcome.flooded is None:
             kept += chunk[: limit - len(kept) + 1]
             if len(kept) > limit:
                 del kept[limit:]
                 self._outcome.flooded = number
-                self._worker.ask_to_kill()
+                with contextlib.suppress(OSError):
+                    self._channel.send(bytes([Kind.KILL]))
         return True
 
 
-class Pool:
-    """At most `size` workers of one tier; threads wait for one to be free."""
+class SandboxPool:
+    """At most `size` workers of one tier; threads wait for a free one."""
 
     def __init__(self, tier: str, *, size: int | None = None) -> None:
         self.tier = tier
         self.size = size or max(2, len(os.sched_getaffinity(0)))
-        self._idle: list[Worker] = []
+        self._idle: list[WorkerProcess] = []
         self._num_borrowed = 0
         self._is_closed = False
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def borrow(self, count: int = 1) -> Iterator[list[Worker]]:
-        """`count` workers at once; one in which an exception ended the job is not used again."""
+    def borrow(self, count: int = 1) -> Iterator[list[WorkerProcess]]:
+        """Borrow `count` workers; after an exception they are closed, not reused."""
         assert count <= self.size
         with self._changed:
             self._changed.wait_for(lambda: self._num_borrowed + count <= self.size)
             self._num_borrowed += count
             taken = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
-        workers = [worker for worker in taken if worker.is_waiting()]
+        workers = [worker for worker in taken if worker.is_idle()]
         for worker in taken:
             if worker not in workers:
                 worker.close()
+        kept: list[WorkerProcess] = []
         try:
+            scratch_root = os.environ.get("SANDBOX_SCRATCH") or tempfile.gettempdir()
             while len(workers) < count:
-                workers.append(self.start_worker())
+                workers.append(WorkerProcess(self.tier, scratch_root=scratch_root))
             yield workers
-        except BaseException:
-            self._give_back(count, [])
+            kept = [] if self._is_closed else [w for w in workers if not w.is_worn()]
+        finally:
+            with self._changed:
+                self._num_borrowed -= count
+                self._idle += kept
+                self._changed.notify_all()
             for worker in workers:
-                worker.close()
-            raise
-        kept = [] if self._is_closed else [w for w in workers if not w.is_worn()]
-        self._give_back(count, kept)
-        for worker in workers:
-            if worker not in kept:
-                worker.close()
-
-    def start_worker(self) -> Worker:
-        return Worker(self.tier, scratch_root=_scratch_root())
+                if worker not in kept:
+                    worker.close()
 
     def close(self) -> None:
-        """End the workers that are idle; those at work end when their job does."""
+        """End the idle workers; the others end with their job."""
         with self._changed:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -297,35 +275,12 @@ class Pool:
             worker.close()
 
     def forget(self) -> None:
-        """After a fork: the workers are the parent's."""
+        """Drop the workers without ending them: after a fork they belong to the parent."""
         for worker in self._idle:
             worker.forget()
         self._idle = []
 
-    def _give_back(self, count: int, workers: Sequence[Worker]) -> None:
-        with self._changed:
-            self._num_borrowed -= count
-            self._idle += workers
-            self._changed.notify_all()
-
-
-def _grouped(pid: int) -> Cgroup | None:
-    """The process in a control group of its own, where that can be."""
-    cgroup = Cgroup.make()
-    if cgroup is None:
-        return None
-    try:
-        cgroup.add(pid)
-    except OSError:
-        cgroup.remove()
-        return None
-    return cgroup
-
 
 def _interpreter() -> str:
-    """The interpreter itself, not a virtual environment's link to it."""
+    """Return the path of the interpreter itself, not a virtual environment's link to it."""
     return getattr(sys, "_base_executable", None) or sys.executable
-
-
-def _scratch_root() -> str:
-    return os.environ.get("SANDBOX_SCRATCH") or tempfile.gettempdir()

@@ -1,1 +1,1 @@
-"""What runs inside a worker process: entering the isolation, forking jobs, watching them."""
+"""Code that runs inside a worker process: enter the isolation, fork jobs, monitor them."""

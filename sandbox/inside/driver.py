@@ -1,8 +1,8 @@
-"""Inside a job, after every restriction: run the program that the payload holds.
+"""Run the program of a payload inside a job, after every restriction is on.
 
-payload {"mode": "script" | "call" | "calls" | "serve" | "judge" | "exec", ...}
+payload {"mode": "script" | "calls" | "serve" | "judge" | "exec", ...}
 
-What runs here is in the hands of the program: its results are data, never a verdict.
+The program controls everything that runs here: results are data, never a verdict.
 """
 
 from __future__ import annotations
@@ -30,20 +30,25 @@ _FRAME = struct.Struct("=I")
 
 
 def run_payload(payload: dict[str, Any], phase: int) -> NoReturn:
-    """Run it and end the process with the program's exit status.
+    """Run the program and end the process with its exit status.
 
-    `phase`: a pipe to the worker that hears how far we came; closed before the program's first
+    `phase` is a pipe that reports progress to the worker; it is closed before the program's first
     instruction.
     """
     status = 1
     try:
-        code = _compiled(payload["code"]) if "code" in payload else None
+        code = None
+        if "code" in payload:
+            code = compile(payload["code"], _FILE, "exec", dont_inherit=True)
         os.write(phase, PHASE_RUNS)
         os.close(phase)
         _MODES[payload["mode"]](payload, code)
         status = 0
-    except SystemExit as leaving:
-        status = _exit_status(leaving.code)
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            status = error.code or 0
+        else:
+            print(error.code, file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -51,7 +56,7 @@ def run_payload(payload: dict[str, Any], phase: int) -> NoReturn:
 
 
 def _end(status: int) -> NoReturn:
-    """What the interpreter does at its end, without taking itself apart."""
+    """Finalize as the interpreter does, without tearing it down."""
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
         atexit._run_exitfuncs()
@@ -63,22 +68,9 @@ def _end(status: int) -> NoReturn:
         os._exit(status & 0xFF)
 
 
-def _exit_status(code: object) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code
-    print(code, file=sys.stderr)
-    return 1
-
-
 def _script(payload: dict[str, Any], code: CodeType) -> None:
     sys.argv[:] = payload.get("argv", [_FILE])
     _run_module("__main__", code)
-
-
-def _compiled(code: str) -> CodeType:
-    return compile(code, _FILE, "exec", dont_inherit=True)
 
 
 def _run_module(name: str, code: CodeType, **names: Any) -> ModuleType:
@@ -89,13 +81,7 @@ def _run_module(name: str, code: CodeType, **names: Any) -> ModuleType:
     return module
 
 
-def _call(payload: dict[str, Any], code: CodeType) -> None:
-    """One call of a function; its value goes to the supervisor."""
-    function = _named(_run_module("__solution__", code), payload["function"])
-    _write_frame(RESULT_FD, {"value": encode(function(*payload["args"]))})
-
-
-def _named(module: ModuleType, name: str) -> Callable[..., Any]:
+def _find_function(module: ModuleType, name: str) -> Callable[..., Any]:
     match = _FUNCTION.fullmatch(name)
     if not match:
         raise NameError(f"{name} is neither a function nor Class().method")
@@ -107,16 +93,16 @@ def _named(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def _calls(payload: dict[str, Any], code: CodeType) -> None:
-    """Calls in a row, in one process."""
-    function = _named(_run_module("__solution__", code), payload["function"])
+    """Call a function with each list of arguments and send the values to the supervisor."""
+    function = _find_function(_run_module("__solution__", code), payload["function"])
     for arguments in payload["calls"]:
         _write_frame(RESULT_FD, {"value": encode(function(*arguments))})
 
 
 def _serve(payload: dict[str, Any], code: CodeType) -> None:
-    """Answer calls that a judge in another sandbox makes, until it has no more.
+    """Answer calls from a judge in another sandbox until it closes the pipe.
 
-    A result that is no literal stays here; the judge gets its number and may pass it back.
+    A result that is not a literal is kept here; the judge gets its number and may pass it back.
     """
     module = _run_module("__solution__", code)
     kept: list[Any] = []
@@ -132,7 +118,7 @@ def _serve(payload: dict[str, Any], code: CodeType) -> None:
         try:
             arguments = decode(request["args"], other=look_up)
             keywords = decode(request["keywords"], other=look_up)
-            value = _named(module, request["function"])(*arguments, **keywords)
+            value = _find_function(module, request["function"])(*arguments, **keywords)
             answer = {"value": encode(value, other=keep)}
         except Exception as error:
             answer = {"error": type(error).__name__, "text": str(error)[:1000]}
@@ -140,14 +126,14 @@ def _serve(payload: dict[str, Any], code: CodeType) -> None:
 
 
 class _Kept:
-    """In a judge: an object that stays with the solution."""
+    """In a judge: an object that is kept by the solution."""
 
     def __init__(self, data: dict[str, int]) -> None:
         self.data = data
 
 
 def _judge(payload: dict[str, Any], code: CodeType) -> None:
-    """Run tests whose calls of the solution go to another sandbox."""
+    """Run tests that call the solution in another sandbox."""
     names = {name: _remote_function(name) for name in payload["functions"]}
     _run_module("__main__", code, **names)
     _write_frame(RESULT_FD, {"value": True})
@@ -166,23 +152,26 @@ def _remote_function(name: str) -> Callable[..., Any]:
             raise RuntimeError("the solution has ended")
         if "value" in answer:
             return decode(answer["value"], other=_Kept)
-        raise _error_named(str(answer.get("error")), str(answer.get("text")))
+        raise _make_error(str(answer.get("error")), str(answer.get("text")))
 
     function.__name__ = name
     return function
 
 
-def _error_named(name: str, text: str) -> Exception:
-    """As the solution raised it, where it is one of Python's own."""
+def _make_error(name: str, text: str) -> Exception:
+    """Return the solution's exception if it is a built-in one, else a RuntimeError."""
     kind: Any = getattr(builtins, name, None)
     is_exception = isinstance(kind, type) and issubclass(kind, Exception)
-    if is_exception and kind not in (StopIteration, StopAsyncIteration):  # these end loops silently
+    if is_exception and kind not in (
+        StopIteration,
+        StopAsyncIteration,
+    ):  # they would end loops silently
         return kind(text)
     return RuntimeError(f"{name}: {text}")
 
 
 def _exec(payload: dict[str, Any], code: CodeType | None) -> None:
-    """Become another program."""
+    """Replace this process by another program."""
     os.execve(payload.get("fd", payload["argv"][0]), payload["argv"], dict(os.environ))
 
 
@@ -194,26 +183,19 @@ def _write_frame(fd: int, value: Any) -> None:
 
 
 def _read_frame(fd: int) -> Any:
-    """None where the other side has ended."""
-    head = _read_exactly(fd, _FRAME.size)
-    if head is None:
-        return None
-    body = _read_exactly(fd, *_FRAME.unpack(head))
-    return None if body is None else json.loads(body)
-
-
-def _read_exactly(fd: int, size: int) -> bytes | None:
-    data = b""
+    """Return the decoded frame, or None if the other side has ended."""
+    size, data = _FRAME.size, b""
     while len(data) < size:
         chunk = os.read(fd, min(size - len(data), 1 << 20))
         if not chunk:
             return None
         data += chunk
-    return data
+        if len(data) == _FRAME.size == size:
+            size += _FRAME.unpack(data)[0]
+    return json.loads(data[_FRAME.size :])
 
 
 _MODES: dict[str, Callable[[dict[str, Any], Any], None]] = {
-    "call": _call,
     "calls": _calls,
     "exec": _exec,
     "judge": _judge,

@@ -1,9 +1,9 @@
-"""How a worker leaves the machine behind, once: another user, then namespaces with their own root.
+"""Enter the isolation of a worker, once: an unprivileged user, then namespaces with their own root.
 
 root caller --> unprivileged user --> user, pid, mount, ipc, net, uts, cgroup namespaces
-                                  --> a root of /usr and the interpreter, read-only, and a /proc
+                                  --> a read-only root of /usr and the interpreter, and a /proc
 
-The worker is process 1 of its pid namespace, and only it holds capabilities there.
+The worker is process 1 of its pid namespace and the only one that holds capabilities there.
 """
 
 from __future__ import annotations
@@ -19,32 +19,31 @@ from sandbox.inside.linux import MountFlag
 __all__ = [
     "PREFIX_FD",
     "become_unprivileged",
+    "change_root",
     "end_with_parent",
     "enter_namespaces",
-    "hide_from_jobs",
     "keep_interpreter",
-    "leave_files_behind",
-    "show_to_parent",
+    "set_dumpable",
 ]
 
-PREFIX_FD = 99  # in a job: the interpreter's folder, where its path is closed to the job's user
+PREFIX_FD = 99  # in a job: the interpreter's folder, if the job's user cannot reach its path
 _NAMESPACES = 0x10000000 | 0x20000000 | 0x20000 | 0x8000000 | 0x40000000 | 0x4000000 | 0x2000000
 _PDEATHSIG, _SET_DUMPABLE = 1, 4
-_FIRST_UID = 0x5A000000  # far from any user that exists
+_FIRST_UID = 0x5A000000  # far from any existing user
 _NOBODY = 65534
 _INNER_UID = 1000
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_ETC = ("alternatives", "ld.so.cache")
 _DEVICES = ("full", "null", "random", "urandom")
-_READ_ONLY, _NOSUID_NODEV = 1, MountFlag.NOSUID | MountFlag.NODEV
+_NOSUID_NODEV = MountFlag.NOSUID | MountFlag.NODEV
 
 
 def become_unprivileged(folder: str) -> bool:
-    """A root caller's worker takes a user of its own, to whom `folder` is given.
+    """Give up root for a user of this worker, who becomes the owner of `folder`.
 
-    Returns whether nobody else has that user.
+    The kernel exempts user 0 from process limits and file permissions.
 
-    The kernel counts the processes of user 0 against no limit, and files say yes to it.
+    Returns:
+        True if no other process has that user.
     """
     if os.geteuid() != 0:
         return False
@@ -55,57 +54,48 @@ def become_unprivileged(folder: str) -> bool:
                 os.chown(folder, uid, uid)
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
-            linux.prctl(_SET_DUMPABLE, 1)  # else /proc/self would be root's
+            set_dumpable(True)  # otherwise /proc/self belongs to root
             return uid != _NOBODY
     raise PermissionError("root here may not change its user (CAP_SETUID and CAP_SETGID)")
 
 
-def keep_interpreter(prefix: int) -> bool:
-    """Where the new user cannot reach the interpreter, its modules come by this descriptor.
-
-    Returns whether that was needed.
-    """
+def keep_interpreter(prefix: int) -> None:
+    """Import modules through the descriptor `prefix` if the user cannot reach their path."""
     if os.access(os.__file__, os.R_OK):
-        return False
+        return
     os.dup2(prefix, PREFIX_FD, inheritable=False)
     packages = [module.__path__ for module in sys.modules.values() if hasattr(module, "__path__")]
     for paths in (sys.path, *packages):
-        there = f"/proc/self/fd/{PREFIX_FD}"
-        paths[:] = [path.replace(sys.base_prefix, there, 1) for path in paths]
+        by_fd = f"/proc/self/fd/{PREFIX_FD}"
+        paths[:] = [path.replace(sys.base_prefix, by_fd, 1) for path in paths]
     sys.path_importer_cache.clear()
-    return True
 
 
 def enter_namespaces(prefix: int) -> None:
-    """All but the pid namespace, which the next child is the first process of.
+    """Enter all namespaces; the next child is the first process of the pid namespace.
 
     Raises:
-        OSError: the kernel refuses a step; the text says which.
+        OSError: the kernel refuses a step, which the text names.
     """
-    os.fchdir(prefix)  # the folders above may be closed to the new user, "." is not
+    os.fchdir(prefix)  # the user may reach "." where it may not reach the folders above
     uid, gid = os.getuid(), os.getgid()
-    linux.unshare(_NAMESPACES)
+    linux.call("unshare", _NAMESPACES)
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{_INNER_UID} {uid} 1")
     _write("/proc/self/gid_map", f"{_INNER_UID} {gid} 1")
 
 
-def hide_from_jobs() -> None:
-    """No job of the same user may look into this process."""
-    linux.prctl(_SET_DUMPABLE, 0)
-
-
-def show_to_parent() -> None:
-    """A job must be visible to the worker that watches it; it forks from one that is not."""
-    linux.prctl(_SET_DUMPABLE, 1)
+def set_dumpable(is_dumpable: bool) -> None:
+    """Allow or forbid other processes of this user to inspect this process."""
+    linux.prctl(_SET_DUMPABLE, int(is_dumpable))
 
 
 def end_with_parent() -> None:
     linux.prctl(_PDEATHSIG, signal.SIGKILL)
 
 
-def leave_files_behind(root: str = "/tmp") -> None:
-    """A new root at an existing folder, then everything else is let go; for process 1."""
+def change_root(root: str = "/tmp") -> None:
+    """Build a new root at an existing folder and detach the old one; for process 1."""
     linux.mount("none", "/", "", MountFlag.RECURSIVE | MountFlag.PRIVATE)
     linux.mount("tmpfs", root, "tmpfs", _NOSUID_NODEV, "size=1m,mode=755")
     _bind("/usr", root)
@@ -116,14 +106,22 @@ def leave_files_behind(root: str = "/tmp") -> None:
             _bind(f"/{name}", root)
     if not f"{sys.base_prefix}/".startswith("/usr/"):
         _bind(".", root, at=sys.base_prefix)
-    _make_etc(root)
-    _make_devices(root)
-    for name in ("proc", "tmp"):
+    for name in ("etc", "dev", "proc", "tmp"):
         os.mkdir(f"{root}/{name}")
-    _mount_proc(f"{root}/proc")
+    for name in ("/etc/alternatives", "/etc/ld.so.cache"):
+        if os.path.exists(name):
+            _bind(name, root)
+    _write(f"{root}/etc/passwd", f"job:x:{_INNER_UID}:{_INNER_UID}::/tmp:/bin/sh\n")
+    _write(f"{root}/etc/group", f"job:x:{_INNER_UID}:\n")
+    _fill_dev(f"{root}/dev")
+    try:
+        flags = _NOSUID_NODEV | MountFlag.NOEXEC
+        linux.mount("proc", f"{root}/proc", "proc", flags, "subset=pid,hidepid=2")
+    except OSError as error:
+        raise OSError(error.errno, "a fresh /proc is refused; is /proc masked?") from error
     os.chdir(root)
-    linux.pivot_root(".", ".")
-    linux.unmount(".", MountFlag.DETACH)
+    linux.call("pivot_root", b".", b".")
+    linux.unmount(".")
     os.chdir("/")
     linux.make_read_only("/", recursive=False)
     linux.drop_bounding_set()
@@ -139,32 +137,14 @@ def _bind(source: str, root: str, *, at: str | None = None) -> None:
     linux.make_read_only(target, recursive=True)
 
 
-def _make_etc(root: str) -> None:
-    os.mkdir(f"{root}/etc")
-    for name in _ETC:
-        if os.path.exists(f"/etc/{name}"):
-            _bind(f"/etc/{name}", root)
-    _write(f"{root}/etc/passwd", f"job:x:{_INNER_UID}:{_INNER_UID}::/tmp:/bin/sh\n")
-    _write(f"{root}/etc/group", f"job:x:{_INNER_UID}:\n")
-
-
-def _make_devices(root: str) -> None:
-    os.mkdir(f"{root}/dev")
+def _fill_dev(folder: str) -> None:
     for name in _DEVICES:
-        _write(f"{root}/dev/{name}", "")
-        linux.mount(f"/dev/{name}", f"{root}/dev/{name}", "", MountFlag.BIND)
-    os.symlink("/tmp", f"{root}/dev/shm")
-    os.symlink("/proc/self/fd", f"{root}/dev/fd")
+        _write(f"{folder}/{name}", "")
+        linux.mount(f"/dev/{name}", f"{folder}/{name}", "", MountFlag.BIND)
+    os.symlink("/tmp", f"{folder}/shm")
+    os.symlink("/proc/self/fd", f"{folder}/fd")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
-        os.symlink(f"/proc/self/fd/{number}", f"{root}/dev/{name}")
-
-
-def _mount_proc(target: str) -> None:
-    flags = _NOSUID_NODEV | MountFlag.NOEXEC
-    try:
-        linux.mount("proc", target, "proc", flags, "subset=pid,hidepid=2")
-    except OSError as error:
-        raise OSError(error.errno, "a fresh /proc is refused; is /proc masked?") from error
+        os.symlink(f"/proc/self/fd/{number}", f"{folder}/{name}")
 
 
 def _write(path: str, text: str) -> None:

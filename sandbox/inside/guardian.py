@@ -1,8 +1,8 @@
-"""The process above a worker: when the worker ends or is to end, nothing below it stays alive.
+"""The process above a worker: when the worker ends, the guardian ends everything below it.
 
 supervisor --SIGTERM--> guardian --SIGKILL--> worker (process 1 of its namespace, or a subreaper)
-                            | waits, then kills and reaps what is left
-                            v exits: the supervisor's wait() tells that all is over
+                            | waits, then kills and reaps the remaining processes
+                            v exits: the supervisor's wait() returns when no process is left
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import signal
 from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
 
 from sandbox.inside import linux
 from sandbox.inside.entering import end_with_parent
@@ -24,30 +23,20 @@ _SET_CHILD_SUBREAPER = 36
 
 
 def become_guarded(folder: str | None = None) -> None:
-    """Returns in a child; this process becomes its guardian, and in the end removes `folder`."""
-    become_subreaper()
+    """Fork and return in the child; this process becomes its guardian and never returns.
+
+    The guardian removes `folder` at its end.
+    """
+    linux.prctl(_SET_CHILD_SUBREAPER, 1)
     parent = os.getpid()
     worker = os.fork()
     if worker == 0:
         end_with_parent()
-        if os.getppid() not in (0, parent):  # 0: it lives outside our pid namespace
+        if os.getppid() not in (0, parent):  # 0: the parent is outside this pid namespace
             os._exit(1)
-        become_subreaper()
+        linux.prctl(_SET_CHILD_SUBREAPER, 1)
         return
-    _guard(worker, folder)
 
-
-def become_subreaper() -> None:
-    linux.prctl(_SET_CHILD_SUBREAPER, 1)
-
-
-def kill_descendants() -> None:
-    for pid in descendants():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def _guard(worker: int, folder: str | None) -> NoReturn:
     def kill(signum: int, frame: FrameType | None) -> None:
         with suppress(ProcessLookupError):
             os.kill(worker, signal.SIGKILL)
@@ -65,3 +54,9 @@ def _guard(worker: int, folder: str | None) -> NoReturn:
         with suppress(OSError):
             remove_folder(folder)
     os._exit(0)
+
+
+def kill_descendants() -> None:
+    for pid in descendants():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Landlock: which files a process may touch, by the kernel's own list (landlock(7))."""
+"""Landlock: the kernel's list of the files that a process may access (landlock(7))."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from sandbox.inside.linux import call
 
 __all__ = ["abi", "make_ruleset", "restrict_self"]
 
-_EXECUTE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 2, 1 << 3
-_WRITE_FILE = 1 << 1
-_READ = _EXECUTE | _READ_FILE | _READ_DIR
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _ALL_OF_ABI_1 = (1 << 13) - 1
-_REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+_LATER_RIGHTS = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # ABI -> REFER, TRUNCATE, IOCTL_DEV
 _TCP_BIND_CONNECT = 3
 _SCOPE_ABSTRACT_UNIX_SIGNAL = 3
 _MAKE_DEVICES = (1 << 6) | (1 << 11)
@@ -23,7 +21,7 @@ _PATH_BENEATH = 1
 
 
 def abi() -> int:
-    """The kernel's version of Landlock, 0 where it has none."""
+    """Return the kernel's Landlock version, 0 if it has none."""
     try:
         return call("landlock_create_ruleset", None, 0, 1)
     except OSError:
@@ -31,19 +29,24 @@ def abi() -> int:
 
 
 def make_ruleset(*, read: Iterable[int], write: Iterable[int], devices: Iterable[int]) -> int:
-    """A ruleset's descriptor; all paths but those beneath the given descriptors are closed.
+    """Return a ruleset's descriptor; it closes all paths except those below the descriptors given.
 
-    `read`: directories and files to read and execute; `write`: directories for anything but device
-    files; `devices`: files to read and write.
+    Args:
+        read: directories and files to read and execute.
+        write: directories for everything except device files.
+        devices: files to read and write.
     """
     version = abi()
-    handled = _handled_rights(version)
+    later = [right for since, right in _LATER_RIGHTS.items() if version >= since]
+    handled = _ALL_OF_ABI_1 | sum(later)
     network = _TCP_BIND_CONNECT if version >= 4 else 0
     scoped = _SCOPE_ABSTRACT_UNIX_SIGNAL if version >= 6 else 0
     attributes = struct.pack("=QQQ", handled, network, scoped)
-    ruleset = call("landlock_create_ruleset", attributes, _attribute_size(version), 0)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    ruleset = call("landlock_create_ruleset", attributes, size, 0)
     for fd in read:
-        _allow(ruleset, fd, _READ if os.path.isdir(fd) else _EXECUTE | _READ_FILE)
+        read_file = _EXECUTE | _READ_FILE
+        _allow(ruleset, fd, read_file | _READ_DIR if os.path.isdir(fd) else read_file)
     for fd in write:
         _allow(ruleset, fd, handled & ~_MAKE_DEVICES)
     for fd in devices:
@@ -53,17 +56,6 @@ def make_ruleset(*, read: Iterable[int], write: Iterable[int], devices: Iterable
 
 def restrict_self(ruleset: int) -> None:
     call("landlock_restrict_self", ruleset, 0)
-
-
-def _handled_rights(version: int) -> int:
-    rights = _ALL_OF_ABI_1
-    rights |= _REFER if version >= 2 else 0
-    rights |= _TRUNCATE if version >= 3 else 0
-    return rights | (_IOCTL_DEV if version >= 5 else 0)
-
-
-def _attribute_size(version: int) -> int:
-    return 24 if version >= 6 else 16 if version >= 4 else 8
 
 
 def _allow(ruleset: int, fd: int, rights: int) -> None:

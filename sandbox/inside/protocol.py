@@ -1,26 +1,27 @@
-"""The messages between a supervisor and its worker; both sides import this file.
+"""The messages between a supervisor and its worker; both sides import this module.
 
 supervisor --- JOB + descriptors [payload, stdin, stdout, stderr, result, ...] --> worker
-           --- KILL (the job is to end now) -->
-           <-- READY (JSON) or FAILED (text) once, at the start ---
-           <-- DONE + descriptors of collected files ---
+           --- KILL (end the running job now) -->
+           <-- READY (JSON) or FAILED (text), once at the start ---
+           <-- DONE + descriptors of the collected files ---
 
-A message is one datagram of a SOCK_SEQPACKET pair. What a job is about (its code and its input)
-is in descriptors that only the job reads: a worker forks job after job and so must hold nothing
-that a later one could find in its memory.
+A message is one datagram of a SOCK_SEQPACKET pair. The code and the input of a job are in
+descriptors that only the job reads: a worker forks job after job, so its memory must not hold
+anything that a later job could find.
 """
 
 from __future__ import annotations
 
+import array
+import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from typing import Final
 
 __all__ = [
     "FIRST_EXTRA_FD",
-    "MAX_FDS",
-    "MAX_MESSAGE_BYTES",
     "PHASE_RUNS",
     "PHASE_STARTED",
     "RESULT_FD",
@@ -28,14 +29,17 @@ __all__ = [
     "Done",
     "Job",
     "Kind",
+    "receive",
+    "send",
 ]
 
-MAX_MESSAGE_BYTES: Final = 65536
-MAX_FDS: Final = 72
+_MAX_MESSAGE_BYTES, _MAX_FDS = 65536, 72
 RESULT_FD: Final = 3  # in a job: where its driver writes the result
+FIRST_EXTRA_FD: Final = 4  # in a job: the descriptors after the result's
 PHASE_STARTED: Final = b"s"  # every restriction is on; the program is being compiled
 PHASE_RUNS: Final = b"r"
-FIRST_EXTRA_FD: Final = 4  # in a job: the descriptors after the result's
+_JOB = struct.Struct("=7Q?B")
+_DONE = struct.Struct("=iBBQQQQ")
 
 
 class Kind(IntEnum):
@@ -52,42 +56,41 @@ class Cause(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a worker is told of a job; 0 stands for no limit."""
+    """The limits of a job and the files to collect after it."""
 
     wall_ms: int
     cpu_ms: int
     memory_bytes: int
-    address_bytes: int
+    address_bytes: int  # 0: unlimited
     processes: int
     disk_bytes: int
     inodes: int
     may_fork: bool
-    collect: tuple[str, ...] = ()  # files to hand back, relative to the job's directory
+    collect: tuple[str, ...] = ()  # relative to the job's directory
 
     def pack(self) -> bytes:
-        names = "\0".join(self.collect).encode("utf-8", "surrogateescape")
-        return bytes([Kind.JOB]) + _JOB.pack(*_numbers(self), len(self.collect)) + names
+        *limits, collect = astuple(self)
+        names = "\0".join(collect).encode("utf-8", "surrogateescape")
+        return bytes([Kind.JOB]) + _JOB.pack(*limits, len(collect)) + names
 
     @classmethod
     def unpack(cls, message: bytes) -> Job:
-        *numbers, may_fork, count = _JOB.unpack_from(message, 1)
+        *limits, count = _JOB.unpack_from(message, 1)
         names = message[1 + _JOB.size :].decode("utf-8", "surrogateescape").split("\0")
-        fields = zip(_NUMBER_FIELDS, numbers, strict=True)
-        return cls(**dict(fields), may_fork=bool(may_fork), collect=tuple(names[:count]))
+        return cls(**dict(zip(cls.__slots__, limits, strict=False)), collect=tuple(names[:count]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a worker saw of a job; all its processes are dead."""
+    """The worker's report on a job whose processes are all dead."""
 
     wait_status: int  # of wait(2)
     cause: int
-    num_phases: int  # 0: no job came to be; 1: its program was not compiled; 2: it ran
+    num_phases: int  # 0: the job did not start; 1: its program did not compile; 2: it ran
     wall_us: int
     cpu_us: int  # of all its processes
     peak_bytes: int
-    num_collected: int  # descriptors in the order of Job.collect; the rest were not there
-    collected: int  # bit i: Job.collect[i] is among them
+    collected: int  # bit i is set if a descriptor of Job.collect[i] is attached
 
     def pack(self) -> bytes:
         return bytes([Kind.DONE]) + _DONE.pack(*astuple(self))
@@ -97,18 +100,17 @@ class Done:
         return cls(**dict(zip(cls.__slots__, _DONE.unpack_from(message, 1), strict=True)))
 
 
-_NUMBER_FIELDS = (
-    "wall_ms",
-    "cpu_ms",
-    "memory_bytes",
-    "address_bytes",
-    "processes",
-    "disk_bytes",
-    "inodes",
-)
-_JOB = struct.Struct("=7QBB")
-_DONE = struct.Struct("=iBBQQQBQ")
+def send(channel: socket.socket, message: bytes, fds: Sequence[int] = ()) -> None:
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    channel.sendmsg([message], rights)
 
 
-def _numbers(job: Job) -> list[int]:
-    return [*(getattr(job, name) for name in _NUMBER_FIELDS), job.may_fork]
+def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """Return a message and its descriptors; the message is empty if the peer has closed."""
+    size = socket.CMSG_SPACE(_MAX_FDS * 4)
+    message, ancillary, _, _ = channel.recvmsg(_MAX_MESSAGE_BYTES, size)
+    fds = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return message, list(fds)

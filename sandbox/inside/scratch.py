@@ -1,9 +1,8 @@
-"""The directory that a job may write to: a private mount, or a watched directory.
+"""The directory that a job may write to: a private mount, or a watched folder.
 
-PrivateMount    a tmpfs of its own with a size and a number of inodes; new for each job that follows
-                one that left a trace
-WatchedFolder   where nothing can be mounted: a folder that is measured while the job runs and
-                emptied after it
+PrivateMount    a tmpfs with a size and a number of inodes, replaced after a job that changed it
+WatchedFolder   if nothing can be mounted: a folder that is measured while the job runs and emptied
+                after it
 """
 
 from __future__ import annotations
@@ -14,31 +13,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from sandbox.inside import landlock, linux
-from sandbox.inside.linux import MountFlag
+from sandbox.inside import landlock
+from sandbox.inside.linux import MountFlag, mount, unmount
 from sandbox.inside.protocol import Job
 
 __all__ = ["PrivateMount", "Scratch", "WatchedFolder", "folder_ruleset", "remove_folder"]
 
-MAX_DEPTH = 64  # of folders; below that a job counts as over its inodes
+_MAX_DEPTH = 64  # of folders; a job with deeper ones counts as over its inodes
 _READABLE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
 _DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom")
 
 
 class Scratch(Protocol):
-    """Where a job works."""
+    """The working directory of jobs."""
 
     path: str
-    ruleset: int | None  # Landlock's, None where the kernel has none
+    ruleset: int | None  # Landlock's; None if the kernel has none
 
     def prepare(self, job: Job) -> None:
-        """Make it empty and set its limits."""
+        """Provide an empty directory with the job's limits."""
 
     def is_over(self, job: Job, pid: int) -> bool:
-        """Whether the running job has written more than it may."""
+        """Return whether the running job has exceeded its disk limits."""
 
     def clear(self) -> None:
-        """Leave nothing of the job."""
+        """Remove everything that the job has written."""
 
 
 class PrivateMount:
@@ -53,32 +52,31 @@ class PrivateMount:
 
     def prepare(self, job: Job) -> None:
         limits = (job.disk_bytes, job.inodes)
-        if limits != self._limits:
-            self.clear(anyway=True)
-            self._mount(*limits)
-
-    def is_over(self, job: Job, pid: int) -> bool:
-        return False  # the mount's own limits hold
-
-    def clear(self, *, anyway: bool = False) -> None:
-        """Give up the mount unless nothing in it or about it has changed."""
-        if self._limits == (0, 0) or (not anyway and self._look() == self._untouched):
+        if limits == self._limits:
             return
-        linux.unmount(self.path, MountFlag.DETACH)
-        self._limits = (0, 0)
-
-    def _mount(self, disk_bytes: int, inodes: int) -> None:
+        if self._limits != (0, 0):
+            unmount(self.path)
         flags = MountFlag.NOSUID | MountFlag.NODEV | MountFlag.NOATIME
-        options = f"size={disk_bytes},nr_inodes={inodes + 1},mode=700"
-        linux.mount("tmpfs", self.path, "tmpfs", flags, options)
-        self._limits = (disk_bytes, inodes)
-        self._untouched = self._look()
+        options = f"size={job.disk_bytes},nr_inodes={job.inodes + 1},mode=700"
+        self._limits = (0, 0)
+        mount("tmpfs", self.path, "tmpfs", flags, options)
+        self._limits = limits
+        self._untouched = self._state()
         if landlock.abi():
             if self.ruleset is not None:
                 os.close(self.ruleset)
             self.ruleset = _ruleset(read=["/"], write=[self.path])
 
-    def _look(self) -> tuple[object, ...]:
+    def is_over(self, job: Job, pid: int) -> bool:
+        return False  # the kernel enforces the limits of the mount
+
+    def clear(self) -> None:
+        """Unmount the directory if anything in it or about it has changed."""
+        if self._limits != (0, 0) and self._state() != self._untouched:
+            unmount(self.path)
+            self._limits = (0, 0)
+
+    def _state(self) -> tuple[object, ...]:
         seen, space = os.stat(self.path), os.statvfs(self.path)
         times = seen.st_mtime_ns, seen.st_ctime_ns
         attributes = os.listxattr(self.path)
@@ -86,7 +84,7 @@ class PrivateMount:
 
 
 class WatchedFolder:
-    """A folder on a file system that others use as well."""
+    """A folder on a shared file system."""
 
     def __init__(self, path: str, ruleset: int | None) -> None:
         self.path = path
@@ -99,7 +97,7 @@ class WatchedFolder:
         self._free = self._space()
 
     def is_over(self, job: Job, pid: int) -> bool:
-        """Cheap while the whole file system lost less than a fraction of what the job may take."""
+        """Measure the folder only once the file system has lost half of the job's limits."""
         blocks, inodes = (old - new for old, new in zip(self._free, self._space(), strict=True))
         if blocks <= job.disk_bytes // 2 and inodes <= job.inodes // 2:
             return False
@@ -117,35 +115,31 @@ class WatchedFolder:
 
 
 def folder_ruleset(path: str, prefix: int) -> int:
-    """Landlock's rules for a job that works in a folder; `prefix`: the interpreter's folder."""
+    """Return Landlock's ruleset for jobs in a folder; `prefix` is the interpreter's folder."""
     return _ruleset(read=_READABLE, write=[path], more=[prefix])
 
 
-def _open_paths(paths: Sequence[str]) -> list[int]:
-    """Descriptors that only stand for their path; those that do not exist are left out."""
-    opened = []
-    for path in paths:
-        with suppress(OSError):
-            opened.append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-    return opened
-
-
 def _ruleset(*, read: Sequence[str], write: Sequence[str], more: Sequence[int] = ()) -> int:
-    lists = _open_paths(read), _open_paths(write), _open_paths(_DEVICES)
+    opened: list[list[int]] = []
+    for paths in (read, write, _DEVICES):
+        opened.append([])
+        for path in paths:
+            with suppress(OSError):  # missing paths are left out
+                opened[-1].append(os.open(path, os.O_PATH | os.O_CLOEXEC))
     try:
-        return landlock.make_ruleset(read=[*lists[0], *more], write=lists[1], devices=lists[2])
+        return landlock.make_ruleset(read=[*opened[0], *more], write=opened[1], devices=opened[2])
     finally:
-        for fd in [fd for opened in lists for fd in opened]:
+        for fd in [fd for fds in opened for fd in fds]:
             os.close(fd)
 
 
 def _measure(folder: int, max_inodes: int) -> tuple[int, int]:
-    """Bytes and inodes below a folder; stops counting past `max_inodes`."""
+    """Return (bytes, inodes) below a folder; counting stops at `max_inodes`."""
     size = count = 0
-    for parent, entry in _walk(folder, MAX_DEPTH):
+    for parent, entry in _walk(folder, _MAX_DEPTH):
         if entry is None:
             return size, max_inodes
-        with suppress(OSError):  # gone meanwhile
+        with suppress(OSError):  # deleted in the meantime
             size += os.stat(entry.name, dir_fd=parent, follow_symlinks=False).st_blocks * 512
         count += 1
         if count >= max_inodes:
@@ -154,7 +148,7 @@ def _measure(folder: int, max_inodes: int) -> tuple[int, int]:
 
 
 def _walk(folder: int, depth: int) -> Iterator[tuple[int, os.DirEntry[str] | None]]:
-    """All entries below a folder, never through a link; None for what lies too deep to look at."""
+    """Yield (parent, entry) below a folder without following links; None for one too deep."""
     if depth == 0:
         yield folder, None
         return
@@ -174,13 +168,13 @@ def _open_folder(parent: int, name: str) -> int:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         return os.open(name, flags, dir_fd=parent)
-    except PermissionError:  # made without rights for its owner
+    except PermissionError:  # created without permissions for its owner
         os.chmod(f"/proc/self/fd/{parent}/{name}", 0o700)
         return os.open(name, flags, dir_fd=parent)
 
 
 def _deleted_bytes(pid: int) -> int:
-    """Of files that a process holds open but that no folder names any more."""
+    """Return the size of the deleted files that a process holds open."""
     sizes: dict[tuple[int, int], int] = {}
     for task in _tasks(pid):
         with suppress(OSError):
@@ -193,7 +187,7 @@ def _deleted_bytes(pid: int) -> int:
 
 
 def _maps_deleted_files(pid: int, folder: str) -> bool:
-    """Whether it holds files by a mapping alone, of which nobody can tell the size."""
+    """Return whether a process maps deleted files, whose size cannot be measured."""
     for task in _tasks(pid):
         with suppress(OSError), open(f"{task}/maps", "rb") as file:
             if any(b" (deleted)" in line and folder.encode() in line for line in file):
@@ -202,14 +196,14 @@ def _maps_deleted_files(pid: int, folder: str) -> bool:
 
 
 def _tasks(pid: int) -> list[str]:
-    """Its threads: the first one shows nothing when it has ended before the others."""
+    """Return the folders of all threads; the first thread shows nothing if it has ended."""
     with suppress(OSError):
         return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
     return []
 
 
 def remove_folder(path: str) -> None:
-    """With everything below it."""
+    """Remove a folder and everything below it."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _empty(folder)
@@ -219,7 +213,7 @@ def remove_folder(path: str) -> None:
 
 
 def _empty(folder: int) -> None:
-    """Remove everything below. Folders are pulled up first: no depth exhausts descriptors."""
+    """Remove everything below a folder; nested folders are moved up, so depth costs no fds."""
     os.fchmod(folder, 0o700)
     while names := os.listdir(folder):
         for name in names:
@@ -229,10 +223,12 @@ def _empty(folder: int) -> None:
             child = _open_folder(folder, name)
             try:
                 for below in os.listdir(child):
-                    if _is_folder(child, below):
-                        _pull_up(child, below, folder)
-                    else:
+                    if not _is_folder(child, below):
                         os.unlink(below, dir_fd=child)
+                        continue
+                    os.chmod(f"/proc/self/fd/{child}/{below}", 0o700)  # must be writable to move
+                    new_name = os.urandom(16).hex()  # a job cannot have taken it
+                    os.rename(below, new_name, src_dir_fd=child, dst_dir_fd=folder)
             finally:
                 os.close(child)
             os.rmdir(name, dir_fd=folder)
@@ -240,9 +236,3 @@ def _empty(folder: int) -> None:
 
 def _is_folder(parent: int, name: str) -> bool:
     return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-
-
-def _pull_up(source: int, name: str, target: int) -> None:
-    os.chmod(f"/proc/self/fd/{source}/{name}", 0o700)  # to be moved it must be writable
-    new_name = os.urandom(16).hex()  # none that a job could have taken
-    os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)

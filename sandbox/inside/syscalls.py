@@ -1,4 +1,4 @@
-"""System call numbers by name, from the kernel's headers: `name:x86_64:aarch64`, `-` for none."""
+"""System call numbers from the kernel's headers: `name:x86_64:aarch64`, `-` for none."""
 
 from __future__ import annotations
 
@@ -75,15 +75,11 @@ _MACHINE = platform.machine()
 
 
 def is_known_machine() -> bool:
-    """Whether this processor's numbers are known; without them there is no filter."""
+    """Return whether this processor's numbers are known; a filter requires them."""
     return _MACHINE in _COLUMN
 
 
-def _numbers() -> dict[str, int]:
-    column = _COLUMN.get(_MACHINE, 1)
-    entries = (entry.split(":") for entry in _TABLE.split())
-    return {entry[0]: int(entry[column]) for entry in entries if entry[column] != "-"}
-
-
-NUMBERS = _numbers()
+_ENTRIES = [entry.split(":") for entry in _TABLE.split()]
+_NUMBERS = {entry[0]: entry[_COLUMN.get(_MACHINE, 1)] for entry in _ENTRIES}
+NUMBERS = {name: int(number) for name, number in _NUMBERS.items() if number != "-"}
 AUDIT_ARCH = _AUDIT_ARCH.get(_MACHINE, 0)

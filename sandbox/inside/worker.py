@@ -1,15 +1,14 @@
-"""The worker process: it enters the isolation once, then forks a job for each request.
+"""The worker process: enter the isolation once, then fork a job for each request.
 
 start: {"tier", "channel", "folder"} as argv[1] --> enter --> READY
-then:  JOB --> fork --> watch --> kill what is left --> collect --> clear --> DONE, again and again
+then:  JOB --> fork --> watch --> kill leftovers --> collect --> clear --> DONE, repeatedly
 
-It is started with an empty environment and holds nothing about any job: neither code nor output
-passes through it. Its modules are imported before, so that a job starts warm.
+The worker starts with an empty environment and holds no data of any job: neither code nor output
+passes through it. It imports common modules first, so that jobs start warm.
 """
 
 from __future__ import annotations
 
-import array
 import errno
 import gc
 import importlib
@@ -20,20 +19,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from sandbox.inside import entering, landlock, linux
 from sandbox.inside.guardian import become_guarded, kill_descendants
 from sandbox.inside.job import Isolation, become_job
-from sandbox.inside.protocol import (
-    MAX_FDS,
-    MAX_MESSAGE_BYTES,
-    Done,
-    Job,
-    Kind,
-)
+from sandbox.inside.protocol import Done, Job, Kind, receive, send
 from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder, folder_ruleset
 from sandbox.inside.seccomp import filter_for
 from sandbox.inside.syscalls import is_known_machine
@@ -44,41 +37,42 @@ __all__ = ["main"]
 _PRELOADED = """
 bisect collections collections.abc copy functools heapq itertools math operator random re string
 traceback typing
-"""  # more of them would cost every job more than they save those that import them
+"""  # more modules would cost every job more than they save the jobs that import them
 _OPEN_BENEATH = 0x04 | 0x08 | 0x02  # RESOLVE_NO_SYMLINKS | BENEATH | NO_MAGICLINKS
 
 
 def main() -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 is deaf to what it does not handle
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 ignores signals without a handler
     settings = json.loads(sys.argv[1])
     channel = socket.socket(fileno=settings["channel"])
     try:
-        worker = Worker(channel, settings)
-    except Exception as error:  # whatever it is, the supervisor is to hear it
+        server = JobServer(channel, settings)
+    except Exception as error:  # report any error to the supervisor
         channel.send(bytes([Kind.FAILED]) + str(error).encode())
         os._exit(1)
-    channel.send(bytes([Kind.READY]) + json.dumps(worker.description).encode())
+    channel.send(bytes([Kind.READY]) + json.dumps(server.description).encode())
     with suppress(EOFError):
-        worker.serve()
+        server.serve()
     os._exit(0)
 
 
-class Worker:
-    """The isolation and the loop."""
+class JobServer:
+    """The isolation and the loop over jobs."""
 
     def __init__(self, channel: socket.socket, settings: dict[str, Any]) -> None:
-        _preload()
+        for name in _PRELOADED.split():
+            importlib.import_module(name)
         if not is_known_machine():
-            raise RuntimeError("system calls of this processor are not known here")
+            raise RuntimeError("the system call numbers of this processor are not known")
         tier = settings["tier"]
         prefix = os.open(sys.base_prefix, os.O_PATH | os.O_CLOEXEC)
         os.umask(0o077)
         has_own_user = entering.become_unprivileged(settings["folder"])
         self.channel = channel
-        self.scratch = _SCRATCHES[tier](settings["folder"], prefix)
+        self.scratch = _enter(tier, settings["folder"], prefix)
         os.close(prefix)
         os.environ.update(HOME=self.scratch.path, TMPDIR=self.scratch.path)
-        entering.hide_from_jobs()
+        entering.set_dumpable(False)  # jobs of the same user must not inspect this process
         is_shared = tier != "namespaces"
         self.isolation = Isolation(
             has_namespaces=not is_shared,
@@ -95,28 +89,32 @@ class Worker:
         gc.disable()
 
     def serve(self) -> None:
-        """Raises EOFError when the supervisor is gone."""
+        """Run jobs; raises EOFError when the supervisor has ended."""
         while True:
-            message, fds = _receive(self.channel)
+            message, fds = receive(self.channel)
+            if not message:
+                raise EOFError
             if message[0] == Kind.JOB:
                 done, collected = self._run(Job.unpack(message), fds)
-                _send(self.channel, done.pack(), collected)
+                try:
+                    send(self.channel, done.pack(), collected)
+                except OSError as error:
+                    if error.errno in (errno.EPIPE, errno.ECONNRESET):
+                        raise EOFError from error
+                    raise
                 _close(collected)
 
     def _run(self, job: Job, fds: list[int]) -> tuple[Done, list[int]]:
         self.scratch.prepare(job)
-        watch = Watch(
-            channel=self.channel.fileno(),
-            scratch=self.scratch,
-            has_namespaces=self.isolation.has_namespaces,
-        )
+        has_namespaces = self.isolation.has_namespaces
+        watch = Watch(self.channel.fileno(), self.scratch, has_namespaces=has_namespaces)
         start = time.monotonic()
         phases, phase = os.pipe()
         pid = linux.fork()
         if pid == 0:
             become_job(job, fds, phase, self.scratch, self.isolation)
         _close([*fds, phase])
-        cause = watch.until_end(job, pid)
+        cause = watch.wait(job, pid)
         wall_us = int((time.monotonic() - start) * 1e6)
         _, status, usage = os.wait4(pid, 0)
         cpu_us = max(_cpu_us(usage) + self._end_all(), sum(watch.cpu_us.values()))
@@ -129,14 +127,13 @@ class Worker:
             wall_us=wall_us,
             cpu_us=cpu_us,
             peak_bytes=max(usage.ru_maxrss * 1024, watch.peak_bytes),
-            num_collected=len(collected),
             collected=mask,
         )
         os.close(phases)
         return done, collected
 
     def _end_all(self) -> int:
-        """Kill and reap every process that the job has left; their processor time, in us."""
+        """Kill and reap the remaining processes of the job; return their CPU time in us."""
         cpu_us, options = 0, os.WNOHANG  # most jobs leave none
         while True:
             try:
@@ -151,70 +148,33 @@ class Worker:
                 kill_descendants()
 
 
-def _preload() -> None:
-    for name in _PRELOADED.split():
-        importlib.import_module(name)
-
-
-def _namespaces(folder: str, prefix: int) -> Scratch:
-    entering.enter_namespaces(prefix)
-    become_guarded()
-    entering.leave_files_behind()
-    return PrivateMount()
-
-
-def _landlock(folder: str, prefix: int) -> Scratch:
-    if not landlock.abi():
+def _enter(tier: str, folder: str, prefix: int) -> Scratch:
+    """Enter a tier's isolation; `prefix` is the interpreter's folder."""
+    if tier == "namespaces":
+        entering.enter_namespaces(prefix)
+        become_guarded()
+        entering.change_root()
+        return PrivateMount()
+    if tier not in ("landlock", "unsafe"):
+        raise ValueError(f"no tier is named {tier!r}")
+    if tier == "landlock" and not landlock.abi():
         raise RuntimeError("this kernel has no Landlock (it came with 5.13)")
     become_guarded(folder)
     entering.keep_interpreter(prefix)
-    return WatchedFolder(folder, folder_ruleset(folder, prefix))
-
-
-def _unsafe(folder: str, prefix: int) -> Scratch:
-    become_guarded(folder)
-    entering.keep_interpreter(prefix)
-    return WatchedFolder(folder, None)
-
-
-_SCRATCHES: dict[str, Callable[[str, int], Scratch]] = {
-    "landlock": _landlock,
-    "namespaces": _namespaces,
-    "unsafe": _unsafe,
-}
+    ruleset = folder_ruleset(folder, prefix) if tier == "landlock" else None
+    return WatchedFolder(folder, ruleset)
 
 
 def _cpu_us(usage: resource.struct_rusage) -> int:
     return int((usage.ru_utime + usage.ru_stime) * 1e6)
 
 
-def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
-    message, ancillary, _, _ = channel.recvmsg(MAX_MESSAGE_BYTES, socket.CMSG_SPACE(MAX_FDS * 4))
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    if not message:
-        raise EOFError
-    return message, list(fds)
-
-
-def _send(channel: socket.socket, message: bytes, fds: Sequence[int]) -> None:
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    try:
-        channel.sendmsg([message], rights)
-    except OSError as error:
-        if error.errno in (errno.EPIPE, errno.ECONNRESET):
-            raise EOFError from error
-        raise
-
-
 def _collect(folder: str, names: Sequence[str]) -> tuple[list[int], int]:
-    """Descriptors of the regular files among `names`, and a bit for each that is there."""
+    """Return descriptors of the regular files among `names`, and a bit for each that exists."""
     found: list[int] = []
     mask = 0
     if not names:
-        return found, mask
+        return [], 0
     base = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     for number, name in enumerate(names):
         with suppress(OSError):

@@ -79,7 +79,7 @@ def test_a_subclass_is_written_as_what_it_is_made_of(value: Any, plain: Any) -> 
 
 @pytest.mark.parametrize("value", [object(), range(3), iter([]), print, int, [{1: object()}]])
 def test_what_is_no_literal_is_refused(value: Any) -> None:
-    with pytest.raises(TypeError, match="is no literal"):
+    with pytest.raises(TypeError, match="is not a literal"):
         encode(value)
 
 

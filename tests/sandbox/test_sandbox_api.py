@@ -64,9 +64,9 @@ def test_files_lie_where_the_program_starts_and_can_be_imported() -> None:
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "", "a\0b"])
 def test_a_file_name_that_leaves_the_folder_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is not one inside"):
+    with pytest.raises(ValueError, match="is not inside"):
         run("pass", files={name: "x"})
-    with pytest.raises(ValueError, match="is not one inside"):
+    with pytest.raises(ValueError, match="is not inside"):
         run("pass", collect=[name])
 
 
@@ -216,7 +216,7 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         ([{"args": [1], "output": 2}], {}, "function is None; allowed: a name"),
         ([{"args": [1], "output": 2}], {"function": "f(1)"}, r"function is 'f\(1\)'"),
         ([{"args": 1, "output": 2}], {"function": "f"}, "args is int; allowed: a list"),
-        ([{"args": [object()], "output": 2}], {"function": "f"}, "object is no literal"),
+        ([{"args": [object()], "output": 2}], {"function": "f"}, "object is not a literal"),
         (TWICE, {"function": "f"}, "with a function a case has args"),
         (TWICE, {"compare": "fuzzy"}, "compare is 'fuzzy'; allowed: tokens, lines"),
         (TWICE, {"tolerance": -1}, "tolerance is -1"),

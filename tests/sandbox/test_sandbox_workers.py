@@ -18,7 +18,7 @@ from sandbox.inside import landlock
 from sandbox.inside.protocol import Done, Job
 from sandbox.jobs import Local, Program
 from sandbox.tiers import Tier, probe
-from sandbox.workers import Pool
+from sandbox.workers import SandboxPool
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Program(payload={"mode": "script", "code": "print(6 * 7)"})
@@ -57,7 +57,6 @@ def test_messages_come_back_as_they_were() -> None:
         wall_us=3,
         cpu_us=4,
         peak_bytes=5,
-        num_collected=1,
         collected=2,
     )
     assert Done.unpack(done.pack()) == done
@@ -102,7 +101,7 @@ def test_a_worker_that_hangs_is_ended_after_the_grace_and_replaced(backend: Loca
 
 def test_a_worker_is_worn_after_many_jobs(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sandbox.workers._MAX_JOBS", 3)
-    pool = Pool(tier.name, size=2)
+    pool = SandboxPool(tier.name, size=2)
     backend = Local(pool)
     used = set()
     for _ in range(7):
@@ -113,7 +112,7 @@ def test_a_worker_is_worn_after_many_jobs(tier: Tier, monkeypatch: pytest.Monkey
 
 
 def test_where_no_worker_can_start_it_is_ours_and_not_the_programs(tier: Tier) -> None:
-    pool = Pool(tier.name, size=2)
+    pool = SandboxPool(tier.name, size=2)
     pool.tier = "no such tier"  # what a worker that cannot start looks like
     result = Local(pool).execute(SCRIPT, limits=Limits())
     assert result.verdict is Verdict.INTERNAL_ERROR
