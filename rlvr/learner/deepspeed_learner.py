@@ -26,7 +26,7 @@ from rlvr.cluster.processes import redirect_output
 from rlvr.errors import CheckError, RLVRError
 from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
 from rlvr.learner.logprobs import completion_logprobs
-from rlvr.learner.losses import policy_loss
+from rlvr.learner.losses import LossTerms, policy_loss
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
@@ -66,21 +66,38 @@ class DeepSpeedLearner:
         started = time.monotonic()
         self._engine.train()
         self._set_lr(step)
-        sums = _Sums(self._device)
+        sums = torch.zeros(8, dtype=torch.float64, device=self._device)
+        max_ratio_error = torch.zeros((), dtype=torch.float32, device=self._device)
         for i, micro_batch in enumerate(micro_batches):
             is_last = i + 1 == len(micro_batches)
             self._engine.set_gradient_accumulation_boundary(is_last)
-            loss = self._forward(micro_batch, sums)
-            self._engine.backward(loss * self._spec.num_ranks, scale_wrt_gas=False)
-        sums.reduce()
+            terms, statistics = self._forward(micro_batch)
+            sums += statistics
+            max_ratio_error = torch.maximum(max_ratio_error, terms.max_ratio_error)
+            self._engine.backward(terms.loss * self._spec.num_ranks, scale_wrt_gas=False)
+        dist.all_reduce(sums)
+        dist.all_reduce(max_ratio_error, op=dist.ReduceOp.MAX)
         grad_norm = self._update()
-        report = sums.report(grad_norm=grad_norm, learn_s=time.monotonic() - started)
-        if self._optimizer.skipped or not np.isfinite([report.loss, grad_norm]).all():
+        loss, entropy, clipped, kl, mismatch, loss_tokens, tokens, computed_tokens = sums.tolist()
+        if self._optimizer.skipped or not np.isfinite([loss, grad_norm]).all():
             raise CheckError(
-                f"step {step}: loss {report.loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
+                f"step {step}: loss {loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
                 "no optimizer step was made"
             )
-        return report
+        per_token = 1.0 / max(loss_tokens, 1.0)
+        return StepReport(
+            loss=loss,
+            grad_norm=grad_norm,
+            entropy=entropy * per_token,
+            clip_frac=clipped * per_token,
+            kl=kl * per_token,
+            mismatch_kl=mismatch * per_token,
+            max_ratio_error=float(max_ratio_error),
+            num_loss_tokens=int(loss_tokens),
+            num_tokens=int(tokens),
+            num_computed_tokens=int(computed_tokens),
+            learn_s=time.monotonic() - started,
+        )
 
     def weights(self, policy_version: int) -> list[object]:
         """Return a reference to the weights as `PackedWeights` from rank 0, nothing from others.
@@ -142,7 +159,8 @@ class DeepSpeedLearner:
                 self._engine.module.model.save_pretrained(folder)
                 AutoTokenizer.from_pretrained(self._spec.model_path).save_pretrained(folder)
 
-    def _forward(self, micro_batch: MicroBatch, sums: _Sums) -> torch.Tensor:
+    def _forward(self, micro_batch: MicroBatch) -> tuple[LossTerms, torch.Tensor]:
+        """Return the loss terms, and the sums [8] behind a StepReport."""
         spec = self._spec
         token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)
         loss_mask = torch.from_numpy(micro_batch.loss_mask).to(self._device)
@@ -164,19 +182,20 @@ class DeepSpeedLearner:
             clip_high=spec.loss.clip_high,
             beta=spec.loss.beta,
         )
-        sums.add(
-            [
-                terms.loss.detach(),
-                entropy.detach().sum(),
-                terms.clipped,
-                terms.kl_sum,
-                terms.mismatch_sum,
-                loss_mask.sum(),
-            ],
+        sums = [
+            terms.loss.detach(),
+            entropy.detach().sum(),
+            terms.clipped,
+            terms.kl_sum,
+            terms.mismatch_sum,
+            loss_mask.sum(),
+        ]
+        counts = torch.tensor(
             [micro_batch.num_tokens, micro_batch.num_computed_tokens],
-            max_ratio_error=terms.max_ratio_error,
+            dtype=torch.float64,
+            device=self._device,
         )
-        return terms.loss
+        return terms, torch.cat([torch.stack([t.double() for t in sums]), counts])
 
     def _set_lr(self, step: int) -> None:
         learner = self._spec.learner
@@ -202,41 +221,3 @@ class DeepSpeedLearner:
         params = list(self._engine.module.parameters())
         with deepspeed.zero.GatheredParameters(params, enabled=self._spec.learner.zero_stage == 3):
             yield
-
-
-class _Sums:
-    """Statistics summed over micro-batches, then over ranks."""
-
-    def __init__(self, device: torch.device) -> None:
-        # loss, entropy, clipped, kl, mismatch, loss tokens, tokens, computed tokens
-        self._sums = torch.zeros(8, dtype=torch.float64, device=device)
-        self._max_ratio_error = torch.zeros((), dtype=torch.float32, device=device)
-
-    def add(
-        self, terms: Sequence[torch.Tensor], counts: Sequence[int], *, max_ratio_error: torch.Tensor
-    ) -> None:
-        self._sums += torch.cat(
-            [torch.stack([t.double() for t in terms]), torch.tensor(counts).to(self._sums)]
-        )
-        self._max_ratio_error = torch.maximum(self._max_ratio_error, max_ratio_error)
-
-    def reduce(self) -> None:
-        dist.all_reduce(self._sums)
-        dist.all_reduce(self._max_ratio_error, op=dist.ReduceOp.MAX)
-
-    def report(self, *, grad_norm: float, learn_s: float) -> StepReport:
-        loss, entropy, clipped, kl, mismatch, loss_tokens, tokens, computed = self._sums.tolist()
-        per_token = 1.0 / max(loss_tokens, 1.0)
-        return StepReport(
-            loss=loss,
-            grad_norm=grad_norm,
-            entropy=entropy * per_token,
-            clip_frac=clipped * per_token,
-            kl=kl * per_token,
-            mismatch_kl=mismatch * per_token,
-            max_ratio_error=float(self._max_ratio_error),
-            num_loss_tokens=int(loss_tokens),
-            num_tokens=int(tokens),
-            num_computed_tokens=int(computed),
-            learn_s=learn_s,
-        )
