@@ -1,7 +1,7 @@
-"""Rows of an evaluation -> the numbers of its report; docs/evaluation.md defines each of them.
+"""Metrics of the rows of a suite; docs/evaluation.md defines each of them.
 
-A share is of completions and a mean is over completions, unless said otherwise; standard errors are
-over tasks, because completions of one task are not independent. None: there was nothing to measure.
+Shares and means are over completions unless noted otherwise; standard errors are over tasks,
+because completions of one task are not independent. None: nothing was measured.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from rewards import grade_format
 from rlvr.data.reasoning_tags import Parts
 from rlvr.data.reflection import num_reflection_words
-from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.text_metrics import (
     FLAGS,
     bullet_frac,
+    key_point_coverage,
     language_mixing,
     language_of_prompt,
     num_paragraphs,
@@ -25,7 +25,7 @@ from rlvr.evaluation.text_metrics import (
     repetition_rate,
 )
 from rlvr.evaluation.voting import AnswerCluster, clusters_of, most_voted, stated_answer
-from rlvr.evaluation.worked_steps import judged_steps
+from rlvr.evaluation.worked_steps import check_steps
 from rlvr.grpo.held_out_eval import pass_at_k, reported_ks, standard_error
 
 __all__ = [
@@ -39,11 +39,11 @@ __all__ = [
 
 Row = Mapping[str, Any]
 
-MIXED_FRAC = 0.1  # words of another language, above which a completion counts as mixed
+MIXED_FRAC = 0.1  # a completion with a larger share of foreign words counts as mixed
 
 
 def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dict[str, Any]:
-    """All numbers of one suite under one strategy; `profile` is think_format's."""
+    """Return all metrics of one suite and pool; `profile` is that of think_format."""
     groups = rows_by_task(rows)
     right = [[bool(row["is_right"]) for row in group] for group in groups]
     return {
@@ -52,15 +52,18 @@ def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dic
         **_accuracy(right),
         **_votes(groups, correct_by),
         **_lengths(rows),
-        **_forms(rows, profile),
-        **_texts(rows),
-        **_substance(rows),
-        "rewards": _reward_means(rows, but=correct_by),
+        **_format(groups, profile),
+        "truncated_frac": _mean(row["finish_reason"] == "length" for row in rows),
+        "think_frac": _mean(bool(row["reasoning_content"]) for row in rows),
+        "budget_closed_frac": _mean(bool(row.get("budget_closed")) for row in rows),
+        **_text_metrics(rows),
+        **_steps_and_points(rows),
+        "rewards": _reward_means(rows, without=correct_by),
     }
 
 
 def rows_by_task(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows by task, in the order of the samples; tasks as they come."""
+    """Group rows by task, sorted by sample index."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row["id"], []).append(row)
@@ -68,7 +71,7 @@ def rows_by_task(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def vote_clusters(group: Sequence[Row], *, correct_by: str) -> list[AnswerCluster]:
-    """Completions of one task by the value of their answers; see rlvr.evaluation.voting."""
+    """Cluster the completions of one task by their answers; see rlvr.evaluation.voting."""
     is_choice = correct_by == "multiple_choice"
     return clusters_of(
         [
@@ -81,19 +84,18 @@ def vote_clusters(group: Sequence[Row], *, correct_by: str) -> list[AnswerCluste
 
 
 def robustness_drop(clean: float, noisy: float) -> float | None:
-    """(acc_clean - acc_noisy) / acc_clean; None where nothing was right without distractors."""
+    """Return (acc_clean - acc_noisy) / acc_clean; None if acc_clean is 0."""
     return (clean - noisy) / clean if clean else None
 
 
-def _reward_means(rows: Sequence[Row], *, but: str) -> dict[str, float]:
-    """Mean of every other reward that was called; what it could not grade is left out."""
-    names = dict.fromkeys(name for row in rows for name in row["scores"] if name != but)
-    given = {name: [row["scores"].get(name) for row in rows] for name in names}
-    return {
-        name: _mean(value for value in values if value is not None)
-        for name, values in given.items()
-        if any(value is not None for value in values)
-    }
+def _reward_means(rows: Sequence[Row], *, without: str) -> dict[str, float]:
+    """Return the mean of every other reward over the completions that it graded."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row["scores"].items():
+            if name != without and value is not None:
+                values.setdefault(name, []).append(value)
+    return {name: _mean(graded) for name, graded in values.items()}
 
 
 def _accuracy(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
@@ -110,16 +112,18 @@ def _accuracy(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
 
 
 def _votes(groups: Sequence[Sequence[Row]], correct_by: str) -> dict[str, Any]:
-    """cons@k; programs and the like, which have no answer to vote on, have none."""
+    """Return cons@k; None for tasks without an answer column, such as programs."""
     if not any("answer" in row for group in groups for row in group):
         return {"cons_at_k": None, "cons_at_k_stderr": None}
-    is_right = np.array([_vote_is_right(group, correct_by) for group in groups], dtype=float)
+    winners = [most_voted(vote_clusters(group, correct_by=correct_by)) for group in groups]
+    is_right = np.array(
+        [
+            winner is not None and bool(group[winner.members[0]]["is_right"])
+            for group, winner in zip(groups, winners, strict=True)
+        ],
+        dtype=float,
+    )
     return {"cons_at_k": float(is_right.mean()), "cons_at_k_stderr": standard_error(is_right)}
-
-
-def _vote_is_right(group: Sequence[Row], correct_by: str) -> bool:
-    winner = most_voted(vote_clusters(group, correct_by=correct_by))
-    return winner is not None and bool(group[winner.members[0]]["is_right"])
 
 
 def _lengths(rows: Sequence[Row]) -> dict[str, Any]:
@@ -138,29 +142,26 @@ def _lengths(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _forms(rows: Sequence[Row], profile: str) -> dict[str, Any]:
-    """Whether completions end, think, and keep the form that the prompt asks for."""
-    by_task = np.array(
-        [_mean(_is_formed(row, profile) for row in group) for group in rows_by_task(rows)],
-        dtype=float,
-    )
-    return {
-        "format_frac": float(by_task.mean()),
-        "format_stderr": standard_error(by_task),
-        "truncated_frac": _mean(row["finish_reason"] == "length" for row in rows),
-        "think_frac": _mean(bool(row["reasoning_content"]) for row in rows),
-        "budget_closed_frac": _mean(bool(row.get("budget_closed")) for row in rows),
-    }
+def _format(groups: Sequence[Sequence[Row]], profile: str) -> dict[str, Any]:
+    """Return the share of completions in the format that the prompt asks for."""
+
+    def is_formed(row: Row) -> bool:
+        think_prefilled = row["think_prefilled"]
+        grade = grade_format(row["completion"], profile=profile, think_prefilled=think_prefilled)
+        return grade.value == 1.0
+
+    by_task = np.array([_mean(map(is_formed, group)) for group in groups])
+    return {"format_frac": float(by_task.mean()), "format_stderr": standard_error(by_task)}
 
 
-def _is_formed(row: Row, profile: str) -> bool:
-    grade = grade_format(row["completion"], profile=profile, think_prefilled=row["think_prefilled"])
-    return grade.value == 1.0
-
-
-def _texts(rows: Sequence[Row]) -> dict[str, Any]:
-    flags = [readability_flags(_parts(row), language=_language(row)) for row in rows]
-    mixing = [_mixing(row) for row in rows]
+def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return metrics of rlvr.evaluation.text_metrics; language mixing is that of the reasoning."""
+    flags, mixing = [], []
+    for row in rows:
+        language = _language(row)
+        parts = Parts(row["reasoning_content"], row["content"])
+        flags.append(readability_flags(parts, language=language))
+        mixing.append(language_mixing(row["reasoning_content"] or row["completion"], language))
     known = [share for share in mixing if share is not None]
     return {
         "repetition_mean": _mean(repetition_rate(row["completion"]) for row in rows),
@@ -174,34 +175,27 @@ def _texts(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _mixing(row: Row) -> float | None:
-    """Of the thought; of all where there is none."""
-    return language_mixing(row["reasoning_content"] or row["completion"], _language(row))
-
-
-def _substance(rows: Sequence[Row]) -> dict[str, Any]:
-    """Right steps over all steps of all completions; mean coverage over those with key points."""
-    steps = [judged_steps(row["completion"]) for row in rows]
-    num_right = sum(found.num_right for found in steps)
-    num_steps = sum(found.num_steps for found in steps)
-    covered = [
-        coverage(row["completion"], row["key_points"]) for row in rows if row.get("key_points")
-    ]
-    return {
-        "step_correctness": num_right / num_steps if num_steps else None,
-        "num_steps": num_steps,
-        "key_point_coverage": _mean(covered) if covered else None,
-    }
-
-
 def _language(row: Row) -> str:
     prompt = row["prompt"]
     text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
     return str(row.get("language") or language_of_prompt(text))
 
 
-def _parts(row: Row) -> Parts:
-    return Parts(row["reasoning_content"], row["content"])
+def _steps_and_points(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return right steps / steps over all completions, and the mean coverage of key points."""
+    steps = [check_steps(row["completion"]) for row in rows]
+    num_right = sum(found.num_right for found in steps)
+    num_steps = sum(found.num_steps for found in steps)
+    covered = [
+        key_point_coverage(row["completion"], row["key_points"])
+        for row in rows
+        if row.get("key_points")
+    ]
+    return {
+        "step_correctness": num_right / num_steps if num_steps else None,
+        "num_steps": num_steps,
+        "key_point_coverage": _mean(covered) if covered else None,
+    }
 
 
 def _mean(values: Iterable[Any]) -> float:

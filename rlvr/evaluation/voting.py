@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rewards import grade_choice
-from rewards.math.extract import Answer, read_answer
+from rewards.math.extract import StatedAnswer, read_answer
 from rewards.math.math_accuracy import grade_accuracies
 from rewards.math.plain_numbers import plain_number
 from rewards.transcript import as_turn
@@ -38,7 +38,7 @@ def stated_answer(text: str, *, think_prefilled: bool, is_choice: bool = False) 
         ]
         return chosen[0] if len(chosen) == 1 else None
     answer = read_answer(as_turn(text), think_prefilled)
-    return answer.text.strip() if isinstance(answer, Answer) else None
+    return answer.text.strip() if isinstance(answer, StatedAnswer) else None
 
 
 def clusters_of(answers: Sequence[str | None]) -> list[AnswerCluster]:

@@ -1,7 +1,7 @@
-r"""Which worked steps of a text are right: `a op b = c`, evaluated exactly.
+r"""Check the arithmetic steps of a text, `a op b = c`, by exact evaluation.
 
 "2*3+5 = 6+5 = 12"   two steps, the second is wrong
-"x = 5", "5 km = 5000 m", "10/3 \approx 3.3"   no step: nothing is worked out between plain numbers
+"x = 5", "5 km = 5000 m", "10/3 \approx 3.3"   no step: not an equation of plain numbers
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Steps", "judged_steps"]
+__all__ = ["StepCounts", "check_steps"]
 
 _SIGNS = {
     r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "·": "*", "÷": "/", "−": "-",  # noqa: RUF001
@@ -29,6 +29,7 @@ _CHAIN = re.compile(rf"(?<![A-Za-z0-9_.)]){_SIDE}(?:={_SIDE})+(?![A-Za-z0-9_*/^%
 _VALUE_END = re.compile(r"[A-Za-z0-9)}]$")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d+(?![\d.]))")  # not valid in Python: 007
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -37,64 +38,54 @@ _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] =
 }
 
 
-class Steps(NamedTuple):
-    """What was found in a text."""
+class StepCounts(NamedTuple):
+    """Numbers of right steps and of all steps."""
 
     num_right: int
     num_steps: int
 
     @property
     def right_frac(self) -> float | None:
-        """None without a step."""
+        """Share of right steps; None without a step."""
         return self.num_right / self.num_steps if self.num_steps else None
 
 
-def judged_steps(text: str) -> Steps:
-    """Each "=" between two values with an operator on its left is a step."""
-    verdicts = [is_right for chain in _chains(text) for is_right in _judged(chain)]
-    return Steps(sum(verdicts), len(verdicts))
+def check_steps(text: str) -> StepCounts:
+    """Count the steps: each "=" between two values with an operator on its left is one."""
+    verdicts = []
+    for chain in _chains(text):
+        for left, right in pairwise(chain):
+            values = _value(left), _value(right)
+            if None not in values and len(_NUMBER.findall(left)) > 1:
+                verdicts.append(values[0] == values[1])
+    return StepCounts(sum(verdicts), len(verdicts))
 
 
 def _chains(text: str) -> Iterator[list[str]]:
+    """Yield the sides of each chain of equations, `a = b = c`."""
     for sign, plain in _SIGNS.items():
         text = text.replace(sign, plain)
     text = _THOUSANDS.sub("", _FRACTION.sub(r"(\1/\2)", text))
     for line in text.splitlines():
         for found in _CHAIN.finditer(line):
-            if not _is_part_of_more(line[: found.start()].rstrip(), found[0].lstrip()):
+            if not _is_continuation(line[: found.start()].rstrip(), found[0].lstrip()):
                 yield found[0].split("=")
 
 
-def _is_part_of_more(before: str, chain: str) -> bool:
-    """`5 + 2 = 9` in "x + 5 + 2 = 9"."""
+def _is_continuation(before: str, chain: str) -> bool:
+    """Whether the chain is part of a longer expression: `5 + 2 = 9` in "x + 5 + 2 = 9"."""
     if before.endswith(("+", "-", "*", "/", "^", "=")):
         return True
     return chain[0] in "+-" and _VALUE_END.search(before) is not None
 
 
-def _judged(sides: list[str]) -> Iterator[bool]:
-    for left, right in pairwise(sides):
-        values = _value(left), _value(right)
-        if values[0] is not None and values[1] is not None and _has_operator(left):
-            yield values[0] == values[1]
-
-
-def _has_operator(side: str) -> bool:
-    return len(_NUMBER.findall(side)) > 1
-
-
 def _value(side: str) -> Fraction | None:
-    """None for what is no arithmetic: a bracket without its partner, x/0."""
-    numbers = _NUMBER.sub(lambda number: _without_zeros(number[0]), side.strip())
+    """Evaluate one side; None if it is not valid arithmetic, such as unbalanced brackets or x/0."""
+    numbers = _LEADING_ZEROS.sub("", side.strip())
     try:
         return _evaluated(ast.parse(numbers, mode="eval").body, side=numbers)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         return None
-
-
-def _without_zeros(number: str) -> str:
-    """Python refuses 007."""
-    return number.lstrip("0") or "0" if "." not in number else number
 
 
 def _evaluated(node: ast.expr, *, side: str) -> Fraction:
@@ -108,4 +99,4 @@ def _evaluated(node: ast.expr, *, side: str) -> Fraction:
         case ast.Constant():
             return Fraction(ast.get_source_segment(side, node) or "")
         case _:
-            raise ValueError("no arithmetic")
+            raise ValueError("not arithmetic")

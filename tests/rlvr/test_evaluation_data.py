@@ -12,8 +12,8 @@ from rlvr.config import load_config
 from rlvr.data.inputs import open_section
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import CompareConfig, EvaluateConfig
-from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.presets import known_models, preset_of
+from rlvr.evaluation.text_metrics import key_point_coverage
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes/eval"
@@ -73,7 +73,7 @@ def test_the_samples_have_golds_that_earn_full_reward(
         gold = task.columns["answer"]
         completion = rf"<think>So.</think>\boxed{{{gold}}}"
         assert grade_accuracy(completion, gold, worked_out=True).value == 1.0
-        assert coverage(completion, task.columns["key_points"])  # patterns that can be read
+        assert key_point_coverage(completion, task.columns["key_points"])  # valid patterns
 
 
 def test_a_train_at_60_mph_covers_180_miles_in_3_hours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_a_train_at_60_mph_covers_180_miles_in_3_hours(monkeypatch: pytest.Monke
     task = open_section(config.suites["clean"].tasks, section="tasks", seed=0).task(0)
     assert "60 mph for 3 hours" in str(task.prompt) and task.columns["answer"] == "180"
     thought = r"We have 60 \times 3 = 180 miles."
-    assert coverage(thought, task.columns["key_points"]) == 1.0
+    assert key_point_coverage(thought, task.columns["key_points"]) == 1.0
 
 
 def test_a_noisy_sample_is_its_clean_one_with_a_distractor() -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from rlvr.data.reasoning_tags import Parts, is_thinking, split_reasoning
-from rlvr.evaluation.key_points import coverage
 from rlvr.evaluation.text_metrics import (
     FLAGS,
     bullet_frac,
+    key_point_coverage,
     language_mixing,
     language_of_prompt,
     num_paragraphs,
     readability_flags,
     repetition_rate,
 )
-from rlvr.evaluation.worked_steps import judged_steps
+from rlvr.evaluation.worked_steps import check_steps
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_bullets_are_a_share_of_lines_and_paragraphs_are_blocks() -> None:
     ],
 )
 def test_arithmetic_steps_are_checked_exactly(text: str, right: int, steps: int) -> None:
-    found = judged_steps(text)
+    found = check_steps(text)
     assert (found.num_right, found.num_steps) == (right, steps)
     assert found.right_frac == (right / steps if steps else None)
 
@@ -135,8 +135,8 @@ def test_arithmetic_steps_are_checked_exactly(text: str, right: int, steps: int)
 def test_key_points_are_a_share() -> None:
     text = "The boat covers 60 km in 2 h, which is half: 0.5 of the way. So Kirchhoff's Law holds."
     points = ["kirchhoff's  law", "1/2", r"re:\b60\s*km", "a fourth thing"]
-    assert coverage(text, points) == 0.75
-    assert coverage(text, ["12", "6"]) == 0.0  # not as a part of another number
-    assert coverage(text, []) is None
+    assert key_point_coverage(text, points) == 0.75
+    assert key_point_coverage(text, ["12", "6"]) == 0.0  # not as a part of another number
+    assert key_point_coverage(text, []) is None
     with pytest.raises(ValueError, match="key point"):
-        coverage(text, ["re:("])
+        key_point_coverage(text, ["re:("])
