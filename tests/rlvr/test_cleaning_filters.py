@@ -1,4 +1,4 @@
-"""What is dropped from thoughts, by values worked out by hand."""
+"""Filters of samples, by values worked out by hand."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rlvr.data.cleaning.filters import (
     malformed,
     mixed_language,
     repeated,
+    repetition_rate,
     truncated,
 )
-from rlvr.data.cleaning.repetition import repetition_rate
 
 NATALIA = "Natalia sold clips to 48 of her friends in April, and then she sold half as many in May."
 NORMAL = (
@@ -48,7 +48,7 @@ def test_signs_tell_sums_apart() -> None:
     assert contamination.found("求2+3*5的值") is None
 
 
-def test_what_many_texts_of_a_set_share_is_a_form_of_words() -> None:
+def test_what_many_texts_of_a_set_share_is_boilerplate() -> None:
     form = "Please reason step by step and put your final answer within a box."
     contamination = Contamination({"aime": [f"Let x be {n}. Find {n}+{n}. {form}" for n in "1234"]})
     assert contamination.found(f"How many apples are left? {form}") is None
@@ -71,7 +71,7 @@ def test_repetition_is_one_minus_different_over_all() -> None:
 
 
 @pytest.mark.parametrize("text", [NORMAL, NORMAL_ZH])
-def test_a_text_said_over_and_over_is_dropped_and_a_normal_one_kept(text: str) -> None:
+def test_a_repetitive_text_is_dropped_and_a_normal_one_kept(text: str) -> None:
     assert repetition_rate(text) < 0.3
     assert repeated(text) is None
     assert repetition_rate(text * 5) > 0.7

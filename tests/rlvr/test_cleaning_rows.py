@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from rlvr.data.cleaning.distractors import with_distractors
 from rlvr.data.cleaning.domains import Domains, balance, read_domains
 from rlvr.data.cleaning.duplicates import Duplicates, normalized
-from rlvr.data.cleaning.layout import lay_out, with_caption, with_system
-from rlvr.data.cleaning.row_form import wrong_form
-from rlvr.data.cleaning.row_text import answer_of, language_of, question_of, thought_of
-from rlvr.data.cleaning.thought_steps import numbered, split_steps
+from rlvr.data.cleaning.filters import wrong_form
+from rlvr.data.cleaning.prompt_edits import lay_out, with_caption, with_distractors, with_system
+from rlvr.data.cleaning.reasoning_steps import numbered, split_steps
+from rlvr.data.samples import answer_of, language_of, question_of, reasoning_of
 from rlvr.errors import ConfigError
 
 
@@ -35,11 +34,11 @@ from rlvr.errors import ConfigError
         ("  ", []),
     ],
 )
-def test_a_thought_has_the_steps_that_its_marks_say(text: str, steps: list[str]) -> None:
+def test_reasoning_has_the_steps_of_its_markers(text: str, steps: list[str]) -> None:
     assert split_steps(text) == steps
 
 
-def test_numbered_steps_come_apart_again() -> None:
+def test_numbered_steps_are_split_again() -> None:
     assert numbered(["相加 ", "halve"]) == "1. 相加\n2. halve"
     assert split_steps(numbered(["add", "halve", "round"])) == ["add", "halve", "round"]
 
@@ -53,8 +52,10 @@ def test_numbered_steps_come_apart_again() -> None:
         ({"messages": [{"role": "user", "content": "?"}]}, "?", "", ""),
     ],
 )
-def test_what_a_row_says(row: dict[str, Any], question: str, thought: str, answer: str) -> None:
-    assert (question_of(row), thought_of(row), answer_of(row)) == (question, thought, answer)
+def test_a_row_has_question_reasoning_and_answer(
+    row: dict[str, Any], question: str, thought: str, answer: str
+) -> None:
+    assert (question_of(row), reasoning_of(row), answer_of(row)) == (question, thought, answer)
 
 
 def test_the_language_of_a_question() -> None:
@@ -70,7 +71,7 @@ def test_case_width_and_white_space_make_no_difference() -> None:
     assert normalized("1 2") != normalized("12")
 
 
-def test_a_row_is_a_duplicate_of_the_first_that_says_the_same() -> None:
+def test_a_row_is_a_duplicate_of_the_first_with_the_same_text() -> None:
     duplicates = Duplicates()
     row = {"context": "Rates rise.", "steps": ["Bonds fall.", "Sell."]}
     assert duplicates.found(row, id="a") is None
@@ -79,7 +80,7 @@ def test_a_row_is_a_duplicate_of_the_first_that_says_the_same() -> None:
     assert duplicates.found({"prompt": "Rates rise."}, id="d") is None
 
 
-def test_the_columns_that_are_compared_can_be_said() -> None:
+def test_the_compared_columns_are_an_option() -> None:
     duplicates = Duplicates(columns=["prompt", "answer"])
     assert duplicates.found({"prompt": "2+3?", "answer": 5, "content": "x"}, id="a") is None
     assert duplicates.found({"prompt": "2+3?", "answer": "5", "content": "y"}, id="b") == "a"
@@ -143,7 +144,7 @@ def test_balance_counts_rows_by_domain() -> None:
         ({"messages": [{"role": "user", "content": "p"}], "answer": "5"}, None),
         ({"prompt": "p", "steps": ["a", 2], "answer": "5"}, "steps[1] is a number, not text"),
         ({"prompt": "p", "steps": ["a", " "], "answer": "5"}, "steps[1] is empty, not text"),
-        ({"prompt": "p", "steps": "a", "answer": "5"}, "steps is empty, not a list"),
+        ({"prompt": "p", "steps": "a", "answer": "5"}, "steps is text, not a list"),
         ({"prompt": "p", "domain": 3, "answer": "5"}, "domain is a number, not text"),
         ({"messages": [{"role": "bot", "content": ""}]}, "messages[0] has no role of system"),
         ({"prompt": [{"role": "user"}]}, "prompt[0].content is null, not text"),
@@ -158,7 +159,7 @@ def test_the_form_of_a_row(row: dict[str, Any], reason: str | None) -> None:
     assert found == reason if reason is None else found is not None and reason in found
 
 
-def test_context_task_and_steps_become_prompt_and_trace() -> None:
+def test_context_task_and_steps_become_prompt_and_reasoning() -> None:
     row = {"context": "某银行上调利率。", "task_desc": "分析影响。", "steps": ["看债券", "看股票"]}
     laid_out = lay_out({**row, "answer": "债券下跌"})
     assert laid_out["prompt"] == "某银行上调利率。\n\n推理要求：分析影响。"
@@ -166,8 +167,8 @@ def test_context_task_and_steps_become_prompt_and_trace() -> None:
     assert laid_out["content"] == "债券下跌"
     english = {"context": "Rates rise.", "task_desc": "What falls?", "steps": ["Bonds"]}
     assert lay_out(english)["prompt"] == "Rates rise.\n\nRequirements: What falls?"
-    trace = {"prompt": "2+3?", "completion": "<think>Step 1: a Step 2: b</think>5", "content": "5"}
-    assert lay_out(trace) == {
+    sample = {"prompt": "2+3?", "completion": "<think>Step 1: a Step 2: b</think>5", "content": "5"}
+    assert lay_out(sample) == {
         "prompt": "2+3?",
         "content": "5",
         "reasoning_content": "1. a\n2. b",
@@ -195,7 +196,7 @@ def test_a_caption_goes_behind_the_prompt() -> None:
 @pytest.mark.parametrize(
     "prompt", ["Tom has 3.5 kg. He eats 1. How much now?", "小明有3支笔。现在有多少？"]
 )
-def test_a_distractor_stands_before_what_asks(prompt: str) -> None:
+def test_a_distractor_comes_before_the_last_sentence(prompt: str) -> None:
     row = {"prompt": prompt, "answer": "2.5"}
     disturbed = with_distractors(row, id="a", seed=0, count=2)
     assert disturbed["answer"] == "2.5"
@@ -209,7 +210,7 @@ def test_a_distractor_stands_before_what_asks(prompt: str) -> None:
     assert "".join(rest.split()) == "".join(prompt.split())
 
 
-def test_distractors_hang_on_seed_and_row() -> None:
+def test_distractors_depend_on_seed_and_row() -> None:
     row = {"prompt": "Tom has 3 pens. How many now?"}
     first = with_distractors(row, id="a", seed=0)
     assert first == with_distractors(row, id="a", seed=0)

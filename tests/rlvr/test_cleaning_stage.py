@@ -132,7 +132,7 @@ def test_rows_that_an_earlier_stage_dropped_are_not_read(folder: Path) -> None:
         ([{"domains": {"keywords": "no.yaml"}}], "no.yaml: cannot be read"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_error_is_one_line(
     passes: list[Any], line: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cleaned(passes) == 2
@@ -141,10 +141,10 @@ def test_what_is_wrong_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_ids_that_stand_twice_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_ids_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_jsonl(folder / "data.jsonl", [{**GOOD, "id": "a"}, {**GOOD, "id": "a"}])
     assert cleaned(["form"]) == 2
-    assert "data.jsonl:2: the id 'a' stands twice" in capsys.readouterr().err
+    assert "data.jsonl:2: an earlier row has the id 'a' too" in capsys.readouterr().err
 
 
 REPLIES = {

@@ -48,7 +48,7 @@ LIGHT = [
     "rlvr.stages.export.export_stage",
     "rlvr.serving.serve_command",
     "rlvr.stages.sft.sft_stage",
-    "rlvr.stages.clean.clean_rows",
+    "rlvr.stages.clean.clean_stage",
 ]
 
 

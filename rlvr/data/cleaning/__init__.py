@@ -1,9 +1,10 @@
-"""Making rows of thoughts and answers fit to train on: what is dropped, what is added, and why.
+"""Clean samples: drop unfit ones with a reason, and tag or edit the rest.
 
-row_text       what a row says, in whichever columns      row_form    is it of the right form?
-filters        what one thought must keep                 steps       a thought in its steps
-repetition     how much of a text comes again             duplicates  rows that say the same
-contamination  is a prompt one of an evaluation set?      domains     what a row is about
-layout         prompts and traces of context and steps    distractors sentences that mislead
-passes         a recipe's list of all these as functions; stages/clean.py runs them
+passes         the passes of a recipe: options and functions; run by rlvr.stages.clean
+filters        reasons to drop one sample, shared with rejection sampling
+duplicates     exact and near duplicates
+contamination  prompts that overlap with an evaluation set
+domains        the domain of a question, by keywords
+prompt_edits   layout, system message, caption and distractors of a prompt
+reasoning_steps   reasoning split into its steps
 """

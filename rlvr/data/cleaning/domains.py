@@ -1,7 +1,7 @@
-"""What a row is about, by keywords: finance, medical, law, math, code, ... (domains.yaml).
+"""The domains of a text by keywords: finance, medical, law, math, code, ... (domains.yaml).
 
-A row may be of several domains; the one with the most different keywords comes first, among equals
-the one that stands first in the file. None of them: other.
+A text may have several domains: the one with the most distinct keywords comes first, and ties keep
+the order of the file. A text without keywords is "other".
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ class Domains:
         self._min_keywords = min_keywords
 
     def of(self, text: str) -> list[str]:
-        """All domains of a text, the clearest first; never empty."""
+        """Return all domains of a text, by falling number of keywords; never empty."""
         text = unicodedata.normalize("NFKC", text).casefold()
         counts = {
             domain: sum(pattern.search(text) is not None for pattern in patterns)
@@ -45,20 +44,19 @@ class Domains:
 
 
 def read_domains(path: str | None = None) -> dict[str, list[str]]:
-    """Keywords by domain, ours or a file's. Raises ConfigError for a file of another form."""
-    if path is None:
-        return {domain: list(words) for domain, words in _ours().items()}
+    """Return the keywords by domain, of a file or the default. Raises ConfigError if malformed."""
+    file = files("rlvr.data.cleaning").joinpath("domains.yaml") if path is None else Path(path)
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not _is_form(data):
+    if not isinstance(data, dict) or not all(map(_is_words, data.values())):
         raise ConfigError(f"{path}: is not a mapping of each domain to a list of its keywords")
-    return dict(data)
+    return data
 
 
 def balance(domains: Iterable[str]) -> dict[str, Any]:
-    """Rows by domain, and how even they are: the smallest to the largest, 1 being balanced."""
+    """Return the rows by domain, and the ratio of the smallest to the largest."""
     counts = Counter(domains)
     least, most = min(counts.values(), default=0), max(counts.values(), default=0)
     return {
@@ -67,21 +65,11 @@ def balance(domains: Iterable[str]) -> dict[str, Any]:
     }
 
 
-@cache
-def _ours() -> dict[str, list[str]]:
-    text = files("rlvr.data.cleaning").joinpath("domains.yaml").read_text(encoding="utf-8")
-    data: dict[str, list[str]] = yaml.safe_load(text)
-    return data
-
-
-def _is_form(data: Any) -> bool:
-    return isinstance(data, dict) and all(
-        isinstance(words, list) and all(isinstance(word, str) and word for word in words)
-        for words in data.values()
-    )
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) and word for word in value)
 
 
 def _pattern(keyword: str) -> re.Pattern[str]:
-    """A whole word where words have spaces between them."""
+    """A whole word, for scripts with spaces between words."""
     word = re.escape(unicodedata.normalize("NFKC", keyword).casefold())
     return re.compile(rf"\b{word}\b" if keyword.isascii() else word)

@@ -1,8 +1,8 @@
-"""Rows that say the same: exactly, but for case, width and white space, or nearly.
+"""Exact and near duplicates among samples, regardless of case, width and white space.
 
-Near: the Jaccard index of two rows' sets of word 5-grams. Only rows that agree in a band of their
-min-hashes are compared (Leskovec et al., Mining of Massive Datasets, chapter 3), so that a
-hundred thousand rows do not take ten thousand million comparisons.
+Near duplicates have a high Jaccard index of their sets of word 5-grams. It is computed only for
+samples that agree in a band of min-hashes (Leskovec et al., Mining of Massive Datasets, chapter 3),
+not for all pairs.
 """
 
 from __future__ import annotations
@@ -18,87 +18,76 @@ from numpy.typing import NDArray
 
 from rlvr.data.cleaning.contamination import ngrams
 
-__all__ = ["Duplicates", "content_key", "normalized"]
+__all__ = ["Duplicates", "normalized"]
 
 NGRAM = 5
 NUM_BANDS = 32
-BAND_HASHES = 4  # two rows at Jaccard 0.8 share a band with 1 - (1 - 0.8**4)**32 > 0.9999999
+BAND_HASHES = 4  # two samples at Jaccard 0.8 share a band with 1 - (1 - 0.8**4)**32 > 0.9999999
 DEFAULTS = (("context", "steps"), ("prompt", "reasoning_content", "content"))
 
-Hashes = NDArray[np.uint64]  # [n-grams that differ], rising
+Hashes = NDArray[np.uint64]  # [unique n-grams], ascending
 
 _SPACE = re.compile(r"\s+")
 _SPACE_BESIDE_HAN = re.compile(r"(?<=[\u3000-\u9fff]) | (?=[\u3000-\u9fff])")
 
 
 class Duplicates:
-    """The rows so far; asked with each next one.
+    """The samples so far, to compare the next one with.
 
-    columns: those that are compared; None: (context, steps) of rows that have both, else prompt,
-    thought and rest. near: least Jaccard index of a near duplicate; None: only exact ones.
+    columns: the columns to compare; None: context and steps if the sample has both, else prompt,
+    reasoning and answer. near: the least Jaccard index of a near duplicate; None: exact ones only.
     """
 
     def __init__(self, *, columns: Sequence[str] | None = None, near: float | None = None) -> None:
-        self._chosen = columns
+        self._columns = columns
         self._near = near
-        self._first: dict[str, str] = {}
-        self._grams: dict[str, Hashes] = {}  # 8 bytes for each n-gram of each row
+        self._exact: dict[str, str] = {}
+        self._grams: dict[str, Hashes] = {}  # 8 bytes per n-gram of each sample
         self._bands: dict[tuple[int, bytes], list[str]] = {}
-        draw = np.random.default_rng(0)  # any hash functions will do, but always the same
+        rng = np.random.default_rng(0)  # any hash functions would do; these are always the same
         size = NUM_BANDS * BAND_HASHES
-        self._factors = draw.integers(1, 2**63, size, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        self._factors = rng.integers(1, 2**63, size, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
 
-    def found(self, row: Mapping[str, Any], *, id: str) -> str | None:
-        """The id of the earlier row that says the same; None: it is new, and kept in mind."""
-        text = content_key(row, self._columns(row))
+    def found(self, sample: Mapping[str, Any], *, id: str) -> str | None:
+        """Return the id of an earlier duplicate, or None after adding the sample."""
+        columns = self._columns
+        if columns is None:
+            columns = DEFAULTS[0] if all(sample.get(name) for name in DEFAULTS[0]) else DEFAULTS[1]
+        text = "\x1f".join(_flat_text(sample.get(name)) for name in columns)
         key = hashlib.sha256(text.encode()).hexdigest()
-        if key in self._first:
-            return self._first[key]
-        self._first[key] = id
-        return self._found_near(text, id) if self._near is not None else None
+        if key in self._exact:
+            return self._exact[key]
+        self._exact[key] = id
+        return None if self._near is None else self._found_near(text, id, self._near)
 
-    def _columns(self, row: Mapping[str, Any]) -> Sequence[str]:
-        if self._chosen is not None:
-            return self._chosen
-        return DEFAULTS[0] if all(row.get(name) for name in DEFAULTS[0]) else DEFAULTS[1]
-
-    def _found_near(self, text: str, id: str) -> str | None:
-        assert self._near is not None, "asked for"
+    def _found_near(self, text: str, id: str, least: float) -> str | None:
         grams = np.unique(np.array([_hash(gram) for gram in ngrams(text, NGRAM)], dtype=np.uint64))
         if not len(grams):
             return None
-        bands = list(enumerate(self._min_hashes(grams)))
+        minima = [(grams * factor >> np.uint64(32)).min() for factor in self._factors]
+        by_band = np.array(minima).reshape(NUM_BANDS, BAND_HASHES)
+        bands = [(number, band.tobytes()) for number, band in enumerate(by_band)]
         for band in bands:
             for other in self._bands.get(band, ()):
-                if _jaccard(grams, self._grams[other]) >= self._near:
+                if _jaccard(grams, self._grams[other]) >= least:
                     return other
         self._grams[id] = grams
         for band in bands:
             self._bands.setdefault(band, []).append(id)
         return None
 
-    def _min_hashes(self, grams: Hashes) -> list[bytes]:
-        """The least of each hash function, band by band."""
-        least = np.array([(grams * factor >> np.uint64(32)).min() for factor in self._factors])
-        return [band.tobytes() for band in least.reshape(NUM_BANDS, BAND_HASHES)]
-
-
-def content_key(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """What the columns hold as one text in which only what is said counts."""
-    return "\x1f".join(_said(row.get(name)) for name in columns)
-
 
 def normalized(text: str) -> str:
-    """Without regard to case, width and white space."""
+    """Return the text in one case and width, with single spaces and none beside Han characters."""
     text = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
     return _SPACE_BESIDE_HAN.sub("", text)
 
 
-def _said(value: Any) -> str:
+def _flat_text(value: Any) -> str:
     if isinstance(value, list):
-        return "\x1e".join(_said(item) for item in value)
+        return "\x1e".join(_flat_text(item) for item in value)
     if isinstance(value, Mapping):
-        return "\x1e".join(f"{key}:{_said(value[key])}" for key in sorted(value))
+        return "\x1e".join(f"{key}:{_flat_text(value[key])}" for key in sorted(value))
     return "" if value is None else normalized(str(value))
 
 

@@ -1,20 +1,21 @@
-"""What one completion must keep to be trained on: pure functions, a reason to drop it or None.
+"""Filters of samples: pure functions that return a reason to drop one, or None.
 
-DeepSeek-R1 (arXiv 2501.12948), section 2.3.3, drops thoughts with mixed languages, long paragraphs
-and code blocks from what rejection sampling has found to be right; it gives no numbers, so the
-limits are parameters, and the defaults ours. Repetition over 0.7 is the rule of the guides for
-Chinese data.
+DeepSeek-R1 (arXiv 2501.12948, section 2.3.3) drops correct samples whose reasoning has mixed
+languages, long paragraphs or code blocks; it gives no limits, so the defaults here are our own.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from rewards import Outcome
+from rewards.grades import Outcome
 from rewards.shaping.language import grade_language
+from rewards.shaping.repeats import grade_repetition
 from rewards.shaping.think_tags import grade_format
 from rewards.transcript import after_thought, as_turn
-from rlvr.data.cleaning.repetition import NGRAM, repetition_rate
+from rlvr.data.samples import answer_of, question_of
 
 __all__ = [
     "code_in_thought",
@@ -22,12 +23,16 @@ __all__ = [
     "malformed",
     "mixed_language",
     "repeated",
+    "repetition_rate",
     "truncated",
+    "wrong_form",
 ]
 
 MIN_LANGUAGE_FRAC = 0.9
 MAX_PARAGRAPH_CHARS = 2000
-MAX_REPETITION = 0.7
+MAX_REPETITION = 0.7  # a common limit for Chinese data
+NGRAM = 3  # words of English, characters of Chinese
+ROLES = ("system", "user", "assistant")
 
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _FENCE = re.compile(r"^[ \t]{0,3}(?:`{3}|~{3})", re.MULTILINE)
@@ -36,8 +41,7 @@ _FENCE = re.compile(r"^[ \t]{0,3}(?:`{3}|~{3})", re.MULTILINE)
 def mixed_language(
     thought: str, language: str, *, min_frac: float = MIN_LANGUAGE_FRAC
 ) -> str | None:
-    """Too few words in `language`, a code of rewards.shaping.language; no word at all is no other
-    language.
+    """Too few words in `language`, a code of rewards.shaping.language; a text without words passes.
 
     Raises:
         ValueError: an unknown code.
@@ -49,20 +53,28 @@ def mixed_language(
 
 
 def long_paragraph(thought: str, *, max_chars: int = MAX_PARAGRAPH_CHARS) -> str | None:
-    """A paragraph, which ends at an empty line, with more than `max_chars` characters."""
+    """A paragraph, delimited by empty lines, of more than `max_chars` characters."""
     longest = max(map(len, _PARAGRAPH.split(thought)))
-    if longest <= max_chars:
-        return None
-    return f"paragraph: {longest} characters, over {max_chars}"
+    return f"paragraph: {longest} characters, over {max_chars}" if longest > max_chars else None
 
 
 def code_in_thought(thought: str) -> str | None:
-    """A fenced code block in the thought."""
+    """A fenced code block in the reasoning."""
     return "code: a code block in the thought" if _FENCE.search(thought) else None
 
 
+def repetition_rate(text: str, *, ngram: int = NGRAM) -> float:
+    """Return 1 - unique n-grams / n-grams, in [0, 1); words are those of rewards.shaping.repeats.
+
+    repetition_rate("so so so so", ngram=2) == 2 / 3
+    """
+    value = grade_repetition(text, ngram_size=ngram, max_penalty=-1.0).value
+    assert value is not None, "repetition is always gradable"
+    return -value
+
+
 def repeated(text: str, *, max_rate: float = MAX_REPETITION, ngram: int = NGRAM) -> str | None:
-    """A text whose n-grams come again: its repetition rate is over `max_rate`."""
+    """A repetition rate over `max_rate`."""
     rate = repetition_rate(text, ngram=ngram)
     return f"repetition: rate {rate:.2f}, over {max_rate:g}" if rate > max_rate else None
 
@@ -70,7 +82,7 @@ def repeated(text: str, *, max_rate: float = MAX_REPETITION, ngram: int = NGRAM)
 def malformed(
     completion: object, *, profile: str = "r1", think_prefilled: bool | None = None
 ) -> str | None:
-    """A completion that does not keep the form of `think_format`'s profile."""
+    """A completion without the format of `think_format`'s profile."""
     grade = grade_format(completion, profile=profile, think_prefilled=think_prefilled)
     return None if grade.value == 1.0 else f"form: {grade.reason}"
 
@@ -78,9 +90,61 @@ def malformed(
 def truncated(
     completion: object, *, finish_reason: str | None = None, think_prefilled: bool | None = None
 ) -> str | None:
-    """A completion that ran into the token limit, or whose thought never ended."""
+    """A completion that reached the token limit, or with unfinished reasoning."""
     if finish_reason == "length":
         return "truncated: it ran into the token limit"
     if after_thought(as_turn(completion), bool(think_prefilled)) is None:
         return "truncated: the thought was opened and never closed"
     return None
+
+
+def wrong_form(sample: Mapping[str, Any]) -> str | None:
+    """A column of the wrong type, or no question or answer.
+
+    {"context": text, "task_desc": text, "steps": [text, ...], "answer": text or number,
+     "domain": text, "messages": [{"role": "user", "content": text}, ...]}
+
+    or the columns of rlvr.data.samples.
+    """
+    for name in ("context", "task_desc", "domain", "reasoning_content", "content", "language"):
+        if not isinstance(sample.get(name, ""), str | None):
+            return f"form: {name} is {_type_name(sample[name])}, not text"
+    if not isinstance(sample.get("answer", ""), str | int | float | None):
+        return f"form: answer is {_type_name(sample['answer'])}, neither text nor a number"
+    if "steps" in sample and (reason := _wrong_steps(sample["steps"])):
+        return f"form: {reason}"
+    for name in ("messages", "prompt"):
+        if isinstance(sample.get(name), list) and (reason := _wrong_messages(name, sample[name])):
+            return f"form: {reason}"
+    if not question_of(sample).strip():
+        return "form: no question: neither context, task_desc, prompt nor messages has text"
+    if not answer_of(sample).strip():
+        return "form: no answer: neither answer nor content has text"
+    return None
+
+
+def _wrong_steps(steps: Any) -> str | None:
+    if not isinstance(steps, list):
+        return f"steps is {_type_name(steps)}, not a list"
+    for i, step in enumerate(steps):
+        if not isinstance(step, str) or not step.strip():
+            return f"steps[{i}] is {_type_name(step)}, not text"
+    return None
+
+
+def _wrong_messages(name: str, messages: list[Any]) -> str | None:
+    for i, message in enumerate(messages):
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            return f"{name}[{i}] has no role of {', '.join(ROLES)}"
+        if not isinstance(message.get("content"), str):
+            return f"{name}[{i}].content is {_type_name(message.get('content'))}, not text"
+    return None
+
+
+def _type_name(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return "text" if value.strip() else "empty"
+    names = {bool: "a truth value", int: "a number", float: "a number", list: "a list"}
+    return names.get(type(value), "an object")

@@ -1,197 +1,311 @@
-"""The passes of a recipe as functions: row in, row out or the reason why it is dropped.
+"""The passes of a cleaning recipe: one section per pass, which makes the function that runs it.
 
-    Pass = (row, id) -> (row, reason or None)
+    Pass = (sample, id) -> (sample, reason to drop it or None)
 
-A pass that remembers earlier rows (duplicates) sees only those that passed what stands before it.
+A pass with a memory (duplicates) sees only the samples that the earlier passes kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, field_validator, model_validator
+
+from rewards.shaping.language import LANGUAGES
+from rlvr.config.sections import Frac, PathText, PositiveInt, Section, TasksSection
 from rlvr.data.cleaning import filters
 from rlvr.data.cleaning.contamination import Contamination
-from rlvr.data.cleaning.distractors import with_distractors
 from rlvr.data.cleaning.domains import Domains, read_domains
 from rlvr.data.cleaning.duplicates import Duplicates
-from rlvr.data.cleaning.layout import lay_out, with_caption, with_system
-from rlvr.data.cleaning.pass_options import PassSection
-from rlvr.data.cleaning.row_form import wrong_form
-from rlvr.data.cleaning.row_text import (
-    answer_of,
-    completion_of,
-    language_of,
-    question_of,
-    steps_of,
-    thought_of,
-)
+from rlvr.data.cleaning.prompt_edits import lay_out, with_caption, with_distractors, with_system
+from rlvr.data.cleaning.reasoning_steps import steps_of
 from rlvr.data.inputs import check_is_finite, open_section
+from rlvr.data.samples import answer_of, completion_of, language_of, question_of, reasoning_of
 from rlvr.errors import ConfigError
 
-__all__ = ["Pass", "Row", "make_passes"]
+__all__ = ["Pass", "PassSection", "Sample", "make_passes"]
 
-Row = dict[str, Any]
-Pass = Callable[[Row, str], tuple[Row, str | None]]
+Sample = dict[str, Any]
+Pass = Callable[[Sample, str], tuple[Sample, str | None]]
 
 
 def make_passes(sections: Sequence[PassSection], *, seed: int) -> list[tuple[str, Pass]]:
-    """(name, pass) in order. Raises ConfigError for a file that a pass cannot read."""
+    """Return (name, pass) in order. Raises ConfigError for a file that cannot be read."""
     return [
-        (section.name, _MAKERS[section.name](section.options, seed, f"passes.{i}.{section.name}"))
+        (section.name, section.options.make(seed, f"passes.{i}.{section.name}"))
         for i, section in enumerate(sections)
     ]
 
 
-def _dropping(reason_of: Callable[[Row], str | None]) -> Pass:
-    return lambda row, id: (row, reason_of(row))
+def _drop(reason: Callable[[Sample], str | None]) -> Pass:
+    return lambda sample, id: (sample, reason(sample))
 
 
-def _changing(change: Callable[[Row], Row]) -> Pass:
-    return lambda row, id: (change(row), None)
+def _edit(edit: Callable[[Sample], Sample]) -> Pass:
+    return lambda sample, id: (edit(sample), None)
 
 
-def _form(options: Any, seed: int, key: str) -> Pass:
-    def check(row: Row, id: str) -> tuple[Row, str | None]:
-        reason = wrong_form(row)
-        if reason and options.stop:
-            raise ConfigError(f"row {id}: {reason}; mend it, or drop such rows with stop: false")
-        return row, reason
+class FormPass(Section):
+    """Drop samples with a column of the wrong type, or without question or answer."""
 
-    return check
+    stop: bool = Field(False, description="fail at the first such row instead")
+
+    def make(self, seed: int, key: str) -> Pass:
+        def check(sample: Sample, id: str) -> tuple[Sample, str | None]:
+            reason = filters.wrong_form(sample)
+            if reason and self.stop:
+                raise ConfigError(
+                    f"row {id}: {reason}; correct it, or drop such rows with stop: false"
+                )
+            return sample, reason
+
+        return check
 
 
-def _well_formed(options: Any, seed: int, key: str) -> Pass:
-    def reason(row: Row) -> str | None:
-        is_open = bool(row.get("think_prefilled"))
-        return filters.malformed(
-            completion_of(row), profile=options.profile, think_prefilled=is_open
+class WellFormedPass(Section):
+    """Drop completions without the format of think_format."""
+
+    profile: Literal["zero", "r1"] = Field(
+        "r1", description="zero: think and answer tags; r1: reasoning, then the answer"
+    )
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _drop(
+            lambda sample: filters.malformed(
+                completion_of(sample),
+                profile=self.profile,
+                think_prefilled=bool(sample.get("think_prefilled")),
+            )
         )
 
-    return _dropping(reason)
+
+class WholePass(Section):
+    """Drop completions that reached the token limit, and unfinished reasoning."""
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _drop(
+            lambda sample: filters.truncated(
+                completion_of(sample),
+                finish_reason=sample.get("finish_reason"),
+                think_prefilled=bool(sample.get("think_prefilled")),
+            )
+        )
 
 
-def _whole(options: Any, seed: int, key: str) -> Pass:
-    def reason(row: Row) -> str | None:
-        is_open = bool(row.get("think_prefilled"))
-        finish = row.get("finish_reason")
-        return filters.truncated(completion_of(row), finish_reason=finish, think_prefilled=is_open)
+class LanguagePass(Section):
+    """Drop reasoning in more than one language."""
 
-    return _dropping(reason)
+    language: str | None = Field(None, description="null: the row's own, else its question's")
+    min_frac: Frac = Field(0.9, description="least share of the reasoning's words in it")
+
+    @field_validator("language")
+    @classmethod
+    def _is_known(cls, value: str | None) -> str | None:
+        if value is not None and value not in LANGUAGES:
+            raise ValueError(f"allowed: {', '.join(LANGUAGES)}")
+        return value
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _drop(
+            lambda sample: filters.mixed_language(
+                reasoning_of(sample), self.language or language_of(sample), min_frac=self.min_frac
+            )
+        )
 
 
-def _language(options: Any, seed: int, key: str) -> Pass:
-    def reason(row: Row) -> str | None:
-        language = options.language or language_of(row)
-        return filters.mixed_language(thought_of(row), language, min_frac=options.min_frac)
+class ParagraphPass(Section):
+    """Drop reasoning with an overlong paragraph."""
 
-    return _dropping(reason)
+    max_chars: PositiveInt = Field(2000, description="longest paragraph, in characters")
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _drop(
+            lambda sample: filters.long_paragraph(reasoning_of(sample), max_chars=self.max_chars)
+        )
 
 
-def _paragraph(options: Any, seed: int, key: str) -> Pass:
-    return _dropping(
-        lambda row: filters.long_paragraph(thought_of(row), max_chars=options.max_chars)
+class NoCodePass(Section):
+    """Drop reasoning with a code block."""
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _drop(lambda sample: filters.code_in_thought(reasoning_of(sample)))
+
+
+class RepetitionPass(Section):
+    """Drop samples whose reasoning and answer repeat themselves."""
+
+    max_rate: Frac = Field(0.7, description="1 - unique n-grams / n-grams")
+    ngram: PositiveInt = Field(3, description="words of English, characters of Chinese")
+
+    def make(self, seed: int, key: str) -> Pass:
+        def reason(sample: Sample) -> str | None:
+            text = f"{reasoning_of(sample)}\n{answer_of(sample)}"
+            return filters.repeated(text, max_rate=self.max_rate, ngram=self.ngram)
+
+        return _drop(reason)
+
+
+class MinStepsPass(Section):
+    """Drop reasoning with few steps."""
+
+    at_least: PositiveInt = Field(3, description="steps")
+
+    def make(self, seed: int, key: str) -> Pass:
+        def reason(sample: Sample) -> str | None:
+            num_steps = len(steps_of(sample))
+            is_short = num_steps < self.at_least
+            return f"steps: {num_steps}, under {self.at_least}" if is_short else None
+
+        return _drop(reason)
+
+
+class DuplicatesPass(Section):
+    """Drop duplicates of earlier kept samples."""
+
+    columns: list[str] | None = Field(
+        None, description="columns; null: context and steps, else prompt, reasoning and answer"
+    )
+    near: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="least Jaccard index of word 5-grams; null: only exact duplicates"
     )
 
+    def make(self, seed: int, key: str) -> Pass:
+        duplicates = Duplicates(columns=self.columns, near=self.near)
 
-def _no_code(options: Any, seed: int, key: str) -> Pass:
-    return _dropping(lambda row: filters.code_in_thought(thought_of(row)))
+        def check(sample: Sample, id: str) -> tuple[Sample, str | None]:
+            first = duplicates.found(sample, id=id)
+            return sample, None if first is None else f"duplicate: of {first}"
 
-
-def _repetition(options: Any, seed: int, key: str) -> Pass:
-    def reason(row: Row) -> str | None:
-        text = f"{thought_of(row)}\n{answer_of(row)}"
-        return filters.repeated(text, max_rate=options.max_rate, ngram=options.ngram)
-
-    return _dropping(reason)
+        return check
 
 
-def _min_steps(options: Any, seed: int, key: str) -> Pass:
-    def reason(row: Row) -> str | None:
-        found = len(steps_of(row))
-        return f"steps: {found}, under {options.at_least}" if found < options.at_least else None
+class DecontaminatePass(Section):
+    """Drop samples whose question shares n words in a row with an evaluation set."""
 
-    return _dropping(reason)
+    sets: dict[str, TasksSection] = Field(description="name: the tasks of that set")
+    ngram: Annotated[int, Field(ge=2)] = Field(8, description="words, or Chinese characters")
 
-
-def _duplicates(options: Any, seed: int, key: str) -> Pass:
-    duplicates = Duplicates(columns=options.columns, near=options.near)
-
-    def check(row: Row, id: str) -> tuple[Row, str | None]:
-        first = duplicates.found(row, id=id)
-        return row, None if first is None else f"duplicate: of {first}"
-
-    return check
-
-
-def _decontaminate(options: Any, seed: int, key: str) -> Pass:
-    contamination = Contamination(
-        {
+    def make(self, seed: int, key: str) -> Pass:
+        sets = {
             name: _questions(section, key=f"{key}.sets.{name}", seed=seed)
-            for name, section in options.sets.items()
-        },
-        ngram=options.ngram,
-    )
+            for name, section in self.sets.items()
+        }
+        contamination = Contamination(sets, ngram=self.ngram)
 
-    def reason(row: Row) -> str | None:
-        name = contamination.found(question_of(row))
-        return None if name is None else f"contaminated: {name}"
+        def reason(sample: Sample) -> str | None:
+            name = contamination.found(question_of(sample))
+            return None if name is None else f"contaminated: {name}"
 
-    return _dropping(reason)
+        return _drop(reason)
 
 
-def _questions(section: Any, *, key: str, seed: int) -> list[str]:
+def _questions(section: TasksSection, *, key: str, seed: int) -> list[str]:
     source = open_section(section, section=key, seed=seed)
     check_is_finite(source, section=key)
     tasks = (source.task(i) for i in range(source.num_tasks or 0))
     return [question_of({"prompt": task.prompt}) for task in tasks]
 
 
-def _domains(options: Any, seed: int, key: str) -> Pass:
-    domains = Domains(read_domains(options.keywords), min_keywords=options.min_keywords)
+class DomainsPass(Section):
+    """Tag each sample with `domain` and `domains`, by keywords in its question."""
 
-    def tag(row: Row, id: str) -> tuple[Row, str | None]:
-        found = domains.of(question_of(row))
-        tagged = {**row, "domain": found[0], "domains": found}
-        is_wanted = options.only is None or set(found) & set(options.only)
-        return tagged, None if is_wanted else f"domain: {', '.join(found)}"
+    keywords: PathText | None = Field(
+        None, description="YAML file {domain: [word]}; null: the built-in one"
+    )
+    min_keywords: PositiveInt = Field(1, description="distinct keywords that make a domain")
+    only: list[str] | None = Field(None, description="drop rows of other domains; null: keep all")
 
-    return tag
+    def make(self, seed: int, key: str) -> Pass:
+        domains = Domains(read_domains(self.keywords), min_keywords=self.min_keywords)
 
+        def tag(sample: Sample, id: str) -> tuple[Sample, str | None]:
+            found = domains.of(question_of(sample))
+            tagged = {**sample, "domain": found[0], "domains": found}
+            is_wanted = self.only is None or set(found) & set(self.only)
+            return tagged, None if is_wanted else f"domain: {', '.join(found)}"
 
-def _lay_out(options: Any, seed: int, key: str) -> Pass:
-    return _changing(lay_out)
-
-
-def _system(options: Any, seed: int, key: str) -> Pass:
-    return _changing(lambda row: with_system(row, options.by_domain))
-
-
-def _distractors(options: Any, seed: int, key: str) -> Pass:
-    def disturb(row: Row, id: str) -> tuple[Row, str | None]:
-        return with_distractors(row, id=id, seed=seed, count=options.count), None
-
-    return disturb
+        return tag
 
 
-def _caption(options: Any, seed: int, key: str) -> Pass:
-    return _changing(lambda row: with_caption(row, options.column))
+class LayOutPass(Section):
+    """Prompt = context and requirements, reasoning = numbered steps."""
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _edit(lay_out)
 
 
-_MAKERS: Mapping[str, Callable[[Any, int, str], Pass]] = {
-    "form": _form,
-    "well_formed": _well_formed,
-    "whole": _whole,
-    "language": _language,
-    "paragraph": _paragraph,
-    "no_code": _no_code,
-    "repetition": _repetition,
-    "min_steps": _min_steps,
-    "duplicates": _duplicates,
-    "decontaminate": _decontaminate,
-    "domains": _domains,
-    "lay_out": _lay_out,
-    "system": _system,
-    "distractors": _distractors,
-    "caption": _caption,
-}
+class SystemPass(Section):
+    """Set a system message for the sample's domain."""
+
+    by_domain: dict[str, str] = Field(description="domain: text; other: for all the rest")
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _edit(lambda sample: with_system(sample, self.by_domain))
+
+
+class DistractorsPass(Section):
+    """Insert sentences with irrelevant numbers into the question; the answer is unaffected."""
+
+    count: PositiveInt = Field(1, description="sentences in each question, five at most")
+
+    def make(self, seed: int, key: str) -> Pass:
+        def edit(sample: Sample, id: str) -> tuple[Sample, str | None]:
+            return with_distractors(sample, id=id, seed=seed, count=self.count), None
+
+        return edit
+
+
+class CaptionPass(Section):
+    """Append a column's text, such as the description of an image, to the prompt."""
+
+    column: str = Field("caption", description="a row without it is unchanged")
+
+    def make(self, seed: int, key: str) -> Pass:
+        return _edit(lambda sample: with_caption(sample, self.column))
+
+
+class PassSection(Section):
+    """One pass: its name and its options."""
+
+    form: FormPass | None = None
+    well_formed: WellFormedPass | None = None
+    whole: WholePass | None = None
+    language: LanguagePass | None = None
+    paragraph: ParagraphPass | None = None
+    no_code: NoCodePass | None = None
+    repetition: RepetitionPass | None = None
+    min_steps: MinStepsPass | None = None
+    duplicates: DuplicatesPass | None = None
+    decontaminate: DecontaminatePass | None = None
+    domains: DomainsPass | None = None
+    lay_out: LayOutPass | None = None
+    system: SystemPass | None = None
+    distractors: DistractorsPass | None = None
+    caption: CaptionPass | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand(cls, value: Any) -> Any:
+        """`no_code` is short for `{no_code: {}}`."""
+        if isinstance(value, str):
+            return {value: {}}
+        if isinstance(value, dict):
+            return {name: {} if options is None else options for name, options in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_pass(self) -> PassSection:
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"a pass is one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the pass."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def options(self) -> Any:
+        """Section of the pass."""
+        return getattr(self, self.name)

@@ -1,7 +1,7 @@
 """Read samples from a file in any known format, or from a folder with LLaMA-Factory's index.
 
-The index, {name: {"file_name", "formatting": "alpaca" | "sharegpt", "columns", "tags"}}, renames the
-keys of a format by its columns and tags (data/README.md of hiyouga/LLaMA-Factory).
+The index, {name: {"file_name", "formatting": "alpaca" or "sharegpt", "columns", "tags"}}, renames
+the keys of a format by its columns and tags (data/README.md of hiyouga/LLaMA-Factory).
 """
 
 from __future__ import annotations
