@@ -111,7 +111,7 @@ def test_an_evaluation_goes_on_where_it_was_killed_and_can_be_compared(
         assert again.wait(60.0) == 0
     finally:
         again.end()
-    assert "This evaluation is finished" in again.output
+    assert "This run is finished" in again.output
     compare_with_itself(folder, tmp_path)
 
 

@@ -132,7 +132,7 @@ def test_kill_9_left_a_run_that_was_ahead_of_its_last_checkpoint_or_at_it(chain:
 
 def test_the_same_command_goes_on_each_time(chain: Chain) -> None:
     for attempt in (chain.killed, chain.interrupted, chain.ended):
-        assert "going on from" in attempt.run.output
+        assert "resuming from" in attempt.run.output
     assert chain.ended.run.process.returncode == 0
 
 
