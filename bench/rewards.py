@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.machine import describe_machine, load_average, use_cores
 from rewards import accuracy, shutdown
-from rewards.math.math_accuracy import forget_answers
+from rewards.math.math_accuracy import clear_cache
 
 __all__ = ["main"]
 
@@ -113,7 +113,7 @@ def _rates(pairs: Sequence[Pair], rounds: int) -> dict[str, list[float]]:
     golds = [gold for _, gold in pairs]
 
     def afresh() -> None:
-        forget_answers()
+        clear_cache()
         accuracy(completions, golds)
 
     sides: dict[str, Callable[[], Any]] = {
@@ -124,7 +124,7 @@ def _rates(pairs: Sequence[Pair], rounds: int) -> dict[str, list[float]]:
     }
     for side in sides.values():
         side()  # imports and children
-    forget_answers()
+    clear_cache()
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

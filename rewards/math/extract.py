@@ -1,14 +1,13 @@
-# ruff: noqa: RUF001 - full-width and Chinese punctuation is meant
-r"""Where a completion states its answer: a linear scanner, no backtracking.
+# ruff: noqa: RUF001 - full-width and Chinese punctuation is intended
+r"""Extract the answer that a completion states: a linear scan without backtracking.
 
-    completion --after the thought--> answer part --inside <answer>--> last \boxed{}, or plain text
+    completion --after the reasoning--> answer part --in <answer>--> last \boxed{}, or plain text
 
-- Only the text after the last `</think>` is read; a thought that never ends has no answer.
-- Inside of it, the inside of the last `<answer>...</answer>` where there is one.
-- In that the last balanced `\boxed{}`; boxes joined by a comma, "and" or "or" are one answer made
-  of all of them, so that `\boxed{41} or \boxed{42}` is a hedge. An empty last box is an answer,
-  and wrong.
-- Without a box, the plain text of `<answer>` is the answer.
+- Only text after the last `</think>` is read; an unclosed `<think>` leaves no answer.
+- In that text, only the last `<answer>...</answer>` if there is one.
+- In that part, the last balanced `\boxed{}`. Boxes joined by a comma, "and" or "or" are one answer,
+  so that `\boxed{41} or \boxed{42}` is a hedge. An empty last box is a wrong answer.
+- Without a box, the plain text of `<answer>`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import NamedTuple
 from rewards.reward import Grade, Outcome
 from rewards.transcript import Turn, after_thought
 
-__all__ = ["Answer", "answer_part", "last_boxed", "read_answer"]
+__all__ = ["StatedAnswer", "answer_part", "last_boxed", "read_answer"]
 
 _OPEN_ANSWER = "<answer>"
 _CLOSE_ANSWER = "</answer>"
@@ -34,40 +33,36 @@ _JOINT = re.compile(
 _JOINT_WORD = re.compile(r",|;|，|、|；|and|or|或|和|与|以及", re.IGNORECASE)
 _MAX_JOINT_CHARS = 32
 
-_TRUNCATED = Grade(
-    value=0.0, outcome=Outcome.TRUNCATED, reason="the thought was opened and never closed"
-)
-_NO_ANSWER = Grade(
-    value=0.0, outcome=Outcome.NO_ANSWER, reason=r"neither \boxed{} nor <answer> after the thought"
-)
-_EMPTY_ANSWER = Grade(value=0.0, outcome=Outcome.NO_ANSWER, reason="the answer is empty")
-_EMPTY_BOX = Grade(value=0.0, outcome=Outcome.WRONG, reason="the last box is empty")
+_TRUNCATED = Grade.of(Outcome.TRUNCATED, "the reasoning was opened and never closed")
+_NO_ANSWER = Grade.of(Outcome.NO_ANSWER, r"neither \boxed{} nor <answer> after the reasoning")
+_EMPTY_ANSWER = Grade.of(Outcome.NO_ANSWER, "the answer is empty")
+_EMPTY_BOX = Grade.of(Outcome.WRONG, "the last box is empty")
 
 
-class Answer(NamedTuple):
-    """What a completion states as its answer."""
+class StatedAnswer(NamedTuple):
+    """The answer that a completion states."""
 
     text: str  # not empty
-    is_plain: bool  # prose out of <answer>, not the inside of a box
+    is_plain: bool  # plain text of <answer>, not the content of a box
 
 
-def read_answer(turn: Turn, think_prefilled: bool = False) -> Answer | Grade:
-    """The answer that a completion states, or the grade that it gets for stating none."""
+def read_answer(turn: Turn, think_prefilled: bool = False) -> StatedAnswer | Grade:
+    """Return the answer that a completion states, or the grade for stating none."""
     part = answer_part(turn, think_prefilled)
     if isinstance(part, Grade):
         return part
     text, is_tagged = part
     boxed = last_boxed(text)
     if boxed is not None:
-        return Answer(boxed, False) if boxed else _EMPTY_BOX
+        return StatedAnswer(boxed, False) if boxed else _EMPTY_BOX
     if not is_tagged:
         return _NO_ANSWER
     plain = text.strip()
-    return Answer(plain, True) if plain else _EMPTY_ANSWER
+    return StatedAnswer(plain, True) if plain else _EMPTY_ANSWER
 
 
 def answer_part(turn: Turn, think_prefilled: bool = False) -> tuple[str, bool] | Grade:
-    """What follows the thought, or the inside of its last `<answer>`, which True then says."""
+    """Return (content of the last `<answer>`, True) or (all text after the reasoning, False)."""
     part = after_thought(turn, think_prefilled)
     if part is None:
         return _TRUNCATED
@@ -77,10 +72,9 @@ def answer_part(turn: Turn, think_prefilled: bool = False) -> tuple[str, bool] |
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The inside of the last balanced `\boxed{}` or `\fbox{}`, stripped; None without one.
+    r"""Return the stripped content of the last balanced `\boxed{}` or `\fbox{}`, or None.
 
-    Boxes before it that are joined to it by a comma, "and" or "or" come with it, in order, as "41,
-    42".
+    Earlier boxes joined to it by a comma, "and" or "or" are included in order: "41, 42".
     """
     if "boxed" not in text and "fbox" not in text:
         return None
@@ -98,14 +92,14 @@ def last_boxed(text: str) -> str | None:
 
 
 class _Box(NamedTuple):
-    opening: int  # of its backslash
-    start: int  # of its inside
-    end: int  # of its inside: the closing brace
+    opening: int  # position of the backslash
+    start: int  # of the content
+    end: int  # of the content: position of the closing brace
 
 
 def _outermost_boxes(text: str) -> list[_Box]:
-    """Balanced boxes that lie in no other balanced box, left to right."""
-    stack: list[tuple[int, int] | None] = []  # for each open brace the box that it opens, or None
+    """Return the balanced boxes outside of any other balanced box, left to right."""
+    stack: list[tuple[int, int] | None] = []  # for each open brace: the box it opens, or None
     boxes: list[_Box] = []
     for token in _BOX_TOKEN.finditer(text):
         if token.group("box"):
@@ -123,7 +117,7 @@ def _outermost_boxes(text: str) -> list[_Box]:
 
 
 def _unwrap(content: str) -> str:
-    r"""Take a box in a box off: `\boxed{42}` is 42."""
+    r"""Remove nested boxes: the content of `\boxed{\boxed{42}}` is 42."""
     content = content.strip()
     for _ in range(4):
         if not _INNER_BOX.match(content):
@@ -136,9 +130,9 @@ def _unwrap(content: str) -> str:
 
 
 def _is_joint(text: str, start: int, end: int) -> bool:
-    gap = text[start:end] if end - start <= _MAX_JOINT_CHARS else None
+    gap = text[start:end]
     return (
-        gap is not None
+        len(gap) <= _MAX_JOINT_CHARS
         and _JOINT.fullmatch(gap) is not None
         and _JOINT_WORD.search(gap) is not None
     )

@@ -1,6 +1,6 @@
-r"""An answer taken apart before it is compared: its name, its value in one notation, its unit.
+r"""Split an answer into its name, its value in one notation and its unit.
 
-tidy --> phrases, spelled numbers --> connectives, points, binomials --> name = value unit
+normalize --> phrases, spelled numbers --> special notations, points --> name = value unit
 """
 
 from __future__ import annotations
@@ -10,22 +10,19 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from rewards.math.bases import base_in_figures
-from rewards.math.counting import with_binomials
-from rewards.math.names import is_name, split_name, split_shape_name
-from rewards.math.notation import tidy
+from rewards.math.named_values import as_tuple, is_name, split_name, split_shape_name
+from rewards.math.notation import normalize
 from rewards.math.number_words import in_digits, in_digits_before_unit
-from rewards.math.phrases import meaning
 from rewards.math.plain_numbers import plain_number
-from rewards.math.points import as_tuple
-from rewards.math.relations import with_connectives
-from rewards.math.residues import without_bmod
-from rewards.math.statements import is_prose
-from rewards.math.units import Quantity, is_known_unit, split_list_unit, split_unit
+from rewards.math.special_forms import with_base_in_digits, with_binomials, without_bmod
+from rewards.math.text_answers import is_prose, phrase_meaning
+from rewards.math.unit_names import is_known_unit
+from rewards.math.units import Quantity, split_list_unit, split_unit
 
 __all__ = ["MAX_MATH_CHARS", "Form", "form_of"]
 
 MAX_MATH_CHARS = 2000
+_MAX_RELATION_CHARS = 500
 
 _TEXT_LIST = re.compile(
     r"\\(?:text|mathrm|mbox)\{([\s,;]*(?:and|or|,|;)[\s]*)\}|,? ?\b(?:and|or)\b ?|[或和与;]"
@@ -34,31 +31,37 @@ _TEXT = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}")
 _SPACED_LIST = re.compile(r"\d,\s+\d{3}(?!\d)", re.ASCII)
 _THOUSANDS_COMMA = re.compile(r",(?=\d{3}(?!\d))", re.ASCII)
 _RATIO = re.compile(r"(\d[\d.]*) ?(?:\\text\{ ?to ?\}|to|比) ?(\d[\d.]*)")
+_RELATION = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
+_WORD = r",? ?(?:\\(?:text|mathrm|mbox|quad|qquad)\{{[ ,]*(?:{0})[ ,]*\}}|\b(?:{0})\b|{1}) ?"
+_OR = re.compile(_WORD.format("or|或|或者", r"或者?|\\lor(?![A-Za-z])"))
+_AND = re.compile(_WORD.format("and|且|和", r"并?且|和|\\land(?![A-Za-z])"))
 
 
 class Form(NamedTuple):
-    """An answer taken apart."""
+    """The parts of an answer."""
 
-    core: str  # in one notation, without its unit
+    core: str  # the value in one notation, without its unit
     unit: str | None
-    number: int | Fraction | None  # of the core, where it is a plain number
-    symbol: str | None = None  # it was written as "symbol = value"
+    number: int | Fraction | None  # the value of the core if it is a plain number
+    symbol: str | None = None  # the name in "name = value"
 
 
 @lru_cache(maxsize=65536)
 def form_of(text: str) -> Form:
-    """The parts of an answer or of a gold."""
+    """Return the parts of an answer or a gold."""
     is_list = _SPACED_LIST.search(text) is not None  # "1, 200" is not 1,200
-    text = tidy(text).removeprefix("=")
-    said = meaning(text)
-    if said is not None:
-        return Form(said, None, None)
-    text = base_in_figures(_ratio(_in_figures(text)))
+    text = normalize(text).removeprefix("=")
+    meaning = phrase_meaning(text)
+    if meaning is not None:
+        return Form(meaning, None, None)
+    text = _spelled_number(text)
+    ratio = _RATIO.fullmatch(text)
+    text = with_base_in_digits(text if ratio is None else f"{ratio[1]}:{ratio[2]}")
     if len(text) > MAX_MATH_CHARS:
         return Form(text, None, None)
-    text = as_tuple(without_bmod(with_binomials(with_connectives(text))))
+    text = as_tuple(without_bmod(with_binomials(_with_connectives(text))))
     if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
-        text, is_list = tidy(_TEXT_LIST.sub(",", text).replace(",,", ",")), True
+        text, is_list = normalize(_TEXT_LIST.sub(",", text).replace(",,", ",")), True
     text = _THOUSANDS_COMMA.sub(", ", text) if is_list else text
     text = _without_approximation(text)
     number = plain_number(text)
@@ -67,8 +70,22 @@ def form_of(text: str) -> Form:
     return _named_form(text)
 
 
+def _spelled_number(text: str) -> str:
+    r"""Write a spelled number, optionally in \text{}, in digits."""
+    in_words = _TEXT.fullmatch(text)
+    spelled = in_digits(in_words[1] if in_words else text)
+    return text if in_words and spelled == in_words[1] else spelled
+
+
+def _with_connectives(text: str) -> str:
+    r"""Write "or" and "and" between relations as \lor and \land: "x<-1 or x>1"."""
+    if len(text) > _MAX_RELATION_CHARS or not _RELATION.search(text):
+        return text
+    return _AND.sub(r"\\land ", _OR.sub(r"\\lor ", text))
+
+
 def _without_approximation(text: str) -> str:
-    r"""The exact value of `\frac{2}{3} \approx 0.67`; without one before the sign, what follows."""
+    r"""Keep the exact value of `\frac{2}{3} \approx 0.67`, or the rounded one if it is alone."""
     exact, sign, rounded = text.partition(r"\approx")
     return rounded.strip() if sign and (not exact.strip() or is_name(exact.strip())) else exact
 
@@ -85,7 +102,7 @@ def _named_form(text: str) -> Form:
 
 
 def _quantity(text: str) -> Quantity:
-    """The unit off a value, also one whose number is spelled out."""
+    """Split off a unit, including after a spelled number."""
     quantity = split_unit(text)
     if plain_number(quantity.value) is not None:
         return quantity
@@ -100,20 +117,8 @@ def _quantity(text: str) -> Quantity:
     return from_words if is_read and is_known else quantity
 
 
-def _in_figures(text: str) -> str:
-    """A number that is spelled out, with or without a command around it."""
-    in_words = _TEXT.fullmatch(text)
-    spelled = in_digits(in_words[1] if in_words else text)
-    return text if in_words and spelled == in_words[1] else spelled
-
-
-def _ratio(text: str) -> str:
-    ratio = _RATIO.fullmatch(text)
-    return f"{ratio[1]}:{ratio[2]}" if ratio is not None else text
-
-
 def _number_core(number: int | Fraction) -> str:
-    """A plain number as every parser reads it: no thousands commas, no exponent."""
+    """Write a plain number without thousands commas and exponent."""
     if number.denominator == 1:
         return str(number.numerator)
     sign = "-" if number < 0 else ""

@@ -1,12 +1,14 @@
-r"""Compares two formulas with Math-Verify's parser; runs in a worker that its parent can kill.
+r"""Compare two formulas with Math-Verify's parser, in a worker that its parent can kill.
 
-Nothing of sympy leaves this module: a verdict does. Math-Verify's own time-outs are off (they are
-signals, and dead in threads): the parent holds the deadline.
+Results are plain strings: no sympy object leaves the worker. Math-Verify's timeouts are off, since
+they use signals, which threads cannot receive: the parent enforces the deadline.
 
-Closed forms and expressions are compared as values, to `_DIGITS` digits at fixed points, because
-its `verify` rounds (1/2006! equals 1/2004! there) and takes the last of a chain (1 = 2 = 42).
-Relations, and what has no value at those points, are left to `verify`, gold first: it is not
-symmetric.
+Expressions are compared by value (see `formulas`), since `verify` rounds and takes the last side of
+a chain (1 = 2 = 42). Relations, and formulas without a value, are left to `verify`, gold first: it
+is not symmetric.
+
+Answers may have a free constant: x^2+C is x^2+1+C, where the constant is required and may be called
+c or K, and \pi/4+k\pi is \pi/4+n\pi.
 """
 
 from __future__ import annotations
@@ -18,46 +20,66 @@ from typing import Any
 import sympy
 from math_verify import verify
 
-from rewards.math.families import same_antiderivative, with_one_parameter
-from rewards.math.names import is_name, is_result_name
-from rewards.math.parsing import Unparsable, parsed
+from rewards.math.formulas import (
+    TOLERANCE,
+    Unparsable,
+    equal_at_points,
+    parse_formula,
+    sample_point,
+    symbols_of,
+    value_of,
+)
+from rewards.math.named_values import is_name, is_result_name, split_name
 from rewards.math.plain_numbers import plain_number
 from rewards.math.real_sets import equal_sets, is_real_set
-from rewards.math.structure import equal_shapes, split_top_level, take_apart
-from rewards.math.values import TOLERANCE, equal_at_points, point, symbols_of, value_of
+from rewards.math.shapes import equal_shapes, parse_shape, split_top_level
 
-__all__ = ["Verdict", "compare", "compare_job"]
+__all__ = ["Comparison", "compare", "compare_job"]
 
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt|ne)(?![A-Za-z])")
 _ONE_INEQUALITY = re.compile(r"([^<>]+?)(<=|>=|<|>|\\(?:le|ge|lt|gt)(?![A-Za-z]))([^<>]+)")
 _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">"}
 _FUNCTION_OF_X = re.compile(r"f\(x\)")
-_ROOT_NUMBER = re.compile(r"_\{?\d\}?$")
+_ROOT_INDEX = re.compile(r"_\{?\d\}?$")
+_CONSTANT_LAST = re.compile(r"(.+)\+([CcK])", re.DOTALL)
+_CONSTANT_FIRST = re.compile(r"([CcK])([-+].+)", re.DOTALL)
+_PARAMETER = re.compile(r"(?<![A-Za-z\\])([knm])(?= ?\\(?:cdot ?)?pi(?![a-z])|\^\{?\\circ|\\cdot)")
+_LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 
 
-class Verdict(StrEnum):
-    """What the parser says."""
+class Comparison(StrEnum):
+    """Result of comparing two formulas."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
-    BAD_GOLD = "bad_gold"  # the gold cannot be parsed
+    BAD_GOLD = "bad_gold"  # the parser cannot read the gold
 
 
 def compare_job(payload: Any) -> str:
-    """`compare` as a worker calls it: a pair in, a word out."""
+    """Run `compare` on a pair (gold, answer) in a worker."""
     gold, answer = payload
     return compare(str(gold), str(answer)).value
 
 
-def compare(gold: str, answer: str) -> Verdict:
-    """Are two answers, in one notation and without units, the same value?"""
+def compare(gold: str, answer: str) -> Comparison:
+    """Compare the values of two answers in one notation, without units."""
     try:
-        if _equal(gold, with_one_parameter(gold, answer)):
-            return Verdict.EQUAL
+        if _equal(gold, _with_gold_parameter(gold, answer)):
+            return Comparison.EQUAL
     except Unparsable:
         pass
-    return Verdict.DIFFERENT if _is_gold_readable(gold) else Verdict.BAD_GOLD
+    return Comparison.DIFFERENT if _is_readable(gold) else Comparison.BAD_GOLD
+
+
+def _with_gold_parameter(gold: str, answer: str) -> str:
+    r"""Give the whole-number parameter before \pi in the answer the letter it has in the gold."""
+    gold_names = {match[1] for match in _PARAMETER.finditer(gold)}
+    names = {match[1] for match in _PARAMETER.finditer(answer)}
+    letters = {match.group() for match in _LETTER.finditer(split_name(gold)[1])}
+    if len(gold_names) != 1 or len(names) != 1 or letters - gold_names - {r"\frac", r"\pi"}:
+        return answer
+    return re.sub(rf"(?<![A-Za-z\\]){names.pop()}(?![A-Za-z])", gold_names.pop(), answer)
 
 
 def _equal(gold: str, answer: str) -> bool:
@@ -66,7 +88,7 @@ def _equal(gold: str, answer: str) -> bool:
         return as_sets
     if equal_shapes(gold, answer, _equal_scalars):
         return True
-    return _is_interval_beside_relation(gold, answer) and _verify(gold, answer)
+    return _is_interval_and_relation(gold, answer) and _verify(gold, answer)
 
 
 def _equal_scalars(gold: str, answer: str) -> bool:
@@ -88,7 +110,7 @@ def _equal_scalars(gold: str, answer: str) -> bool:
 
 
 def _sides(text: str, of_gold: bool = False) -> tuple[str, ...]:
-    """The values that a formula states: 3 + 4 and 7 in `x = 3 + 4 = 7`; none in `2x + y = 5`."""
+    """Return the values that a formula states: 3 + 4 and 7 for `x = 3 + 4 = 7`."""
     sides = split_top_level(text, "=")
     while len(sides) > 1 and is_result_name(sides[0], of_gold=of_gold):
         sides = sides[1:]
@@ -98,12 +120,12 @@ def _sides(text: str, of_gold: bool = False) -> tuple[str, ...]:
 
 
 def _names(text: str, gold_names: frozenset[str] = frozenset()) -> frozenset[str]:
-    """What is named in an equation: f(x) is y there, and beside a gold's x are x_1 and x_2 x."""
+    """Return the names in an equation: y for f(x), and x for x_1 and x_2 if the gold names x."""
     names = {side for side in split_top_level(text, "=")[:-1] if is_result_name(side)}
     names |= {side for side in split_top_level(text, "=")[-1:] if is_name(side) and not names}
     plain = {_FUNCTION_OF_X.sub("y", name) for name in names}
     return frozenset(
-        bare if (bare := _ROOT_NUMBER.sub("", name)) in gold_names else name for name in plain
+        bare if (bare := _ROOT_INDEX.sub("", name)) in gold_names else name for name in plain
     )
 
 
@@ -119,24 +141,22 @@ def _equal_relations(gold: str, answer: str) -> bool:
 
 
 def _equal_equations(gold: str, answer: str) -> bool:
-    """The same equation up to a constant factor: `2x - y = -3` is `y = 2x + 3`."""
+    """Compare equations up to a constant factor: `2x - y = -3` is `y = 2x + 3`."""
     if gold.count("=") != 1 or answer.count("=") != 1:
         return False
-    left, right = (_difference(equation) for equation in (gold, answer))
-    symbols = symbols_of(left, right)
-    if not symbols:  # 0.56 = 56/100 states no relation; each side has to be the same
-        sides = zip(gold.split("="), answer.split("="), strict=True)
-        return all(_equal_values(gold_side, side) for gold_side, side in sides)
-    return _ratio(gold, answer) is not None
+    if symbols_of(_difference(gold), _difference(answer)):
+        return _ratio(gold, answer) is not None
+    sides = zip(gold.split("="), answer.split("="), strict=True)  # 0.56 = 56/100 is no relation
+    return all(_equal_values(gold_side, side) for gold_side, side in sides)
 
 
 def _ratio(gold: str, answer: str) -> Any:
-    """What one difference of sides is of the other, everywhere; None where that changes."""
+    """Return the constant ratio of the differences of the sides; None if it is not constant."""
     left, right = (_difference(equation) for equation in (gold, answer))
     symbols = symbols_of(left, right)
     ratios = []
     for index in range(3):
-        values = [value_of(side.subs(point(symbols, index))) for side in (left, right)]
+        values = [value_of(side.subs(sample_point(symbols, index))) for side in (left, right)]
         if None in values or not all(values):
             return None
         ratios.append(values[0] / values[1])
@@ -145,17 +165,17 @@ def _ratio(gold: str, answer: str) -> Any:
 
 
 def _difference(equation: str) -> sympy.Expr:
-    left, right = (parsed(side) for side in equation.split("="))
+    left, right = (parse_formula(side) for side in equation.split("="))
     if not (isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr)):
         raise Unparsable(equation)
     return left - right
 
 
 def _equal_values(gold: str, answer: str) -> bool:
-    as_families = same_antiderivative(gold, answer)
+    as_families = _same_antiderivative(gold, answer)
     if as_families is not None:
         return as_families
-    left, right = parsed(gold), parsed(answer)
+    left, right = parse_formula(gold), parse_formula(answer)
     if isinstance(left, sympy.Expr) and isinstance(right, sympy.Expr):
         at_points = equal_at_points(left, right)
         if at_points is not None:
@@ -163,40 +183,77 @@ def _equal_values(gold: str, answer: str) -> bool:
     return bool(verify(left, right, timeout_seconds=None))
 
 
+def _same_antiderivative(gold: str, answer: str) -> bool | None:
+    """Compare up to a constant; return None if the gold has no constant of integration."""
+    gold_part, gold_letter = _without_constant(gold)
+    if gold_letter not in ("C", "c"):
+        return None
+    part, letter = _without_constant(answer)
+    if letter is None:
+        return False
+    first, second = parse_formula(gold_part), parse_formula(part)
+    if not (isinstance(first, sympy.Expr) and isinstance(second, sympy.Expr)):
+        return None
+    unknowns = symbols_of(first, second)
+    if len(unknowns) != 1 or letter == str(unknowns[0]):
+        return None
+    return _differ_by_a_constant(first, second)
+
+
+def _without_constant(text: str) -> tuple[str, str | None]:
+    last = _CONSTANT_LAST.fullmatch(text)
+    if last is not None:
+        return last[1], last[2]
+    first = _CONSTANT_FIRST.fullmatch(text)
+    return (first[2], first[1]) if first is not None else (text, None)
+
+
+def _differ_by_a_constant(first: sympy.Expr, second: sympy.Expr) -> bool:
+    """Compare the difference at three points, and at two negative ones where it is real."""
+    unknowns = symbols_of(first, second)
+    places = [sample_point(unknowns, index) for index in range(3)]
+    places += [{name: -value for name, value in place.items()} for place in places[:2]]
+    gaps = []
+    for number, place in enumerate(places):
+        values = [value_of(side.subs(place)) for side in (first, second)]
+        is_read = None not in values and (number < 3 or all(value.is_real for value in values))
+        if not is_read and number < 3:
+            return False
+        if is_read:
+            gaps.append(values[0] - values[1])
+    size = max(1, *(abs(gap) for gap in gaps))
+    return all(bool(abs(gap - gaps[0]) <= TOLERANCE * size) for gap in gaps)
+
+
 def _verify(gold: str, answer: str) -> bool:
-    is_equal = verify(
-        parsed(gold), parsed(answer), timeout_seconds=None, allow_set_relation_comp=True
-    )
-    return bool(is_equal)
+    left, right = parse_formula(gold), parse_formula(answer)
+    return bool(verify(left, right, timeout_seconds=None, allow_set_relation_comp=True))
 
 
-def _is_interval_beside_relation(gold: str, answer: str) -> bool:
-    """`-2 < x < 7` beside `(-2, 7)`, either way round."""
+def _is_interval_and_relation(gold: str, answer: str) -> bool:
+    """Whether one side is `-2 < x < 7` and the other an interval or a union."""
     sets = [text for text in (gold, answer) if not _RELATION.search(text)]
     if len(sets) != 1:
         return False
-    kind = take_apart(sets[0]).kind
+    kind = parse_shape(sets[0]).kind
     return kind == "union" or "," in kind
 
 
-def _is_gold_readable(gold: str) -> bool:
-    readable = True
+def _is_readable(gold: str) -> bool:
     if is_real_set(gold):
         return True
+    scalars: list[str] = []
 
-    def note(part: str, _: str) -> bool:
-        nonlocal readable
-        for side in split_top_level(part, "="):
-            readable = readable and (plain_number(side) is not None or _is_parsable(side))
+    def collect(part: str, _: str) -> bool:
+        scalars.append(part)
         return True
 
-    equal_shapes(gold, gold, note)
-    return readable
+    equal_shapes(gold, gold, collect)
+    return all(_is_parsable(side) for part in scalars for side in split_top_level(part, "="))
 
 
 def _is_parsable(text: str) -> bool:
     try:
-        parsed(text)
+        return plain_number(text) is not None or parse_formula(text) is not None
     except Unparsable:
         return False
-    return True

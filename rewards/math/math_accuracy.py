@@ -1,9 +1,9 @@
-r"""`accuracy`: 1 where an answer equals the gold, 0 where it does not, None where none can tell.
+r"""`accuracy`: 1 if the answer equals the gold, 0 if not, None if that cannot be decided.
 
-    completion -> extract (where the answer is) -> equality (no parser) -> a worker (Math-Verify)
+    completion -> extract (the stated answer) -> equality (no parser) -> a worker (Math-Verify)
 
-Nearly all pairs are decided before a worker is asked, and none is started until one is. What was
-asked is cached by content: the completions of a group repeat each other's answers.
+Nearly all pairs are decided without a worker, and no worker starts before a pair needs one. Results
+of workers are cached, because the completions of a group repeat each other's answers.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from rewards.math.equality import Question, correct, decide, wrong
+from rewards.math.equality import AnswerPair, correct, decide, wrong
 from rewards.math.extract import read_answer
 from rewards.registry import check_flag, reward
 from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import as_turn, resolve_think_prefilled
 from rewards.worker_pool.pool import WorkerPool
 
-__all__ = ["accuracy", "forget_answers", "grade_accuracies", "grade_accuracy"]
+__all__ = ["accuracy", "clear_cache", "grade_accuracies", "grade_accuracy"]
 
 _CACHE_SIZE = 65536
 
@@ -31,7 +31,7 @@ _POOL = WorkerPool(
     control=[r"\frac{1}{2}+x", "x+0.5"],
     control_value="equal",
 )
-_cache: OrderedDict[Question, Grade] = OrderedDict()
+_cache: OrderedDict[AnswerPair, Grade] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
@@ -43,19 +43,19 @@ def accuracy(
     worked_out: bool = False,
     **columns: object,
 ) -> list[float | None]:
-    r"""Is the answer of each completion right? A reward in TRL's form.
+    r"""Reward answers that equal the gold; a reward function in TRL's format.
 
-    `answer` holds the golds: text, LaTeX or numbers. None as a value: the gold cannot be read, or
-    grading is broken. With `prompts` among the columns, `think_prefilled=None` looks at them.
+    `answer` has the golds: text, LaTeX or numbers. A value is None if the gold cannot be parsed or
+    grading fails. `think_prefilled=None` is resolved from `prompts` in the columns.
 
         accuracy(["<think>2+3</think><answer>5</answer>"], ["5"]) == [1.0]
 
-    `worked_out`: where the gold is a plain number, the answer has to be one too. Without it
-    "48+24" is right where 72 is, and a policy asked for a sum learns to copy the question.
+    With `worked_out`, the answer has to be a plain number if the gold is one. Otherwise "48+24"
+    equals 72, and a policy asked for a sum learns to copy the question.
 
     Raises:
         ValueError: lengths differ, or a completion is neither a string nor a list of messages.
-        WorkersUnavailable: Math-Verify is needed and cannot be imported.
+        WorkersUnavailable: Math-Verify is required and cannot be imported.
     """
     prompts = columns.get("prompts")
     flags = resolve_think_prefilled(
@@ -72,7 +72,7 @@ def grade_accuracy(
     think_prefilled: bool | None = None,
     worked_out: bool = False,
 ) -> Grade:
-    """`accuracy` of one completion, with its outcome and a reason in words."""
+    """Grade one completion like `accuracy`, with an outcome and a reason."""
     flags = [bool(think_prefilled)]
     return grade_accuracies([completion], [answer], flags, worked_out=worked_out)[0]
 
@@ -91,26 +91,26 @@ def grade_accuracies(
     *,
     worked_out: bool = False,
 ) -> list[Grade]:
-    """`grade_accuracy` for many at once: what needs a worker is asked of all workers together."""
+    """Grade many completions at once; pairs for the parser are spread over all workers."""
     golds = one_each("answer", answer, len(completions))
     decisions = [
         _decide(completion, gold, is_open, worked_out)
         for completion, gold, is_open in zip(completions, golds, think_prefilled, strict=True)
     ]
-    questions = dict.fromkeys(item for item in decisions if isinstance(item, Question))
-    grades = _ask(questions) if questions else {}
-    return [grades[item] if isinstance(item, Question) else item for item in decisions]
+    pairs = dict.fromkeys(item for item in decisions if isinstance(item, AnswerPair))
+    grades = _compare_in_workers(pairs) if pairs else {}
+    return [grades[item] if isinstance(item, AnswerPair) else item for item in decisions]
 
 
-def forget_answers() -> None:
-    """Empty the cache of what was asked; only a measurement wants that."""
+def clear_cache() -> None:
+    """Empty the cache of worker results, for measurements."""
     with _cache_lock:
         _cache.clear()
 
 
 def _decide(
     completion: object, answer: object, think_prefilled: bool, worked_out: bool
-) -> Grade | Question:
+) -> Grade | AnswerPair:
     gold = _gold_text(answer)
     if isinstance(gold, Grade):
         return gold
@@ -119,16 +119,14 @@ def _decide(
 
 
 def _gold_text(answer: object) -> str | Grade:
-    """The gold as text: numbers are written out exactly, 51.0 as 51.0, 1e-7 as 0.0000001."""
+    """Return the gold as text; numbers are exact: 51.0 is "51.0", 1e-7 is "0.0000001"."""
     if isinstance(answer, str):
-        stripped = answer.strip()
-        return stripped or _ungradable("the gold answer is empty")
+        return answer.strip() or _ungradable("the gold answer is empty")
     if isinstance(answer, bool) or not isinstance(answer, numbers.Real):
         return _ungradable(f"the gold answer is {type(answer).__name__}, not text or a number")
     if isinstance(answer, numbers.Rational):
-        return (
-            f"{answer.numerator}/{answer.denominator}" if answer.denominator != 1 else str(answer)
-        )
+        top, bottom = answer.numerator, answer.denominator
+        return f"{top}/{bottom}" if bottom != 1 else str(answer)
     value = float(answer)
     if not math.isfinite(value):
         return _ungradable(f"the gold answer is {value}")
@@ -136,29 +134,28 @@ def _gold_text(answer: object) -> str | Grade:
 
 
 def _ungradable(reason: str) -> Grade:
-    return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
+    return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
 
 
-def _ask(questions: Iterable[Question]) -> dict[Question, Grade]:
+def _compare_in_workers(pairs: Iterable[AnswerPair]) -> dict[AnswerPair, Grade]:
     with _cache_lock:
-        known = {question: _cache[question] for question in questions if question in _cache}
-    new = [question for question in questions if question not in known]
-    replies = _POOL.ask_each(new)
-    grades = {question: _grade(question, reply) for question, reply in replies.items()}
+        known = {pair: _cache[pair] for pair in pairs if pair in _cache}
+    replies = _POOL.ask_each(pair for pair in pairs if pair not in known)
+    grades = {pair: _grade(pair, reply) for pair, reply in replies.items()}
     with _cache_lock:
-        for question, grade in grades.items():
+        for pair, grade in grades.items():
             if grade.outcome is not Outcome.ERROR:
-                _cache[question] = grade
+                _cache[pair] = grade
         while len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
     return known | grades
 
 
-def _grade(question: Question, reply: str | Grade) -> Grade:
+def _grade(pair: AnswerPair, reply: str | Grade) -> Grade:
     if isinstance(reply, Grade):
         return reply
     if reply == "equal":
-        return correct(question.answer, question.gold)
+        return correct(pair.answer, pair.gold)
     if reply == "bad_gold":
-        return _ungradable(f"the gold answer cannot be parsed: {question.gold[:60]}")
-    return wrong(question.answer, question.gold)
+        return _ungradable(f"the gold answer cannot be parsed: {pair.gold[:60]}")
+    return wrong(pair.answer, pair.gold)

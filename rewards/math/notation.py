@@ -1,7 +1,7 @@
-# ruff: noqa: RUF001 - full-width and Chinese punctuation is meant
-r"""One spelling for the many ways to write an answer: Unicode, LaTeX spacing, fractions, wrappers.
+# ruff: noqa: RUF001 - full-width and Chinese punctuation is intended
+r"""One notation for answers: Unicode, LaTeX spacing, fractions, wrappers.
 
-`tidy` changes notation, never a value: `\left( \dfrac34 ,\, 5 \right).` is `(\frac{3}{4},5)`.
+`normalize` keeps the value: `\left( \dfrac34 ,\, 5 \right).` becomes `(\frac{3}{4},5)`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["tidy", "unwrap_math"]
+__all__ = ["normalize"]
 
 _SUPERSCRIPTS = {
     ord(mark): plain for mark, plain in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+", strict=True)
@@ -52,7 +52,7 @@ _BARE_FRACTION = re.compile(
 _GROUPED_THOUSANDS = re.compile(r"\{(\d{1,3}(?:,\d{3})+)\}")
 _BARE_ROOT = re.compile(r"\\sqrt\s*(\d|(?<=\s)[A-Za-z])")
 _SPACES = re.compile(r"\s+")
-_TIGHT = re.compile(r"\s*([,()\[\]{}=+/<>|^_-])\s*")
+_SPACED_MARK = re.compile(r"\s*([,()\[\]{}=+/<>|^_-])\s*")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?: |~|\\,)\d{3})+(?:\.\d+)?")
 _ALL_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*\d[^{}]*)\}", re.ASCII)
@@ -67,12 +67,12 @@ _DOTS = re.compile(r"(?<=\d)(?:\.{3,}|\\(?:[lc]?dots))$")
 _INDEXED_ROOT = re.compile(r"(\\sqrt\[[^\[\]{}]{1,4}\]) ?(\d|[A-Za-z](?![A-Za-z]))")
 _COLOR = re.compile(r"\\(?:(?:text)?color\{\w+\}|underline|boldsymbol|bm|mathbf)\{([^{}]*)\}")
 _AT_LEAST = {r"<=": r"\le ", ">=": r"\ge "}
-_BY_TWO_SIGNS = re.compile("<=(?!>)|(?<!<)>=")
+_ASCII_RELATION = re.compile("<=(?!>)|(?<!<)>=")
 _PARENTHESIZED_MATRIX = re.compile(
     r"[(\[]\\begin\{(matrix|array)\}(?:\{[lcr]*\})?((?:(?!\\begin).)*)\\end\{\1\}[)\]]", re.DOTALL
 )
 _BARE_SET = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_OTHER_NAMES = {
+_ALIASES = {
     r"\varnothing": r"\emptyset", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge",
     r"\lbrace": r"\{", r"\rbrace": r"\}", r"\colon": ":", r"\lg": r"\log_{10}",
     r"\langle": "(", r"\rangle": ")", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
@@ -80,9 +80,7 @@ _OTHER_NAMES = {
     r"\wedge": r"\land", r"\R": r"\mathbb{R}", r"\Reals": r"\mathbb{R}", r"\lvert": "|",
     r"\rvert": "|", r"\vert": "|",
 }  # fmt: skip
-_OTHER_NAME = re.compile(
-    "(?:" + "|".join(re.escape(name) for name in _OTHER_NAMES) + ")(?![A-Za-z])"
-)
+_ALIAS = re.compile("(?:" + "|".join(re.escape(name) for name in _ALIASES) + ")(?![A-Za-z])")
 _WHOLE_PARAMETER = re.compile(
     r"[ ,;(]*(?:\\text\{[^{}\d]{0,20}\} ?)?\(?[knm] ?\\in ?(?:\\mathbb ?\{? ?Z ?\}?|Z)\)*$"
 )
@@ -100,16 +98,16 @@ _ALL_REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)")
 _FORMULA_END = ".,;:。"  # not "!": 4! is 24
 
 
-def tidy(text: str) -> str:
-    """The same answer in one notation; the empty string where nothing is left."""
+def normalize(text: str) -> str:
+    """Return the answer in one notation; empty if nothing but markup is left."""
     if not text.isascii():
         text = _plain_characters(text)
-    text = unwrap_math(_PHANTOM.sub("", text))
+    text = _unwrap_math(_PHANTOM.sub("", text))
     text = _DOTS.sub(r"\\ldots", _LEADING_SPACE.sub("", text))
     if text.startswith("\\"):
         colored = _COLOR.fullmatch(text)
-        text = unwrap_math(colored[1]) if colored is not None else text
-        text = unwrap_math(_ALL_TEXT.sub(r"\1", text)) if _ALL_TEXT.fullmatch(text) else text
+        text = _unwrap_math(colored[1]) if colored is not None else text
+        text = _unwrap_math(_ALL_TEXT.sub(r"\1", text)) if _ALL_TEXT.fullmatch(text) else text
     if _SPACED_THOUSANDS.fullmatch(text):
         return re.sub(r" |~|\\,", "", text)
     text = _DELIMITER_SIZE.sub("", text)
@@ -119,9 +117,9 @@ def tidy(text: str) -> str:
     text = _BARE_BINOMIAL.sub(r"\\binom{\1\2}{\3\4}", text)
     text = _BARE_FRACTION.sub(_braced_fraction, text)
     text = _INDEXED_ROOT.sub(r"\1{\2}", _BARE_ROOT.sub(r"\\sqrt{\1}", text))
-    text = _BY_TWO_SIGNS.sub(lambda sign: _AT_LEAST[sign.group()], text)
-    text = _OTHER_NAME.sub(lambda name: _OTHER_NAMES[name.group()], text)
-    text = _TIGHT.sub(r"\1", _SPACES.sub(" ", _plain_letters(text)))
+    text = _ASCII_RELATION.sub(lambda sign: _AT_LEAST[sign.group()], text)
+    text = _ALIAS.sub(lambda name: _ALIASES[name.group()], text)
+    text = _SPACED_MARK.sub(r"\1", _SPACES.sub(" ", _plain_letters(text)))
     text = _GROUPED_THOUSANDS.sub(lambda group: "{" + group[1].replace(",", "") + "}", text)
     text = _BARE_LETTER_SET.sub(r"\\mathbb{\1}", text.strip().rstrip(_FORMULA_END).rstrip())
     text = _WHOLE_PARAMETER.sub("", text) or text
@@ -129,7 +127,7 @@ def tidy(text: str) -> str:
 
 
 def _plain_letters(text: str) -> str:
-    r"""`\mathrm{e}` is e, `+\text{C}` is +C, and "2 pi" is `2 \pi`."""
+    r"""Replace `\mathrm{e}` with e, `+\text{C}` with +C, "2 pi" with `2 \pi`."""
     text = _CONSTANT_LETTER.sub(r"\1", text)
     text = _NATURAL_LOG.sub(r"\\ln ", _TEXT_LETTER.sub(r"\1", text))
     text = _PLAIN_ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", text)
@@ -137,7 +135,7 @@ def _plain_letters(text: str) -> str:
 
 
 def _named_shapes(text: str) -> str:
-    r"""Matrices as pmatrix, x in a set as that set, {1,2} as `\{1,2\}`, `\{\}` as the empty set."""
+    r"""Write matrices as pmatrix, x in a set as the set, {1,2} as `\{1,2\}`."""
     matrix = _PARENTHESIZED_MATRIX.fullmatch(text)
     if matrix is not None:
         return rf"\begin{{pmatrix}}{matrix[2]}\end{{pmatrix}}"
@@ -151,8 +149,8 @@ def _named_shapes(text: str) -> str:
     return r"\emptyset" if text in (r"\{\}", r"\{ \}") else text
 
 
-def unwrap_math(text: str) -> str:
-    r"""Take `$...$`, `\(...\)`, `\[...\]` and `**...**` off where they hold all of the text."""
+def _unwrap_math(text: str) -> str:
+    r"""Remove `$...$`, `\(...\)`, `\[...\]`, `**...**` and backticks around the whole text."""
     text = text.strip()
     for _ in range(3):
         bare = text.rstrip(_FORMULA_END)
@@ -170,7 +168,7 @@ def unwrap_math(text: str) -> str:
 
 
 def _plain_characters(text: str) -> str:
-    """Digits, letters and operators of all of Unicode as ASCII and LaTeX; other letters stay."""
+    """Write Unicode digits, letters and operators in ASCII and LaTeX; keep other letters."""
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _SUBSCRIPT_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
     text = _VULGAR.sub(_latex_fraction, text)

@@ -1,7 +1,6 @@
-"""Numbers spelled out, in English and Chinese, as digits: "forty-two" is 42, 三分之一 is 1/3.
+"""Numbers in English and Chinese words: "forty-two" is 42, 三分之一 is 1/3.
 
-Only a text that is a number from its first word to its last, and spelled as one is spelled; "one
-two" and 一二三 stay what they are.
+Only texts that are one correctly spelled number are read; "one two" and 一二三 stay unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from rewards.math.plain_numbers import plain_number
 
 __all__ = ["in_digits", "in_digits_before_unit"]
 
-MAX_CHARS = 200
+_MAX_CHARS = 200
 
 _BELOW_TWENTY = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
@@ -43,39 +42,41 @@ _CHINESE = re.compile("(?P<sign>负?)(?P<number>[零一二两三四五六七八�
 
 
 def in_digits(text: str) -> str:
-    """The number that a text spells out, as digits or "1/3"; every other text as it is."""
+    """Write a spelled number in digits or as "1/3"; return any other text unchanged."""
     stripped = text.strip().rstrip(".。")
     if stripped.startswith("百分之"):
-        percent = _chinese(stripped.removeprefix("百分之"))
+        percent = _read_chinese(stripped.removeprefix("百分之"))
         return text if percent is None else rf"{percent}\%"
-    if not stripped or len(stripped) > MAX_CHARS:
+    if not stripped or len(stripped) > _MAX_CHARS:
         return text
-    readings = (read(stripped) for read in (_scaled, _english, _chinese))
-    value = next((value for value in readings if value is not None), None)
-    return text if value is None else str(value)
+    for read in (_read_scaled, _read_english, _read_chinese):
+        value = read(stripped)
+        if value is not None:
+            return str(value)
+    return text
 
 
 def in_digits_before_unit(text: str) -> str:
-    """十二元 as 12元, "twelve dollars" as "12 dollars", 零下5度 as -5度; others as they are."""
-    if len(text) > MAX_CHARS:
+    """Write 十二元 as 12元, "twelve dollars" as "12 dollars"; return any other text unchanged."""
+    if len(text) > _MAX_CHARS:
         return text
     sign = _SIGNED_DIGITS.match(text)
     if sign is not None and text[sign.end() : sign.end() + 1].isdigit():
         return "-" + text[sign.end() :]
     start = _CHINESE_START.match(text)
     if start is not None and len(start.group()) < len(text):
-        number = _chinese(start.group())
+        number = _read_chinese(start.group())
         return text if number is None else f"{number}{text[start.end() :]}"
     words = text.split(" ")
     for num_words in range(min(3, len(words) - 1), 0, -1):  # of the unit
-        number = _english(" ".join(words[:-num_words]))
+        number = _read_english(" ".join(words[:-num_words]))
         if number is not None:
             return f"{number} {' '.join(words[-num_words:])}"
     return text
 
 
-def _scaled(text: str) -> Fraction | None:
-    """ "1.5 million", 100万."""
+def _read_scaled(text: str) -> Fraction | None:
+    """Read "1.5 million" and 100万."""
     match = _DIGITS_AND_SCALE.fullmatch(text)
     number = plain_number(match["digits"]) if match else None
     if match is None or number is None:
@@ -84,7 +85,7 @@ def _scaled(text: str) -> Fraction | None:
     return Fraction(number) * scale
 
 
-def _english(text: str) -> Fraction | None:
+def _read_english(text: str) -> Fraction | None:
     if not _ENGLISH.fullmatch(text):
         return None
     words = [word for word in re.split("[ -]", text.lower()) if word != "and"]
@@ -93,16 +94,16 @@ def _english(text: str) -> Fraction | None:
     if words[:1] == ["a"] and len(words) > 1:
         words[0] = "one"
     if len(words) > 1 and (parts := _PARTS.get(words[-1]) or _PARTS.get(words[-1][:-1])):
-        top = _whole(words[:-1])
+        top = _read_english_whole(words[:-1])
         return None if not top else Fraction(sign * top, parts)
     if words == ["half"]:
         return Fraction(sign, 2)
-    whole = _whole(words)
+    whole = _read_english_whole(words)
     return None if whole is None else Fraction(sign * whole)
 
 
-def _whole(words: list[str]) -> int | None:
-    """None where the words are not those of the number that they add up to."""
+def _read_english_whole(words: list[str]) -> int | None:
+    """Read a whole number, unless its own spelling differs from these words."""
     total = current = 0
     for word in words:
         if word in _VALUES:
@@ -114,11 +115,11 @@ def _whole(words: list[str]) -> int | None:
         else:
             return None
     value = total + current
-    return value if words and _spelled(value) == words else None
+    return value if words and _english_words(value) == words else None
 
 
-def _spelled(value: int) -> list[str]:
-    """The words of a number below 10**15, without "and"."""
+def _english_words(value: int) -> list[str]:
+    """Return the English words of a number below 10**15, without "and"."""
     if value == 0:
         return ["zero"]
     words = []
@@ -138,17 +139,17 @@ def _below_thousand(value: int) -> list[str]:
     return [*words, _SMALL[rest]] if rest else words
 
 
-def _chinese(text: str) -> Fraction | None:
+def _read_chinese(text: str) -> Fraction | None:
     match = _CHINESE.fullmatch(text)
     if match is None:
         return None
     sign = -1 if match["sign"] else 1
     bottom, is_fraction, top = match["number"].partition("分之")
     if is_fraction:
-        over, under = _chinese_whole(top), _chinese_whole(bottom)
+        over, under = _read_chinese_whole(top), _read_chinese_whole(bottom)
         return Fraction(sign * over, under) if over is not None and under else None
     whole, has_point, part = match["number"].partition("点")
-    value = _chinese_whole(whole)
+    value = _read_chinese_whole(whole)
     if value is None or (has_point and not all(mark in _CHINESE_DIGITS for mark in part)):
         return None
     if has_point and not part:
@@ -157,22 +158,23 @@ def _chinese(text: str) -> Fraction | None:
     return sign * (value + Fraction(int(decimals or "0"), 10 ** len(decimals)))
 
 
-def _chinese_whole(text: str) -> int | None:
-    """None for what is no number, as digits read one by one are none."""
+def _read_chinese_whole(text: str) -> int | None:
+    """Read a whole number; digits read one by one are none."""
     if not text:
         return None
     for mark, size in reversed(_CHINESE_SCALES.items()):
         head, found, tail = text.rpartition(mark)
         if found:
-            above = _chinese_whole(head)
-            below = 0 if not tail else _chinese_whole(tail.removeprefix("零"))
-            is_number = above and below is not None and below < size
-            return above * size + below if is_number and above and below is not None else None
-    return _chinese_section(text)
+            above = _read_chinese_whole(head)
+            below = _read_chinese_whole(tail.removeprefix("零")) if tail else 0
+            if above is None or below is None or below >= size:
+                return None
+            return above * size + below
+    return _read_chinese_section(text)
 
 
-def _chinese_section(text: str) -> int | None:
-    """A number below 10,000: each unit smaller than the one before."""
+def _read_chinese_section(text: str) -> int | None:
+    """Read a number below 10,000, in which units decrease."""
     if "零零" in text:
         return None
     value, digit, last_unit = 0, None, 10_000

@@ -1,7 +1,6 @@
-r"""Plain numbers, exactly: integers, decimals, thousands commas, repeating
-decimals, fractions and mixed numbers.
+r"""Plain numbers, exactly: integers, decimals, repeating decimals, fractions and mixed numbers.
 
-They decide most comparisons without any parser: an int or a Fraction is compared, never a float.
+They decide most comparisons without a parser: values are int or Fraction, never float.
 """
 
 from __future__ import annotations
@@ -9,9 +8,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["MAX_DIGITS", "plain_number"]
+__all__ = ["plain_number"]
 
-MAX_DIGITS = 1000  # Python refuses to read more than 4,300, and no gold needs it
+_MAX_DIGITS = 1000  # Python reads at most 4,300 digits, and no gold needs as many
 
 _DECIMAL = re.compile(
     r"(?P<sign>[+-]?) ?(?P<whole>\d{1,3}(?:,\d{3})+(?![\d,])|\d*)(?:\.(?P<part>\d*))?"
@@ -25,7 +24,7 @@ _REPEATING = re.compile(
     r"|(?P<shown>\d+?)(?P=shown)+(?:\.{3}|\\[lc]?dots))",
     re.ASCII,
 )
-_MIN_SHOWN_DIGITS = 3  # of a period that dots continue: 0.333... is 1/3, 0.33... says too little
+_MIN_SHOWN_DIGITS = 3  # of a period before dots: 0.333... is 1/3, 0.33... is ambiguous
 _FRACTION = re.compile(
     r"(?P<sign>[+-]?) ?(?P<whole>\d+)?\s*\\frac\{(?P<top>[+-]?\d+)\}\{(?P<bottom>[+-]?\d+)\}",
     re.ASCII,
@@ -36,11 +35,11 @@ _SLASHED = re.compile(
 
 
 def plain_number(text: str) -> int | Fraction | None:
-    r"""The exact value: "-1,080" is -1080; "0.5", "1/2" and "\frac{1}{2}" are 1/2.
+    r"""Return the exact value: -1080 for "-1,080"; 1/2 for "0.5", "1/2" and "\frac{1}{2}".
 
-    None for everything else, a denominator of zero and more than MAX_DIGITS characters included.
+    None for any other text, for a denominator of 0 and for more than 1,000 characters.
     """
-    if len(text) > MAX_DIGITS:
+    if len(text) > _MAX_DIGITS:
         return None
     if text.isascii() and text.isdigit():
         return int(text)
@@ -69,7 +68,7 @@ def _decimal_value(match: re.Match[str]) -> int | Fraction | None:
 
 
 def _repeating_value(match: re.Match[str]) -> Fraction | None:
-    r"""0.1\overline{6}, 0.1(6), 0.1\dot{6} and 0.1666... are 1/6."""
+    r"""Return 1/6 for 0.1\overline{6}, 0.1(6), 0.1\dot{6} and 0.1666..."""
     sign, whole, part = match.group("sign", "whole", "part")
     period = match["under"] or match["one"] or match["bracket"] or match["shown"]
     if period is None:

@@ -1,16 +1,25 @@
-"""Names and sizes of units, in English and Chinese: a unit's canonical name, what it measures.
+"""Names of units in English and Chinese, and what each measures.
 
-A unit is a product of named units with powers: "m/s^2" is `{"m": 1, "s": -2}`.
+A canonical unit is a product of named units with powers, such as "m/s^2" or "N·m".
 """
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from functools import lru_cache
 
-__all__ = ["COUNTERS", "GENERIC_COUNTER", "MEASURES", "PERCENT", "SIZES", "SYMBOLS", "UNIT_BY_WORD"]
+__all__ = [
+    "PERCENT",
+    "SYMBOLS",
+    "are_different_units",
+    "canonical_unit",
+    "is_known_unit",
+    "unit_size",
+]
 
 PERCENT = "percent"
-GENERIC_COUNTER = "个"  # counts anything
+_GENERIC_COUNTER = "个"  # counts anything
 
 _UNITS = {
     "km": "km kilometer kilometre", "m": "meter metre", "cm": "cm centimeter centimetre",
@@ -39,15 +48,15 @@ _CHINESE_UNITS = {
     "伏特": "V", "安": "A", "安培": "A", "欧": "ohm", "欧姆": "ohm", "赫兹": "Hz", "帕": "Pa",
     "公顷": "hectare", "岁": "year", "倍": "times",
 }  # fmt: skip
-# What Chinese counts with: words of one line mean the same.
+# Chinese measure words; those of one group mean the same.
 _COUNTER_LINES = (
     "个 人名位 只 本 支枝 条 张 辆 棵 头 匹 朵 件 双 对 袋 箱 盒 瓶 杯 页 道题 次 组 种 班 排 行 "
     "列 根 颗粒 座 栋 层 架 艘 套 台 把 份 筐 桶 包 间 户 字 步 圈 面 盆 段 节 束 壶 碗 盘"
 )
-COUNTERS = {word: line[0] for line in _COUNTER_LINES.split() for word in line} | {"个人": "人"}
+_COUNTERS = {word: line[0] for line in _COUNTER_LINES.split() for word in line} | {"个人": "人"}
 _ENGLISH_UNITS = {word: unit for unit, words in _UNITS.items() for word in words.split()}
-UNIT_BY_WORD = _CHINESE_UNITS | COUNTERS | _ENGLISH_UNITS
-# Spelled exactly so, inside \text{} or beside a gold that has a unit.
+_UNIT_BY_WORD = _CHINESE_UNITS | _COUNTERS | _ENGLISH_UNITS
+# Symbols: case-sensitive, and units only inside \text{} or where the gold has a unit.
 _SELF_NAMED = (
     "m g s h l in mi km cm mm dm kg mg ml min N kN J kJ W kW V A Hz Pa kPa K mol C T eV kWh MJ MW "
     "mV mA kV"
@@ -58,7 +67,7 @@ SYMBOLS = {unit: unit for unit in _SELF_NAMED.split(" ")} | {
     "Ω": "ohm",
     "kΩ": "kohm",
 }
-MEASURES = frozenset(_UNITS) | frozenset(_CHINESE_UNITS.values()) | frozenset(SYMBOLS.values())
+_MEASURES = frozenset(_UNITS) | frozenset(_CHINESE_UNITS.values()) | frozenset(SYMBOLS.values())
 
 _KINDS: dict[str, dict[str, int]] = {
     "length": {"km": 10**6, "m": 1000, "dm": 100, "cm": 10, "mm": 1},
@@ -77,6 +86,141 @@ _KINDS: dict[str, dict[str, int]] = {
     "current": {"A": 1000, "mA": 1},
     "pressure": {"kPa": 1000, "Pa": 1},
 }
-SIZES = {
+_SIZES = {
     unit: (kind, Fraction(size)) for kind, sizes in _KINDS.items() for unit, size in sizes.items()
 }
+_SPEEDS = {"mph": "mi/h", "kmh": "km/h", "kmph": "km/h", "kph": "km/h"}
+_POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
+_POWERS_BEHIND = ("squared", "cubed")
+# Dropped after a unit: "5 cm long" is 5 cm. "in" is dropped only in "in all" and "in total".
+_QUALIFIER_WORDS = (
+    "long tall wide high deep thick old away apart total altogether all left remaining each more "
+    "only exactly"
+)
+_QUALIFIERS = frozenset(_QUALIFIER_WORDS.split(" "))
+_NEUTRAL_WORDS = frozenset(("unit", "units"))
+_POWER_TAIL = re.compile(r"\^?\{?(-?\d)\}?$", re.ASCII)
+_FACTOR = re.compile(r"(.+?)(?:\^(-?\d+))?", re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def canonical_unit(words: str, power: str | None, *, is_exact: bool) -> str | None:
+    """Return "m/s" for "meters per second" and "m s^{-1}"; None for words that name no unit.
+
+    Args:
+        power: Exponent written after the last unit, or None.
+        is_exact: Also read single letters and other symbols as units.
+    """
+    words = words.translate({ord("("): " ", ord(")"): " ", ord("~"): " "}).replace("\\cdot", " ")
+    words = words.replace("per cent", PERCENT).replace(" per ", "/").replace("/分", "/分钟")
+    words = words.replace("/分钟钟", "/分钟")
+    words = _SPEEDS.get(words.strip().lower(), words)
+    factors: list[tuple[str, int]] = []
+    for number, side in enumerate(words.split("/")):
+        sign = 1 if number == 0 else -1
+        factors += [(name, sign * size) for name, size in _parse_product(side, is_exact)]
+    if power and factors:
+        name, sign = factors[-1][0], 1 if factors[-1][1] > 0 else -1
+        factors[-1] = (name, sign * int(power))
+    return _join_factors(factors) if factors else None
+
+
+def are_different_units(gold_unit: str | None, unit: str | None) -> bool:
+    """Whether two units exclude each other: m and km, 个 and 元, "apples" and "dollars"."""
+    if gold_unit is None or unit is None or gold_unit == unit:
+        return False
+    known = is_known_unit(gold_unit), is_known_unit(unit)
+    if all(known):
+        counters = set(_COUNTERS.values())
+        is_count = gold_unit in counters and unit in counters
+        return not (is_count and _GENERIC_COUNTER in (gold_unit, unit))
+    if not any(known):
+        return False
+    measure, phrase = (gold_unit, unit) if known[0] else (unit, gold_unit)
+    names, words = set(_split_factors(measure)), set(re.split(r"[\s/·]", phrase.partition("^")[0]))
+    return names <= _MEASURES and not words & names and not words & _NEUTRAL_WORDS
+
+
+def is_known_unit(unit: str) -> bool:
+    """Whether every factor is the name of a unit."""
+    names = _split_factors(unit)
+    return bool(names) and all(name in _MEASURES or name in _COUNTERS for name in names)
+
+
+def unit_size(unit: str | None) -> tuple[str, Fraction] | None:
+    """Return the kind of a unit and its size in the smallest unit of that kind, if known."""
+    kinds, size = [], Fraction(1)
+    for name, power in _split_factors(unit or "?").items():
+        if name not in _SIZES:
+            return None
+        kinds.append((_SIZES[name][0], power))
+        size *= _SIZES[name][1] ** power
+    return _join_factors(kinds), size
+
+
+def _parse_product(words: str, is_exact: bool) -> list[tuple[str, int]]:
+    """Parse one side of "per" into names and powers: "square cm" is cm with power 2."""
+    words = words.replace("平方", " square ").replace("立方", " cubic ").replace(".", " ")
+    factors: list[tuple[str, int]] = []
+    power, is_known = 1, True
+    for token in _without_qualifiers(words.split()):
+        if token.lower() in _POWERS_BEHIND and factors:
+            factors[-1] = (factors[-1][0], _POWERS[token.lower()])
+        elif token.lower() in _POWERS:
+            power = _POWERS[token.lower()]
+        elif token.lower() not in ("of", "the"):
+            name, own_power, known = _parse_unit(token, is_exact)
+            factors.append((name, own_power or power))
+            power, is_known = 1, is_known and known
+    if any(name in ("celsius", "fahrenheit") for name, _ in factors):
+        factors = [factor for factor in factors if factor[0] != "degree"]
+    if is_known or len(factors) < 2:
+        return factors
+    return [(" ".join(name for name, _ in factors), factors[-1][1])]
+
+
+def _without_qualifiers(tokens: list[str]) -> list[str]:
+    while tokens and tokens[-1].lower() in _QUALIFIERS:
+        last = tokens.pop().lower()
+        if last in ("all", "total") and tokens and tokens[-1].lower() == "in":
+            tokens.pop()
+    return tokens
+
+
+def _parse_unit(token: str, is_exact: bool) -> tuple[str, int | None, bool]:
+    """Return the name of a unit, the power written after it, and whether the unit is known."""
+    tail = _POWER_TAIL.search(token)
+    power = None
+    if tail is not None and tail.start() > 0:
+        token, power = token[: tail.start()], int(tail[1])
+    if is_exact and token in SYMBOLS:
+        return SYMBOLS[token], power, True
+    word = token.lower()
+    spellings = [word, word.removesuffix("s"), word.removesuffix("es")]
+    if not word.isascii():  # 12个苹果, 12块钱: the unit is a prefix
+        spellings += [word[:end] for end in range(min(4, len(word)), 0, -1)]
+    name = next((_UNIT_BY_WORD[s] for s in spellings if s in _UNIT_BY_WORD), None)
+    return (word, power, False) if name is None else (name, power, True)
+
+
+def _join_factors(factors: list[tuple[str, int]]) -> str:
+    def join(sign: int, mark: str) -> str:
+        chosen = [(name, sign * power) for name, power in factors if sign * power > 0]
+        return mark.join(
+            sorted(name if power == 1 else f"{name}^{power}" for name, power in chosen)
+        )
+
+    top, bottom = join(1, "·"), join(-1, "/")
+    return f"{top}/{bottom}" if bottom else top
+
+
+def _split_factors(unit: str) -> dict[str, int]:
+    """Return the powers in a canonical unit: {"m": 1, "s": -2} for "m/s^2"."""
+    powers: dict[str, int] = {}
+    for number, side in enumerate(unit.split("/")):
+        for factor in side.split("·"):
+            match = _FACTOR.fullmatch(factor)
+            if match is not None:
+                size = int(match[2] or 1)
+                powers[match[1]] = powers.get(match[1], 0) + (size if number == 0 else -size)
+    return powers

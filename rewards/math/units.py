@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 - full-width and Chinese punctuation is meant
-r"""Units and currency beside a value: what may be left out, and which are the same.
+# ruff: noqa: RUF001 - full-width and Chinese punctuation is intended
+r"""Units and currency after a value: which may be omitted, and which are the same.
 
     | gold     | accepted             | refused                |
     |----------|----------------------|------------------------|
@@ -14,52 +14,25 @@ r"""Units and currency beside a value: what may be left out, and which are the s
     | 5 m/s    | 5 m s^{-1}, 18 km/h  | 5 m, 5 m/s^2           |
     | 12个     | 12, 12只             | 12元                   |
 
-Letters at the end of an expression are variables, never units: `2h` is not 2.
+Letters at the end of an expression are variables, not units: `2h` is not 2. A gold in several units
+("1 hour 30 minutes") is matched by any quantity of the same size, and requires a unit.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from fractions import Fraction
-from functools import lru_cache
 from typing import NamedTuple
 
-from rewards.math.structure import split_top_level
-from rewards.math.unit_names import (
-    COUNTERS,
-    GENERIC_COUNTER,
-    MEASURES,
-    PERCENT,
-    SIZES,
-    SYMBOLS,
-    UNIT_BY_WORD,
-)
+from rewards.math.plain_numbers import plain_number
+from rewards.math.shapes import split_top_level
+from rewards.math.unit_names import PERCENT, SYMBOLS, canonical_unit, is_known_unit, unit_size
 
-__all__ = [
-    "PERCENT",
-    "Quantity",
-    "are_different_units",
-    "is_known_unit",
-    "split_letter_unit",
-    "split_list_unit",
-    "split_unit",
-    "unit_size",
-]
+__all__ = ["Quantity", "same_mixed_quantity", "split_letter_unit", "split_list_unit", "split_unit"]
 
 _CURRENCIES = {r"\$": "dollar", "$": "dollar", "€": "euro", "£": "gbp", "¥": "yuan", "￥": "yuan"}
 _RATE_TOPS = frozenset("km m cm mm mi ft kg g mg rad rev".split())  # noqa: SIM905
 _RATE_BOTTOMS = frozenset("s sec h hr min l ml cm m".split())  # noqa: SIM905
-_SPEEDS = {"mph": "mi/h", "kmh": "km/h", "kmph": "km/h", "kph": "km/h"}
-_POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
-_POWERS_BEHIND = ("squared", "cubed")
-# "5 cm long" is 5 cm; "in" only where it stood in "in all", "in total".
-_QUALIFIER_WORDS = (
-    "long tall wide high deep thick old away apart total altogether all left remaining each more "
-    "only exactly"
-)
-_QUALIFIERS = frozenset(_QUALIFIER_WORDS.split(" "))
-_NEUTRAL_WORDS = frozenset(("unit", "units"))
 
 _CURRENCY = re.compile(r"([+-]?)\s*(\\\$|[$€£¥￥])\s*(?=[\d.\\])")
 _INSIDE = r"((?:[^{}]|\^\{-?\d\})*)"
@@ -83,11 +56,10 @@ _RATE_TAIL = re.compile(
     r"|(?:千米|公里|[分厘]?米|千?克|公斤|元|吨|升)/(?:小?时|分钟?|秒|天|千克|公斤|米|[升个人本]))"
     r"(?:\^\{?(\d)\}?)?$"
 )
-_EVERY = re.compile(r"每(小时|分钟?|秒|天)(.+)")
+_PER_TIME = re.compile(r"每(小时|分钟?|秒|天)(.+)")
 _OHM = re.compile(r"(?<=[\d}]) ?(k?)\\Omega$")
 _SYMBOL = "(?:" + "|".join(sorted(SYMBOLS, key=len, reverse=True)) + r")(?:\^\{?-?\d\}?)?"
 _LETTER_TAIL = re.compile(rf"(?<=[\d}}]) ?({_SYMBOL}(?:(?: |\\cdot ?|/){_SYMBOL}){{0,3}})$")
-_POWER_TAIL = re.compile(r"\^?\{?(-?\d)\}?$", re.ASCII)
 _OPERATOR_END = re.compile(r"(?:[-+*/=^_(,<>]|\\(?:times|cdot|pm))$")
 _TRIGONOMETRIC = re.compile(r"\\?(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _JOINING_WORD = re.compile(
@@ -96,25 +68,32 @@ _JOINING_WORD = re.compile(
     r"|不|或|错|和|万|亿|千(?![克米焦瓦])|百|十|[分][之]",
     re.IGNORECASE,
 )
-_FACTOR = re.compile(r"(.+?)(?:\^(-?\d+))?", re.DOTALL)
+_PIECE = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>\\(?:text|mathrm)\{[^{}\d]{1,20}\}"
+    r"|[A-Za-z]{1,10}|[一-鿿]{1,3})"
+    r"\.?(?:,|\\(?:text|mathrm)\{ ?and ?\}| and |又|零|\s)*",
+    re.ASCII,
+)
+_NUMBERED = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+_MAX_MIXED_CHARS = 120
+_Amount = tuple[str, Fraction]  # kind of unit, and the amount in the smallest unit of that kind
 
 
 class Quantity(NamedTuple):
-    """A value, and the unit that stood beside it."""
+    """A value and its unit."""
 
     value: str
-    # Canonical where it is known ("m/s^2"), the words themselves where not; None without one.
-    unit: str | None
+    unit: str | None  # canonical if known ("m/s^2"), else the words; None: no unit
 
 
 def split_unit(text: str) -> Quantity:
-    """Take the unit off a tidy answer; without one, or of nothing but words, it stays whole."""
+    """Split the unit off a normalized answer; words alone are no unit."""
     currency = _CURRENCY.match(text)
     if currency is not None:
         rest = split_unit(text[currency.end() :])
         return Quantity(currency[1] + rest.value, _CURRENCIES[currency[2]])
     text = text.removesuffix(r"\$").rstrip() if text.endswith(r"\$") else text
-    every = _EVERY.fullmatch(text)
+    every = _PER_TIME.fullmatch(text)
     text = f"{every[2]}/{every[1]}" if every is not None else text
     text = _OHM.sub(r"\\text{\1Ω}", text)
     for _ in range(3):
@@ -127,7 +106,7 @@ def split_unit(text: str) -> Quantity:
 
 
 def split_list_unit(text: str) -> Quantity:
-    r"""One unit off all values of a list that have it: `45^\circ, 135^\circ`, "3 cm, 4 cm"."""
+    r"""Split a common unit off the values of a list: `45^\circ, 135^\circ`, "3 cm, 4 cm"."""
     parts = [split_unit(part) for part in split_top_level(text, ",")]
     units = {part.unit for part in parts} - {None}
     if len(parts) < 2 or len(units) != 1 or parts[-1].unit is None:
@@ -135,45 +114,21 @@ def split_list_unit(text: str) -> Quantity:
     return Quantity(", ".join(part.value for part in parts), parts[-1].unit)  # 45,135 is a number
 
 
-def are_different_units(gold_unit: str | None, unit: str | None) -> bool:
-    """ "5 m" is not "5 km", 12个 is not 12元, and "18 apples" are not "18 dollars"."""
-    if gold_unit is None or unit is None or gold_unit == unit:
-        return False
-    known = is_known_unit(gold_unit), is_known_unit(unit)
-    if all(known):
-        counters = set(COUNTERS.values())
-        is_count = gold_unit in counters and unit in counters
-        return not (is_count and GENERIC_COUNTER in (gold_unit, unit))
-    if not any(known):
-        return False
-    measure, phrase = (gold_unit, unit) if known[0] else (unit, gold_unit)
-    names, words = set(_factors(measure)), set(re.split(r"[\s/·]", phrase.partition("^")[0]))
-    return names <= MEASURES and not words & names and not words & _NEUTRAL_WORDS
-
-
-def is_known_unit(unit: str) -> bool:
-    """Is every factor of it the name of a unit?"""
-    names = _factors(unit)
-    return bool(names) and all(name in MEASURES or name in COUNTERS for name in names)
-
-
-def unit_size(unit: str | None) -> tuple[str, Fraction] | None:
-    """What it measures, and how many of the smallest unit of that kind it is; None: not known."""
-    kinds, size = [], Fraction(1)
-    for name, power in _factors(unit or "?").items():
-        if name not in SIZES:
-            return None
-        kinds.append((SIZES[name][0], power))
-        size *= SIZES[name][1] ** power
-    return _spelled(kinds), size
-
-
 def split_letter_unit(text: str) -> Quantity:
-    """`20 m`: only beside a gold that has a unit are single letters one, and no variables."""
+    """Split off single letters as a unit: `20 m`, where the gold has a unit."""
     tail = _LETTER_TAIL.search(text)
     if tail is None:
         return Quantity(text, None)
-    return Quantity(text[: tail.start()].rstrip(), _canonical(tail[1], None, is_exact=True))
+    return Quantity(text[: tail.start()].rstrip(), canonical_unit(tail[1], None, is_exact=True))
+
+
+def same_mixed_quantity(gold: str, answer: str) -> bool | None:
+    """Compare quantities if one has several units, as "1 hour 30 minutes"; else return None."""
+    mixed = _mixed_amount(gold), _mixed_amount(answer)
+    if mixed == (None, None):
+        return None
+    left, right = mixed[0] or _single_amount(gold), mixed[1] or _single_amount(answer)
+    return None if left is None else left == right
 
 
 def _mark_unit(text: str) -> Quantity | None:
@@ -189,7 +144,7 @@ def _mark_unit(text: str) -> Quantity | None:
 
 
 def _text_unit(text: str) -> Quantity | None:
-    r"""`5\text{ km}`; words that are no unit only behind a number: `n\text{ odd}` is no n."""
+    r"""`5\text{ km}`; unknown words only after a number: `n\text{ odd}` is not n."""
     tail = _TEXT_TAIL.search(text)
     if tail is None or _JOINING_WORD.search(tail[1]):
         return None
@@ -197,25 +152,25 @@ def _text_unit(text: str) -> Quantity | None:
     value = text[: tail.start()].rstrip()
     if not words:
         return split_unit(value)
-    unit = _canonical(words, tail[2] or tail[3], is_exact=True)
+    unit = canonical_unit(words, tail[2] or tail[3], is_exact=True)
     is_unit = unit is None or is_known_unit(unit) or re.search(r"\d", value) is not None
     return Quantity(value, unit) if is_unit else None
 
 
 def _rate_unit(text: str) -> Quantity | None:
-    """Bare rates that are common: "10 m/s", "60 km/h", "2 g/cm^3"."""
+    """Common rates: "10 m/s", "60 km/h", "2 g/cm^3"."""
     tail = _RATE_TAIL.search(text)
     if tail is None or (tail[2] and not (tail[2] in _RATE_TOPS and tail[3] in _RATE_BOTTOMS)):
         return None
-    return Quantity(text[: tail.start()], _canonical(tail[1], tail[4], is_exact=True))
+    return Quantity(text[: tail.start()], canonical_unit(tail[1], tail[4], is_exact=True))
 
 
 def _word_unit(text: str) -> Quantity | None:
-    """Bare words that are no unit need a space before them: "42 apples", "5km", never "2ab"."""
+    """Words; an unknown one only after a space: "42 apples", "5km", not "2ab"."""
     tail = _WORD_TAIL.search(text)
     if tail is None or _JOINING_WORD.search(tail[2]) or "\\" in text[tail.start() :]:
         return None
-    unit = _canonical(tail[2], tail[3], is_exact=False)
+    unit = canonical_unit(tail[2], tail[3], is_exact=False)
     is_known = unit is None or is_known_unit(unit)
     is_attached_word = not tail[1] and tail[2].isascii() and not is_known
     if is_attached_word or (len(tail[2]) == 2 and tail[2].isascii() and not is_known):
@@ -223,92 +178,31 @@ def _word_unit(text: str) -> Quantity | None:
     return Quantity(text[: tail.start()].rstrip(), unit)
 
 
-@lru_cache(maxsize=4096)
-def _canonical(words: str, power: str | None, *, is_exact: bool) -> str | None:
-    """ "meters per second", "m s^{-1}" and "m/s" in one spelling; None where no unit is left.
-
-    `is_exact`: single letters and other symbols are units, too.
-    """
-    words = words.translate({ord("("): " ", ord(")"): " ", ord("~"): " "}).replace("\\cdot", " ")
-    words = words.replace("per cent", PERCENT).replace(" per ", "/").replace("/分", "/分钟")
-    words = words.replace("/分钟钟", "/分钟")
-    words = _SPEEDS.get(words.strip().lower(), words)
-    factors: list[tuple[str, int]] = []
-    for number, side in enumerate(words.split("/")):
-        sign = 1 if number == 0 else -1
-        factors += [(name, sign * size) for name, size in _side(side, is_exact)]
-    if power and factors:
-        name, sign = factors[-1][0], 1 if factors[-1][1] > 0 else -1
-        factors[-1] = (name, sign * int(power))
-    return _spelled(factors) if factors else None
+def _mixed_amount(text: str) -> _Amount | None:
+    """Add up two or more quantities of one kind, in decreasing units."""
+    if len(text) > _MAX_MIXED_CHARS or len(_NUMBERED.findall(text)) < 2:
+        return None
+    total, kind, last, position = Fraction(0), "", None, 0
+    while position < len(text):
+        piece = _PIECE.match(text, position)
+        size = None if piece is None else _piece_size(piece["unit"])
+        if piece is None or size is None:
+            return None
+        if last is not None and (size[0] != kind or size[1] >= last):
+            return None
+        kind, last = size
+        total += Fraction(piece["number"]) * last
+        position = piece.end()
+    return kind, total
 
 
-def _side(words: str, is_exact: bool) -> list[tuple[str, int]]:
-    """The factors of what stands before or after "per": "square cm" is cm with the power 2."""
-    words = words.replace("平方", " square ").replace("立方", " cubic ").replace(".", " ")
-    tokens = _unqualified(words.split())
-    factors: list[tuple[str, int]] = []
-    power, is_known = 1, True
-    for token in tokens:
-        if token.lower() in _POWERS_BEHIND and factors:
-            factors[-1] = (factors[-1][0], _POWERS[token.lower()])
-        elif token.lower() in _POWERS:
-            power = _POWERS[token.lower()]
-        elif token.lower() not in ("of", "the"):
-            name, own_power, known = _named(token, is_exact)
-            factors.append((name, own_power or power))
-            power, is_known = 1, is_known and known
-    if any(name in ("celsius", "fahrenheit") for name, _ in factors):
-        factors = [factor for factor in factors if factor[0] != "degree"]
-    if is_known or len(factors) < 2:
-        return factors
-    return [(" ".join(name for name, _ in factors), factors[-1][1])]
+def _piece_size(unit: str) -> tuple[str, Fraction] | None:
+    unit = "分钟" if unit == "分" else unit
+    is_symbol = re.fullmatch(r"[mshlg]|in", unit) is not None
+    return unit_size(split_unit(rf"1\text{{{unit}}}" if is_symbol else f"1 {unit}").unit)
 
 
-def _unqualified(tokens: list[str]) -> list[str]:
-    while tokens and tokens[-1].lower() in _QUALIFIERS:
-        last = tokens.pop().lower()
-        if last in ("all", "total") and tokens and tokens[-1].lower() == "in":
-            tokens.pop()
-    return tokens
-
-
-def _named(token: str, is_exact: bool) -> tuple[str, int | None, bool]:
-    """A unit's name, the power written with it, and whether it is known."""
-    tail = _POWER_TAIL.search(token)
-    power = None
-    if tail is not None and tail.start() > 0:
-        token, power = token[: tail.start()], int(tail[1])
-    if is_exact and token in SYMBOLS:
-        return SYMBOLS[token], power, True
-    word = token.lower()
-    for spelling in (word, word.removesuffix("s"), word.removesuffix("es")):
-        if spelling in UNIT_BY_WORD:
-            return UNIT_BY_WORD[spelling], power, True
-    if not word.isascii():  # 12个苹果, 12块钱: the unit stands first
-        for end in range(min(4, len(word)), 0, -1):
-            if word[:end] in UNIT_BY_WORD:
-                return UNIT_BY_WORD[word[:end]], power, True
-    return word, power, False
-
-
-def _spelled(factors: list[tuple[str, int]]) -> str:
-    def joined(chosen: Iterable[tuple[str, int]], mark: str) -> str:
-        names = sorted(name if size == 1 else f"{name}^{size}" for name, size in chosen)
-        return mark.join(names)
-
-    top = joined(((name, size) for name, size in factors if size > 0), "·")
-    bottom = joined(((name, -size) for name, size in factors if size < 0), "/")
-    return f"{top}/{bottom}" if bottom else top
-
-
-def _factors(unit: str) -> dict[str, int]:
-    """A canonical unit taken apart: "m/s^2" is {"m": 1, "s": -2}."""
-    powers: dict[str, int] = {}
-    for number, side in enumerate(unit.split("/")):
-        for factor in side.split("·"):
-            match = _FACTOR.fullmatch(factor)
-            if match is not None:
-                size = int(match[2] or 1)
-                powers[match[1]] = powers.get(match[1], 0) + (size if number == 0 else -size)
-    return powers
+def _single_amount(text: str) -> _Amount | None:
+    value, unit = split_unit(text)
+    number, size = plain_number(value), unit_size(unit)
+    return None if number is None or size is None else (size[0], number * size[1])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rewards.math.extract import Answer, read_answer
+from rewards.math.extract import StatedAnswer, read_answer
 from rewards.transcript import as_turn
 from rlvr.types import FinishReason, Group, Rollout
 
@@ -124,7 +124,7 @@ def _majority_is_right(group: Group, correct_by: str, think_prefilled: bool) -> 
     votes: dict[str, list[Rollout]] = {}
     for rollout in group.rollouts:
         answer = read_answer(as_turn(rollout.completion.text), think_prefilled)
-        if isinstance(answer, Answer):
+        if isinstance(answer, StatedAnswer):
             votes.setdefault(answer.text.strip(), []).append(rollout)
     if not votes:
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rewards.math.extract import Answer, read_answer
+from rewards.math.extract import StatedAnswer, read_answer
 from rewards.shaping.language import grade_language
 from rewards.transcript import after_thought, as_turn
 
@@ -62,6 +62,6 @@ def readable_summary(
 def _is_readable(completion: Any, language: str, think_prefilled: bool) -> bool:
     turn = as_turn(completion)
     rest = after_thought(turn, think_prefilled)
-    if rest is None or not isinstance(read_answer(turn, think_prefilled), Answer):
+    if rest is None or not isinstance(read_answer(turn, think_prefilled), StatedAnswer):
         return False
     return grade_language({"content": "", "reasoning_content": rest}, language).value == 1.0

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from rewards import grade_accuracy
-from rewards.math.extract import Answer, last_boxed, read_answer
+from rewards.math.extract import StatedAnswer, last_boxed, read_answer
 from rewards.transcript import as_turn, resolve_think_prefilled
 
 BOXES = [
@@ -57,7 +57,7 @@ READ = [
 @pytest.mark.parametrize(("text", "expected"), READ)
 def test_only_the_answer_part_is_read(text: str, expected: str) -> None:
     answer = read_answer(as_turn(text))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, StatedAnswer)
     assert answer.text == expected
 
 

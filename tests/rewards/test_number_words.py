@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards import grade_accuracy
-from rewards.math.number_words import _spelled, in_digits
+from rewards.math.number_words import _english_words, in_digits
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_everything_else_stays_as_it_is(text: str) -> None:
 
 @given(st.integers(0, 10**15 - 1))
 def test_every_number_is_read_back(value: int) -> None:
-    assert Fraction(in_digits(" ".join(_spelled(value)))) == value
+    assert Fraction(in_digits(" ".join(_english_words(value)))) == value
 
 
 @given(st.text(max_size=120) | st.text(alphabet="零一二三十百千万亿点分之负 ", max_size=40))
