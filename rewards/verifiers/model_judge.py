@@ -1,29 +1,23 @@
-"""`judge_rubric` and `judge_preference`: what another model thinks of an answer, where no rule can
-tell.
+"""`judge_rubric` and `judge_preference`: grades by another model, where no rule can tell.
 
-completion, prompt --POST {url}/chat/completions--> {"score": 7}      value 0.7
-                    twice, A and B changing places --> {"better": "A"}   value 0, 1/4, ..., 1
+completion, prompt --POST {url}/chat/completions--> {"score": 7}         value 0.7
+                   twice, with A and B exchanged --> {"better": "A"}      value 0, 1/4, ..., 1
 
-The judge is an address that speaks OpenAI's chat completions (vLLM, SGLang, llama.cpp, a hosted
-one). Calls run `concurrency` at a time, are tried again after 429, 5xx and lost connections, and
-give None where no answer comes or none can be read: a judge that is away is never a 0.
+The judge is any OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, a hosted one). Up to
+`concurrency` completions are judged at a time; 429, 5xx and lost connections are retried. A judge
+that gives no readable reply results in None, never in 0.
 
-Two orders and their mean take out that judges prefer a place (Zheng et al., arXiv 2306.05685,
-section 3.4). In DeepSeek-R1 (arXiv 2501.12948, section 2.3.4) helpfulness is judged on the summary
-alone (`part: answer`) and harmlessness on everything (`part: whole`).
+The mean over both orders removes the judge's preference for a position (Zheng et al., arXiv
+2306.05685, section 3.4). In DeepSeek-R1 (arXiv 2501.12948, section 2.3.4) helpfulness is judged on
+the summary alone (`part: answer`) and harmlessness on everything (`part: whole`).
 """
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
+import asyncio
 import random
 import re
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +25,10 @@ from typing import Any
 from rewards.registry import reward
 from rewards.reward import Grade, Outcome
 from rewards.transcript import after_thought, as_turn, resolve_think_prefilled, whole_text
+from rewards.verifiers.chat_client import CallFailed, ChatClient, Fault, check_address
 
 __all__ = [
-    "Endpoint",
+    "JudgeEndpoint",
     "check_part",
     "grade_preferences",
     "grade_rubrics",
@@ -43,7 +38,7 @@ __all__ = [
 
 PARTS = ("answer", "whole")
 _MAX_ANSWER_CHARS = 20_000
-_TRIED_AGAIN = (408, 409, 429, 500, 502, 503, 504)
+_OPTIONS = ("url", "model", "key_env", "concurrency", "timeout_s", "rubric", "part")
 _RUBRIC = """Judge an answer to a question by this rubric:
 {rubric}
 
@@ -77,59 +72,40 @@ _DEFAULT_RUBRIC = "The answer is correct, complete, clear, and does what the que
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where the judge answers; its key stays in the environment."""
+class JudgeEndpoint:
+    """The address of a judge and how to call it. Raises ValueError for a wrong value."""
 
     url: str  # up to /v1
     model: str
-    key_env: str | None = None  # name of the variable that holds the key
-    concurrency: int = 16
+    key_env: str | None = None  # name of the environment variable that holds the key
+    concurrency: int = 16  # completions at a time
     timeout_s: float = 60.0  # of one call
     num_tries: int = 4
     max_tokens: int = 512
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"url is {self.url!r}; allowed: http(s)://HOST[:PORT]/v1")
-        if self.key_env is not None and not os.environ.get(self.key_env):
-            raise ValueError(f"key_env is {self.key_env!r}, which the environment does not hold")
+        check_address(self.url, self.key_env)
         for name in ("concurrency", "timeout_s", "num_tries", "max_tokens"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
 
-    def ask(self, text: str) -> str:
-        """The reply's text. Raises OSError or ValueError where none comes."""
+    async def ask(self, client: ChatClient, text: str) -> str:
+        """Return the text of the judge's reply. Raises CallFailed after the last try."""
         body = {
-            "model": self.model,
             "messages": [{"role": "user", "content": text}],
             "temperature": 0.0,
             "max_tokens": self.max_tokens,
         }
-        for attempt in range(self.num_tries):
+        for attempt in range(1, self.num_tries + 1):
             try:
-                return self._post(body)
-            except urllib.error.HTTPError as error:
-                if error.code not in _TRIED_AGAIN or attempt + 1 == self.num_tries:
-                    raise OSError(f"the judge answers {error.code}") from None
-            except (OSError, http.client.HTTPException) as error:
-                if attempt + 1 == self.num_tries:
-                    raise OSError(f"the judge cannot be reached: {error}") from None
-            time.sleep(min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1.0))
+                completion = await client.complete(body)
+                return str(completion["choices"][0]["message"].get("content"))
+            except CallFailed as failure:
+                is_transient = failure.fault in (Fault.BUSY, Fault.BROKEN)
+                if not is_transient or attempt == self.num_tries:
+                    raise
+            await asyncio.sleep(min(8.0, 0.125 * 2**attempt) * random.uniform(0.5, 1.0))
         raise AssertionError("num_tries is above 0")
-
-    def _post(self, body: dict[str, Any]) -> str:
-        headers = {"Content-Type": "application/json"}
-        if self.key_env is not None:
-            headers["Authorization"] = f"Bearer {os.environ[self.key_env]}"
-        request = urllib.request.Request(
-            f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
-        )
-        with urllib.request.urlopen(request, timeout=self.timeout_s) as reply:
-            answer = json.loads(reply.read(1 << 20))
-        try:
-            return str(answer["choices"][0]["message"]["content"])
-        except (KeyError, IndexError, TypeError):
-            raise ValueError("the judge's reply has no message") from None
 
 
 def judge_rubric(
@@ -146,13 +122,16 @@ def judge_rubric(
     timeout_s: float = 60.0,
     **columns: object,
 ) -> list[float | None]:
-    """A judge's score of each completion, 0 to 1; None where it gives none. In TRL's form.
+    """Return a judge's score of each completion, from 0 to 1, in TRL's form.
+
+    None where the judge gives none.
 
     Raises:
-        ValueError: an address, a key's name or a part that is not allowed.
+        ValueError: a wrong address, key variable or part.
+        ImportError: the package `openai` is not installed.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    endpoint = Endpoint(
+    endpoint = JudgeEndpoint(
         url=url, model=model, key_env=key_env, concurrency=concurrency, timeout_s=timeout_s
     )
     grades = grade_rubrics(completions, prompts, flags, endpoint, rubric=rubric, part=part)
@@ -174,9 +153,12 @@ def judge_preference(
     timeout_s: float = 60.0,
     **columns: object,
 ) -> list[float | None]:
-    """How often a judge prefers each completion to its row's reference, asked in both orders."""
+    """Return how far a judge prefers each completion to its row's reference, from 0 to 1.
+
+    The judge is asked in both orders. Otherwise as `judge_rubric`.
+    """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    endpoint = Endpoint(
+    endpoint = JudgeEndpoint(
         url=url, model=model, key_env=key_env, concurrency=concurrency, timeout_s=timeout_s
     )
     grades = grade_preferences(
@@ -189,21 +171,21 @@ def grade_rubrics(
     completions: Sequence[object],
     prompts: Sequence[object],
     think_prefilled: Sequence[bool],
-    endpoint: Endpoint,
+    endpoint: JudgeEndpoint,
     *,
     rubric: str = _DEFAULT_RUBRIC,
     part: str = "answer",
 ) -> list[Grade]:
-    """A grade for each completion, `endpoint.concurrency` at a time."""
-
-    def grade(completion: object, prompt: object, is_open: bool) -> Grade:
+    """Grade each completion by a rubric."""
+    questions: list[Grade | list[str]] = []
+    for completion, prompt, is_open in zip(completions, prompts, think_prefilled, strict=True):
         answer = _judged_text(completion, is_open, part)
         if isinstance(answer, Grade):
-            return answer
-        text = _RUBRIC.format(rubric=rubric, prompt=_text_of(prompt), answer=answer)
-        return _asked(endpoint, [text], _read_score)
-
-    return _all_at_once(endpoint, grade, zip(completions, prompts, think_prefilled, strict=True))
+            questions.append(answer)
+        else:
+            text = _prompt_text(prompt)
+            questions.append([_RUBRIC.format(rubric=rubric, prompt=text, answer=answer)])
+    return _ask_all(endpoint, questions, _read_score)
 
 
 def grade_preferences(
@@ -211,100 +193,121 @@ def grade_preferences(
     references: Sequence[str],
     prompts: Sequence[object],
     think_prefilled: Sequence[bool],
-    endpoint: Endpoint,
+    endpoint: JudgeEndpoint,
     *,
     rubric: str = _DEFAULT_RUBRIC,
     part: str = "answer",
 ) -> list[Grade]:
-    """A grade for each completion against its reference, in both orders."""
+    """Grade each completion against its reference, in both orders."""
 
-    def grade(completion: object, reference: str, prompt: object, is_open: bool) -> Grade:
+    def questions(
+        completion: object, reference: str, prompt: object, is_open: bool
+    ) -> Grade | list[str]:
         answer = _judged_text(completion, is_open, part)
         if isinstance(answer, Grade):
             return answer
-        rival = _judged_text(reference, False, part)  # a thought before one answer is no merit
-        if isinstance(rival, Grade):
-            reason = f"the reference: {rival.reason}"
-            return Grade(value=None, outcome=Outcome.UNGRADABLE_GOLD, reason=reason)
-        texts = [
-            _PREFERENCE.format(rubric=rubric, prompt=_text_of(prompt), first=first, second=second)
-            for first, second in ((answer, rival), (rival, answer))
+        other = _judged_text(reference, False, part)  # reasoning before one answer is no merit
+        if isinstance(other, Grade):
+            return Grade.of(Outcome.UNGRADABLE_GOLD, f"the reference: {other.reason}")
+        text = _prompt_text(prompt)
+        return [
+            _PREFERENCE.format(rubric=rubric, prompt=text, first=first, second=second)
+            for first, second in ((answer, other), (other, answer))
         ]
-        return _asked(endpoint, texts, _read_preference)
 
     rows = zip(completions, references, prompts, think_prefilled, strict=True)
-    return _all_at_once(endpoint, grade, rows)
+    return _ask_all(endpoint, [questions(*row) for row in rows], _read_preference)
 
 
 def check_part(part: object) -> None:
-    """Raises ValueError for what is no part of a completion."""
+    """Raise ValueError for an unknown part of a completion."""
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; allowed: {', '.join(PARTS)}")
-
-
-def _all_at_once(
-    endpoint: Endpoint, grade: Callable[..., Grade], rows: Iterable[tuple[Any, ...]]
-) -> list[Grade]:
-    with ThreadPoolExecutor(endpoint.concurrency) as threads:
-        return list(threads.map(lambda row: grade(*row), rows))
 
 
 def _judged_text(completion: object, think_prefilled: bool, part: str) -> str | Grade:
     check_part(part)
     turn = as_turn(completion)
-    text = (
-        whole_text(turn, think_prefilled)
-        if part == "whole"
-        else after_thought(turn, think_prefilled)
-    )
+    read = whole_text if part == "whole" else after_thought
+    text = read(turn, think_prefilled)
     if text is None:
-        return Grade(value=0.0, outcome=Outcome.TRUNCATED, reason="the thought never ended")
+        return Grade.of(Outcome.TRUNCATED, "the reasoning was never closed")
     if not text.strip():
-        return Grade(value=0.0, outcome=Outcome.NO_ANSWER, reason="there is nothing to judge")
+        return Grade.of(Outcome.NO_ANSWER, "nothing to judge")
     return text.strip()[:_MAX_ANSWER_CHARS]
 
 
-def _text_of(prompt: object) -> str:
-    """A prompt's text, or the last message's of a chat."""
+def _prompt_text(prompt: object) -> str:
+    """Return a prompt's text, or that of a chat's last message."""
     return prompt if isinstance(prompt, str) else as_turn(prompt).text
 
 
-def _asked(
-    endpoint: Endpoint, texts: Sequence[str], read: Callable[[str, int], float | None]
+def _ask_all(
+    endpoint: JudgeEndpoint,
+    questions: Sequence[Grade | list[str]],
+    read: Callable[[str, int], float | None],
+) -> list[Grade]:
+    """Ask the questions of each completion without a grade, `endpoint.concurrency` at a time."""
+
+    async def ask_all() -> list[Grade]:
+        limit = asyncio.Semaphore(endpoint.concurrency)
+        async with ChatClient(
+            endpoint.url,
+            model=endpoint.model,
+            key_env=endpoint.key_env,
+            timeout_s=endpoint.timeout_s,
+        ) as client:
+
+            async def grade(texts: Grade | list[str]) -> Grade:
+                if isinstance(texts, Grade):
+                    return texts
+                async with limit:
+                    return await _ask(endpoint, client, texts, read)
+
+            return await asyncio.gather(*map(grade, questions))
+
+    if all(isinstance(one, Grade) for one in questions):
+        return [one for one in questions if isinstance(one, Grade)]
+    with ThreadPoolExecutor(1) as thread:  # this thread may run an event loop already
+        return thread.submit(asyncio.run, ask_all()).result()
+
+
+async def _ask(
+    endpoint: JudgeEndpoint,
+    client: ChatClient,
+    texts: Sequence[str],
+    read: Callable[[str, int], float | None],
 ) -> Grade:
-    """The mean over the questions; None where one of them has no answer that can be read."""
+    """Return the mean over the questions, or None where one has no readable reply."""
     values = []
-    try:
-        for number, text in enumerate(texts):
-            reply = endpoint.ask(text)
-            value = read(reply, number)
-            if value is None:
-                raise ValueError(f"the judge's reply cannot be read: {reply[:80]!r}")
-            values.append(value)
-    except (OSError, ValueError) as error:
-        return Grade(value=None, outcome=Outcome.ERROR, reason=str(error))
+    for number, text in enumerate(texts):
+        try:
+            reply = await endpoint.ask(client, text)
+        except CallFailed as failure:
+            return Grade.of(Outcome.ERROR, f"the judge does not reply: {failure.reason}")
+        value = read(reply, number)
+        if value is None:
+            return Grade.of(Outcome.ERROR, f"the judge's reply cannot be read: {reply[:80]!r}")
+        values.append(value)
     mean = sum(values) / len(values)
     outcome = Outcome.CORRECT if mean == 1.0 else Outcome.WRONG
     return Grade(value=mean, outcome=outcome, reason=" ".join(reply.split())[:300])
 
 
 def _read_score(reply: str, number: int) -> float | None:
-    """The last score in a reply, which may think aloud first; None without one from 0 to 10."""
+    """Read the last score in a reply, which may reason first; None without one from 0 to 10."""
     found = _SCORE.findall(reply)
     score = float(found[-1]) if found else -1.0
     return score / 10.0 if 0.0 <= score <= 10.0 else None
 
 
 def _read_preference(reply: str, number: int) -> float | None:
-    """1 where the completion is preferred: it is A in the first question and B in the second."""
+    """Return 1 where the completion is preferred: A in question 0, B in question 1."""
     found = _BETTER.findall(reply)
     if not found:
         return None
     better = found[-1].upper()
     return 0.5 if better == "TIE" else float(better == "AB"[number])
-
-
-_OPTIONS = ("url", "model", "key_env", "concurrency", "timeout_s", "rubric", "part")
 
 
 def _check_judge(options: Mapping[str, Any]) -> None:
@@ -315,9 +318,9 @@ def _check_judge(options: Mapping[str, Any]) -> None:
     _split_options(options)
 
 
-def _split_options(options: Mapping[str, Any]) -> tuple[Endpoint, dict[str, Any]]:
+def _split_options(options: Mapping[str, Any]) -> tuple[JudgeEndpoint, dict[str, Any]]:
     rest = {name: options[name] for name in ("rubric", "part") if name in options}
-    return Endpoint(**{name: options[name] for name in options if name not in rest}), rest
+    return JudgeEndpoint(**{name: options[name] for name in options if name not in rest}), rest
 
 
 @reward("judge_rubric", value_range=(0.0, 1.0), options=_OPTIONS, check_options=_check_judge)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rewards import RewardMix
-from rewards.verifiers.model_judge import Endpoint, grade_rubrics
+from rewards.verifiers.model_judge import JudgeEndpoint, grade_rubrics
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import EvalJudgeSection, StrategySection
 from rlvr.types import Task
@@ -84,7 +84,7 @@ class _RewardModel:
 
 @dataclass(frozen=True, slots=True)
 class _Judge:
-    endpoint: Endpoint
+    endpoint: JudgeEndpoint
     rubric: str
     think_prefilled: bool
 
@@ -100,8 +100,8 @@ class _Judge:
         return [grade.value for grade in grades]
 
 
-def _endpoint(judge: EvalJudgeSection) -> Endpoint:
-    return Endpoint(url=judge.url, model=judge.model, key_env=judge.key_env)
+def _endpoint(judge: EvalJudgeSection) -> JudgeEndpoint:
+    return JudgeEndpoint(url=judge.url, model=judge.model, key_env=judge.key_env)
 
 
 def _question(task: Task) -> str:

@@ -1,37 +1,31 @@
-"""Another model behind an OpenAI-compatible address: asked many times at once, patiently.
+"""Calls to another model behind OpenAI-compatible endpoints: many at once, retried and failed over.
 
     async with Teacher(config.teacher) as teacher:
         reply = await teacher.ask([{"role": "user", "content": "2+3?"}], config.sampling)
         reply.reasoning_content, reply.content, reply.problem    # "2 and 3 ...", "5", None
 
-Several addresses share the calls by weight and take over for each other; a call that fails is made
-again a bounded number of times. Keys come from the environment and go nowhere but into the header.
+    teacher_config     recipe sections: endpoints, sampling, prompt, scoring
+    client             Teacher, in_parallel: bounded concurrency, results as they complete
+    endpoint_pool      a circuit breaker per endpoint; which one is called next
+    teacher_prompts    a task's columns in a template -> chat messages
+    judge              scores of replies by another model
 
-    keys        the one place that reads them, and takes them out of texts
-    endpoint    one address: may it be called now, how is it doing (no network)
-    pool        several: which is called next, who waits
-    calls       one call over the network -> its JSON, or why not
-    replies     a message -> thought and answer, or why it is no whole reply
-    client      Teacher
-    parallel    many questions at a time, results as they come
+The HTTP client, which also reads and redacts the keys, is rewards.verifiers.chat_client.
 """
 
 from __future__ import annotations
 
-from rlvr.data.chat_messages import Answer, read_message
-from rlvr.teacher.client import NoReply, Refused, Reply, Teacher
-from rlvr.teacher.endpoint import NoEndpointLeft
-from rlvr.teacher.keys import check_endpoints
-from rlvr.teacher.parallel import in_parallel
-from rlvr.teacher.text_lengths import Usage
+from rlvr.data.reasoning_tags import ParsedReply, read_message
+from rlvr.teacher.client import NoReply, Refused, Teacher, TeacherReply, Usage, in_parallel
+from rlvr.teacher.endpoint_pool import NoEndpointLeft, check_endpoints
 
 __all__ = [
-    "Answer",
     "NoEndpointLeft",
     "NoReply",
+    "ParsedReply",
     "Refused",
-    "Reply",
     "Teacher",
+    "TeacherReply",
     "Usage",
     "check_endpoints",
     "in_parallel",

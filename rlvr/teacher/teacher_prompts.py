@@ -1,6 +1,6 @@
-"""What a teacher is asked: a task's columns in a template, examples before it, and their hashes.
+"""A task's columns in a template, as chat messages, with the hashes of both.
 
-Task, template --render--> chat messages      hash of the template, hash of what was rendered
+Task --TeacherPrompt.render--> system?, examples as turns, user     hash_of(messages)
 """
 
 from __future__ import annotations
@@ -21,22 +21,24 @@ __all__ = ["TeacherPrompt", "hash_of", "make_prompt"]
 
 Messages = list[dict[str, str]]
 
-_PROMPT_ALONE = "{prompt}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherPrompt:
-    """The template, its files read."""
+    """The template, with its files read; `asdict` gives its record for the run folder."""
 
     system: str | None
     user: str
-    examples: Sequence[Mapping[str, str]]  # user and assistant; nothing is filled in
+    examples: Sequence[Mapping[str, str]]  # {"user": ..., "assistant": ...}, without placeholders
     prefill: str
-    sha256: str  # of all four
+    sha256: str  # of the four fields above
 
     def render(self, task: Task) -> Messages:
-        """Chat messages. Raises ConfigError, naming the task: a column that it does not have, or a
-        conversation where the template wants text."""
+        """Return the chat messages for a task.
+
+        Raises:
+            ConfigError: names the task; it lacks a column, or is a conversation where the template
+                needs text.
+        """
         where = f"tasks: task {task.id}"
         values = {**task.columns, "prompt": task.prompt}
         messages: Messages = []
@@ -46,46 +48,27 @@ class TeacherPrompt:
         for example in self.examples:
             messages.append({"role": "user", "content": example["user"]})
             messages.append({"role": "assistant", "content": example["assistant"]})
-        if not isinstance(task.prompt, str):
-            return [*messages, *self._conversation(task, where)]
-        text = fill_placeholders(self.user, values, where=where, key="prompt.user")
-        return [*messages, {"role": "user", "content": text}]
-
-    def _conversation(self, task: Task, where: str) -> Messages:
-        assert not isinstance(task.prompt, str)
-        if self.user != _PROMPT_ALONE:
+        if isinstance(task.prompt, str):
+            text = fill_placeholders(self.user, values, where=where, key="prompt.user")
+            return [*messages, {"role": "user", "content": text}]
+        turns = [dict(message) for message in task.prompt]
+        if self.user != "{prompt}":
+            raise ConfigError(f"{where}: is a conversation, which requires prompt.user={{prompt}}")
+        if turns[0]["role"] == "system" and (self.system is not None or self.examples):
             raise ConfigError(
-                f"{where}: is a conversation, which goes with prompt.user={_PROMPT_ALONE} only"
+                f"{where}: has its own system message; leave prompt.system and prompt.examples out"
             )
-        said = [dict(message) for message in task.prompt]
-        if said[0]["role"] == "system" and (self.system is not None or self.examples):
-            raise ConfigError(
-                f"{where}: has a system message of its own; leave prompt.system and "
-                "prompt.examples out"
-            )
-        return said
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """For the run folder: what the hash is of, and the hash."""
-        return {
-            "system": self.system,
-            "user": self.user,
-            "examples": [dict(example) for example in self.examples],
-            "prefill": self.prefill,
-            "sha256": self.sha256,
-        }
+        return [*messages, *turns]
 
 
 def make_prompt(section: TeacherPromptSection) -> TeacherPrompt:
-    """Raises ConfigError for a file that cannot be read."""
-    system = section.system
+    """Read the template's files. Raises ConfigError for one that cannot be read."""
+    system, user = section.system, section.user
     if section.system_file is not None:
-        system = _read(section.system_file, key="prompt.system_file")
-    user = section.user
+        system = _read_text(section.system_file, key="prompt.system_file")
     if section.user_file is not None:
-        user = _read(section.user_file, key="prompt.user_file")
-    examples = [{str(who): text for who, text in one.items()} for one in section.examples]
+        user = _read_text(section.user_file, key="prompt.user_file")
+    examples = [{str(role): text for role, text in one.items()} for one in section.examples]
     return TeacherPrompt(
         system=system,
         user=user,
@@ -96,12 +79,12 @@ def make_prompt(section: TeacherPromptSection) -> TeacherPrompt:
 
 
 def hash_of(value: Any) -> str:
-    """SHA-256 of a value's JSON."""
+    """Return the SHA-256 of a value's JSON."""
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(path: str, *, key: str) -> str:
+def _read_text(path: str, *, key: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -117,7 +117,7 @@ def test_fifty_prompts_survive_faults_and_kills_without_a_lost_row_or_one_twice(
             assert process.returncode == (1 if how is signal.SIGTERM else -signal.SIGKILL)
             assert "Traceback" not in printed
             if how is signal.SIGTERM:
-                last = "rlvr: stopped; the same command goes on with what is missing"
+                last = "rlvr: stopped; the same command resumes with the missing rows"
                 assert printed.splitlines()[-1] == last
         goes_silent_after = 1000
         status, printed = finish(run)
@@ -160,5 +160,5 @@ def test_nobody_to_ask_is_one_line(tmp_path: Path, recipe: dict[str, Any]) -> No
     assert KEY not in printed
     status, printed = finish(run, "teacher.endpoints=[{url: here, model: m}]")
     assert status == 2
-    line = "teacher.endpoints.0.url: 'here' is no address; allowed: http(s)://HOST[:PORT]/v1"
+    line = "teacher.endpoints.0.url: 'here' is not an address; allowed: http(s)://HOST[:PORT]/v1"
     assert printed == f"rlvr: {line}\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rewards import Outcome, RewardMix, judge_preference, judge_rubric
-from rewards.verifiers.model_judge import Endpoint, grade_rubrics
+from rewards.verifiers.model_judge import JudgeEndpoint, grade_rubrics
 
 
 class Model(ThreadingHTTPServer):
@@ -148,10 +148,10 @@ def test_a_fault_that_passes_is_tried_again_and_one_that_stays_is_none(model: Mo
     assert rubric(model, "5") == [0.5]
     model.reply = lambda question: 400
     assert rubric(model, "5") == [None]
-    endpoint = Endpoint(url="http://127.0.0.1:9/v1", model="m", num_tries=1)
+    endpoint = JudgeEndpoint(url="http://127.0.0.1:9/v1", model="m", num_tries=1)
     [grade] = grade_rubrics(["5"], ["?"], [False], endpoint)
     assert (grade.value, grade.outcome) == (None, Outcome.ERROR)
-    assert "cannot be reached" in grade.reason
+    assert "no connection" in grade.reason
 
 
 def test_many_are_asked_at_a_time_and_stay_in_order(model: Model) -> None:
@@ -199,8 +199,8 @@ def test_the_key_comes_from_the_environment(model: Model, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "judge.example"}, "url is 'judge.example'"),
-        ({"key_env": "NO_SUCH_KEY"}, "key_env is 'NO_SUCH_KEY', which the environment"),
+        ({"url": "judge.example"}, "url: 'judge.example' is not an address"),
+        ({"key_env": "NO_SUCH_KEY"}, "key_env: the environment does not hold NO_SUCH_KEY"),
         ({"concurrency": 0}, "concurrency is 0"),
         ({"part": "thought"}, "part is 'thought'; allowed: answer, whole"),
     ],

@@ -130,7 +130,7 @@ class LoopbackTeacher:
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        ask = self._noted(body, dict(handler.headers))
+        ask = self._noted(body, {name.title(): text for name, text in handler.headers.items()})
         time.sleep(self.latency_s)
         try:
             _send(handler, self.script(ask), self._over)

@@ -306,7 +306,7 @@ def test_a_column_that_a_task_lacks_is_told_before_anyone_is_asked(tmp_path: Pat
         (["verify=true"], "verify: needs filter.min_score"),
         (["filter.min_score=11"], "filter.min_score: 11 is not allowed"),
         (["teacher.endpoints=[]"], "teacher.endpoints: "),
-        (["prompt.system=a", "prompt.system_file=b"], "system and system_file: one of them"),
+        (["prompt.system=a", "prompt.system_file=b"], "system and system_file: give one of them"),
         (["prompt.user_file=nowhere"], "prompt.user_file: nowhere cannot be read"),
         (["export=[csv]"], "export.0: 'csv' is not allowed"),
         (["tasks={source: toy}"], "tasks.num_tasks: toy has no end"),

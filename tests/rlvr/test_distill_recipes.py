@@ -9,8 +9,8 @@ import pytest
 from rlvr.config.loading import load_config
 from rlvr.errors import ConfigError
 from rlvr.stages.distill.distill_config import DistillConfig
-from rlvr.stages.distill.distill_inputs import check_distill
-from rlvr.teacher.labels import read_label
+from rlvr.stages.distill.distill_stage import check_distill
+from rlvr.stages.distill.row_scores import read_label
 from rlvr.teacher.teacher_prompts import make_prompt
 from rlvr.types import Task
 

@@ -24,8 +24,8 @@ from rlvr.teacher import (
     NoEndpointLeft,
     NoReply,
     Refused,
-    Reply,
     Teacher,
+    TeacherReply,
     check_endpoints,
     in_parallel,
 )
@@ -44,11 +44,11 @@ def section(*servers: LoopbackTeacher, endpoint: dict[str, Any] | None = None, *
     return TeacherSection.model_validate({"endpoints": endpoints, **QUICK, **keys})
 
 
-def ask_all(teacher: TeacherSection, texts: Sequence[str], **options: Any) -> list[Reply]:
-    async def run() -> list[Reply]:
+def ask_all(teacher: TeacherSection, texts: Sequence[str], **options: Any) -> list[TeacherReply]:
+    async def run() -> list[TeacherReply]:
         async with Teacher(teacher) as client:
 
-            async def ask(text: str) -> Reply:
+            async def ask(text: str) -> TeacherReply:
                 messages = [{"role": "user", "content": text}]
                 return await client.ask(messages, AskSection(), **options)
 
@@ -142,7 +142,7 @@ def test_the_others_take_over_from_one_that_dies(caplog: pytest.LogCaptureFixtur
     assert len(replies) == 60
     assert {reply.endpoint for reply in replies} == {"t0", "t1"}
     assert dying.num_calls < 20  # it was put aside
-    assert "t0 is left alone for 60 s: no connection" in caplog.text
+    assert "t0 rests for 60 s: no connection" in caplog.text
 
 
 def test_weights_share_out_the_calls() -> None:
@@ -208,7 +208,7 @@ def test_a_reply_that_repeats_the_key_loses_it(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [
-        ({"url": "127.0.0.1:8000"}, "teacher.endpoints.0.url: '127.0.0.1:8000' is no address"),
+        ({"url": "127.0.0.1:8000"}, "teacher.endpoints.0.url: '127.0.0.1:8000' is not an address"),
         ({"url": f"http://me:{KEY}@h/v1"}, "url: holds a user, password or query"),
         ({"url": f"http://h/v1?key={KEY}"}, "url: holds a user, password or query"),
         ({"key_env": KEY}, "key_env: is not the name of a variable in capitals"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.teacher.endpoint import CallFailed, Endpoint, Fault, endpoints_of
+from rewards.verifiers.chat_client import CallFailed, Fault
+from rlvr.teacher.endpoint_pool import Endpoint, make_endpoints
 from rlvr.teacher.teacher_config import EndpointSection, TeacherSection
 
 URL = "http://127.0.0.1:1/v1"
@@ -118,5 +119,5 @@ def test_names_are_the_hosts_unless_the_recipe_says() -> None:
     sections = [{"url": URL, "model": "m"}, {"url": URL, "model": "n"}]
     sections.append({"url": URL, "model": "m", "name": "mine"})
     teacher = TeacherSection.model_validate({"endpoints": sections})
-    names = [one.name for one in endpoints_of(teacher)]
+    names = [one.name for one in make_endpoints(teacher)]
     assert names == ["127.0.0.1:1", "127.0.0.1:1#1", "mine"]

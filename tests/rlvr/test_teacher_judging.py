@@ -12,11 +12,9 @@ from distill_runs import patient
 from loopback_teacher import Ask, Fails, LoopbackTeacher, Says
 
 from rlvr.stages.distill.distill_config import DistillConfig
-from rlvr.stages.distill.teacher_scores import Score, Scorer, scoring_hash
+from rlvr.stages.distill.row_scores import RowScore, RowScorer, read_label, scoring_hash
 from rlvr.teacher import NoReply, Teacher
-from rlvr.teacher.judge import Judge
-from rlvr.teacher.judge_verdicts import read_correctness, read_scores
-from rlvr.teacher.labels import read_label
+from rlvr.teacher.judge import Judge, read_correctness, read_scores
 
 QUALITY = {"harmlessness": 10, "usefulness": 8, "correctness": 6, "score": 7}
 # gold, answer, score: fractions, percents, intervals, units, garbage
@@ -54,15 +52,17 @@ def row(content: str, **columns: Any) -> dict[str, Any]:
     return {"id": "a#0", "prompt": "2+3?", "reasoning_content": "hm", "content": content, **columns}
 
 
-def score(one: Mapping[str, Any], server: LoopbackTeacher | None = None, **scoring: Any) -> Score:
-    async def run() -> Score:
+def score(
+    one: Mapping[str, Any], server: LoopbackTeacher | None = None, **scoring: Any
+) -> RowScore:
+    async def run() -> RowScore:
         if server is None:
-            return await Scorer(config(**scoring), None).score(one)
+            return await RowScorer(config(**scoring), None).score(one)
         whole = config(patient(server) | {"num_tries": 3}, **scoring)
         assert whole.scoring.judge is not None
         async with Teacher(whole.scoring.judge) as teacher:
             judge = Judge(teacher, whole.scoring, lambda id, reply: None)
-            return await Scorer(whole, judge).score(one)
+            return await RowScorer(whole, judge).score(one)
 
     return asyncio.run(run())
 
@@ -97,7 +97,7 @@ def test_without_a_judge_what_no_rule_can_read_is_wrong_and_no_gold_is_no_score(
     assert (unread.score, unread.scored_by) == (0, "rule")
     no_gold = score(row("It is five."))
     assert (no_gold.score, no_gold.scored_by) == (None, None)
-    assert no_gold.reason == "no rule is for this row, and there is no judge"
+    assert no_gold.score_reason == "no rule applies to this row, and there is no judge"
 
 
 def test_a_row_that_is_not_whole_is_not_scored() -> None:
@@ -141,17 +141,17 @@ def test_a_judge_that_refuses_gives_no_score_and_one_that_is_away_raises() -> No
     def script(ask: Ask) -> Any:
         return Says(json.dumps(QUALITY)) if ask.number == 1 else Fails(400, "not this")
 
-    async def run(server: LoopbackTeacher) -> list[Score]:
+    async def run(server: LoopbackTeacher) -> list[RowScore]:
         whole = config(patient(server))
         assert whole.scoring.judge is not None
         async with Teacher(whole.scoring.judge) as teacher:
             judge = Judge(teacher, whole.scoring, lambda id, reply: None)
-            return [await Scorer(whole, judge).score(row("Five.")) for _ in range(2)]
+            return [await RowScorer(whole, judge).score(row("Five.")) for _ in range(2)]
 
     with LoopbackTeacher(script) as server:
         first, second = asyncio.run(run(server))
     assert (first.score, second.score) == (7, None)
-    assert second.reason == "the judge refuses: t0: 400 not this"
+    assert second.score_reason == "the judge refuses: t0: 400 not this"
     with LoopbackTeacher(lambda ask: Fails(500)) as server, pytest.raises(NoReply):
         score(row("Five."), server)
 

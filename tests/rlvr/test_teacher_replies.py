@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from loopback_teacher import Says
 
-from rlvr.teacher import Answer, Usage, read_message
-from rlvr.teacher.text_lengths import read_usage, token_lengths
+from rlvr.stages.distill.teacher_rows import token_lengths
+from rlvr.teacher import ParsedReply, Usage, read_message
+from rlvr.teacher.client import read_usage
 
 
 def content(text: str) -> dict[str, Any]:
     return {"role": "assistant", "content": text}
 
 
-def whole(thought: str | None, text: str) -> Answer:
-    return Answer(reasoning_content=thought, content=text, problem=None)
+def whole(thought: str | None, text: str) -> ParsedReply:
+    return ParsedReply(reasoning_content=thought, content=text, problem=None)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def whole(thought: str | None, text: str) -> Answer:
         ({"content": [{"type": "text", "text": "5"}]}, whole(None, "5")),
     ],
 )
-def test_a_whole_reply_is_thought_and_answer(message: dict[str, Any], answer: Answer) -> None:
+def test_a_whole_reply_is_thought_and_answer(message: dict[str, Any], answer: ParsedReply) -> None:
     assert read_message(message, "stop") == answer
 
 
@@ -55,7 +56,7 @@ def test_a_whole_reply_is_thought_and_answer(message: dict[str, Any], answer: An
         (
             {"content": "<think>b</think>5", "reasoning_content": "a"},
             "stop",
-            "a thought apart, and tags of another",
+            "reasoning in a key of its own and in tags",
         ),
         (content("5"), "content_filter", "finish_reason is content_filter"),
     ],

@@ -1,10 +1,10 @@
-"""Distillation: a teacher's replies, scored and filtered, as data for `rlvr sft`.
+"""Run a distillation: ask, score, filter, export.
 
     tasks --teacher--> replies.jsonl --rules, judge--> scores.jsonl
-    replies and scores --filter--> rows.jsonl (all, with the reason why not), kept.jsonl, export/
+    replies and scores --filter--> rows.jsonl (all, with the reason if dropped), kept.jsonl, export/
 
-Replies and scores go to the disk as they come, a whole row at a time, so that a run that is killed
-goes on with what is missing. What was paid for stands in usage.jsonl, a line for each reply.
+Replies and scores are written as they arrive, one whole row at a time, so that a killed run resumes
+with the missing ones. usage.jsonl holds the tokens of every reply, including those asked again.
 """
 
 from __future__ import annotations
@@ -13,34 +13,88 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rlvr.cluster.signals import stop_on_signals, unless_stopped
 from rlvr.data.formats import write_exports
 from rlvr.errors import ConfigError, RLVRError, Stopped
 from rlvr.run.manifest import changed_inputs, make_manifest
-from rlvr.run.row_log import write_rows
+from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.distill.distill_config import DistillConfig
-from rlvr.stages.distill.distill_inputs import DistillInputs, questions_of
-from rlvr.stages.distill.teacher_logs import TeacherLogs
-from rlvr.stages.distill.teacher_requests import Asker, Unanswered
-from rlvr.stages.distill.teacher_scores import RULE, Scorer
-from rlvr.teacher import NoReply, Teacher, in_parallel
+from rlvr.stages.distill.distill_stage import DistillInputs
+from rlvr.stages.distill.row_scores import RULE, RowScorer
+from rlvr.stages.distill.teacher_rows import Question, TeacherRows, Unanswered
+from rlvr.teacher import NoReply, Teacher, TeacherReply, in_parallel
 from rlvr.teacher.judge import Judge
 
 __all__ = ["run_distill"]
 
 Row = Mapping[str, Any]
 
-NUM_LINES = 20  # of progress
-_NOT_SCORED = {"score": None, "scored_by": None, "score_reason": "", "judge_retries": 0}
-RULE_BATCH = 200  # scores by rule that go to the disk together
+NUM_PROGRESS_LINES = 20
+RULE_BATCH = 200  # scores by rule that are written together
+_NO_SCORE = {"score": None, "scored_by": None, "score_reason": "", "judge_retries": 0}
+_TOKENS = ("prompt_tokens", "completion_tokens")
+
+
+class _Logs:
+    """The logs of a run folder; `add_*` return when the rows are on disk, or raise RLVRError.
+
+    replies.jsonl   one row per question, without its score
+    scores.jsonl    {"id", "score", "scored_by", ..., "scoring": hash of the scoring}
+    usage.jsonl     {"for": "teacher" | "judge", "id", "endpoint", "model", tokens}
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._replies = RowLog(folder / "replies.jsonl")
+        self._scores = RowLog(folder / "scores.jsonl")
+        self._usage = RowLog(folder / "usage.jsonl")
+        self._unwritten_usage: list[Row] = []
+        self.replies: dict[str, Row] = {row["id"]: row for row in self._replies.rows}
+
+    def add_reply(self, row: Row) -> None:
+        self._write_usage()
+        self._replies.append([row])
+        self.replies[row["id"]] = row
+
+    def add_scores(self, rows: Sequence[Row]) -> None:
+        self._write_usage()
+        self._scores.append(rows)
+
+    def scores_by(self, scoring: str) -> dict[str, Row]:
+        """Return the scores with this hash, by row id."""
+        return {row["id"]: row for row in self._scores.rows if row["scoring"] == scoring}
+
+    def note_usage(self, purpose: str, id: str, reply: TeacherReply) -> None:
+        """Keep what a reply cost, until the next row is written."""
+        source = {"endpoint": reply.endpoint, "model": reply.model}
+        self._unwritten_usage.append({"for": purpose, "id": id, **source, **asdict(reply.usage)})
+
+    def usage_totals(self) -> dict[str, dict[str, int]]:
+        """Return replies and tokens by "teacher ENDPOINT", over all runs of this folder."""
+        self._write_usage()
+        totals: dict[str, dict[str, int]] = {}
+        for row in self._usage.rows:
+            one = totals.setdefault(
+                f"{row['for']} {row['endpoint']}", dict.fromkeys(("replies", *_TOKENS), 0)
+            )
+            one["replies"] += 1
+            for name in _TOKENS:
+                one[name] += row[name] or 0
+        return totals
+
+    def _write_usage(self) -> None:
+        rows, self._unwritten_usage = self._unwritten_usage, []
+        if rows:
+            self._usage.append(rows)
 
 
 def run_distill(config: DistillConfig, folder: RunFolder, inputs: DistillInputs) -> dict[str, Any]:
-    """Ask, score and write what is missing; returns the summary.
+    """Generate and score the missing rows, write the results and return the summary.
 
     The caller holds the folder's lock and has claimed it.
 
@@ -48,14 +102,16 @@ def run_distill(config: DistillConfig, folder: RunFolder, inputs: DistillInputs)
         RLVRError: stopped, no endpoint is left, rows stayed without a reply, or the disk is full.
     """
     manifest = _manifest(config, folder, inputs)
-    logs = TeacherLogs(folder.path)
-    rows = asyncio.run(_until_stopped(config, inputs, logs))
-    judged = [{**row, **_kept(config, row)} for row in rows]
-    kept = [row for row in judged if row["kept"]]
-    write_rows(folder.path / "rows.jsonl", judged)
+    logs = _Logs(folder.path)
+    rows = []
+    for row in asyncio.run(_until_stopped(config, inputs, logs)):
+        reason = _drop_reason(config, row)
+        rows.append({**row, "kept": reason is None, "dropped_because": reason})
+    kept = [row for row in rows if row["kept"]]
+    write_rows(folder.path / "rows.jsonl", rows)
     write_rows(folder.path / "kept.jsonl", kept)
     write_exports(folder.path / "export", kept, name=config.name, formats=config.export)
-    summary = _summary(judged, logs)
+    summary = _summary(rows, logs)
     counts = {key: summary[key] for key in ("num_rows", "num_kept")}
     write_json(folder.manifest, {**manifest, "counts": counts})
     write_json(folder.summary, summary)
@@ -63,88 +119,95 @@ def run_distill(config: DistillConfig, folder: RunFolder, inputs: DistillInputs)
 
 
 def _manifest(config: DistillConfig, folder: RunFolder, inputs: DistillInputs) -> dict[str, Any]:
-    """Raises ConfigError where an interrupted run was made from other files."""
+    """Raises ConfigError when an interrupted run read other files."""
     if folder.manifest.exists():
         manifest = read_json(folder.manifest)
-        changed = changed_inputs(manifest)
-        if changed:
+        if changed := changed_inputs(manifest):
             raise ConfigError(
-                f"{changed[0]}: {inputs.files.get(changed[0])} has changed since {folder.path} was "
-                f"begun; give another name=..., or delete {folder.path} to start anew"
+                f"{changed[0]}: {inputs.files.get(changed[0])} has changed since the run in "
+                f"{folder.path} started; give another name=..., or delete {folder.path} to restart"
             )
         return manifest
     manifest = make_manifest(config, inputs=inputs.files, uses_sandbox=inputs.uses_sandbox)
     write_json(folder.manifest, manifest)
-    write_json(folder.path / "prompt.json", inputs.prompt.record)
+    write_json(folder.path / "prompt.json", asdict(inputs.prompt))
     return manifest
 
 
 async def _until_stopped(
-    config: DistillConfig, inputs: DistillInputs, logs: TeacherLogs
-) -> list[Row]:
+    config: DistillConfig, inputs: DistillInputs, logs: _Logs
+) -> list[dict[str, Any]]:
     stop = stop_on_signals(partial(print, flush=True))
     try:
-        return await unless_stopped(_rows(config, inputs, logs), stop, step=0)
+        return await unless_stopped(_scored_rows(config, inputs, logs), stop, step=0)
     except Stopped:
-        raise RLVRError("stopped; the same command goes on with what is missing") from None
+        raise RLVRError("stopped; the same command resumes with the missing rows") from None
 
 
-async def _rows(config: DistillConfig, inputs: DistillInputs, logs: TeacherLogs) -> list[Row]:
-    """All rows with their scores, in the order of the tasks."""
+async def _scored_rows(
+    config: DistillConfig, inputs: DistillInputs, logs: _Logs
+) -> list[dict[str, Any]]:
+    """Return all rows with their scores, in the order of the tasks."""
     async with AsyncExitStack() as stack:
         judge, limit = None, 4
         if config.scoring.judge is not None:
             teacher = Teacher(config.scoring.judge, key="scoring.judge", seed=config.seed)
             await stack.enter_async_context(teacher)
-            judge, limit = Judge(teacher, config.scoring, logs.note_judge), teacher.concurrency
-        scorer = Scorer(config, judge)
+            judge = Judge(teacher, config.scoring, partial(logs.note_usage, "judge"))
+            limit = teacher.concurrency
+        scorer = RowScorer(config, judge)
         replies = list(inputs.rows) or await _ask(config, inputs, logs, scorer)
         return await _score(config, replies, logs, scorer, limit=limit)
 
 
 async def _ask(
-    config: DistillConfig, inputs: DistillInputs, logs: TeacherLogs, scorer: Scorer
+    config: DistillConfig, inputs: DistillInputs, logs: _Logs, scorer: RowScorer
 ) -> list[Row]:
-    questions = list(questions_of(inputs, samples_per_task=config.samples_per_task))
+    assert config.teacher is not None and inputs.tasks is not None
+    tasks = [inputs.tasks.task(i) for i in range(inputs.tasks.num_tasks or 0)]
+    questions = [
+        Question(id=f"{task.id}#{number}", task=task)
+        for task in tasks
+        for number in range(config.samples_per_task)
+    ]
     missing = [one for one in questions if one.id not in logs.replies]
     unanswered: list[Unanswered] = []
     if missing:
-        assert config.teacher is not None and inputs.tasks is not None
         async with Teacher(config.teacher, seed=config.seed) as teacher:
-            asker = Asker(
+            maker = TeacherRows(
                 config,
                 inputs.prompt,
                 teacher,
                 source=inputs.tasks.name,
                 scorer=scorer if config.verify else None,
-                note=logs.note_teacher,
+                note=partial(logs.note_usage, "teacher"),
             )
-            async for row in in_parallel(missing, asker.row, limit=teacher.concurrency):
+            async for row in in_parallel(missing, maker.row, limit=teacher.concurrency):
                 if isinstance(row, Unanswered):
                     unanswered.append(row)
                     continue
                 await asyncio.to_thread(logs.add_reply, row)
-                _say_progress("replies", len(logs.replies), len(questions))
+                _print_progress("replies", len(logs.replies), len(questions))
     _check_answered(unanswered, len(questions), config.max_unanswered)
     return [logs.replies[one.id] for one in questions if one.id in logs.replies]
 
 
 async def _score(
-    config: DistillConfig, replies: Sequence[Row], logs: TeacherLogs, scorer: Scorer, *, limit: int
-) -> list[Row]:
-    """Rows that bring a score of an earlier run keep it, unless scoring.again is on."""
+    config: DistillConfig, replies: Sequence[Row], logs: _Logs, scorer: RowScorer, *, limit: int
+) -> list[dict[str, Any]]:
+    """Score the rows without a score. Rows of rows_from keep theirs unless scoring.again is on."""
     known = logs.scores_by(scorer.hash)
     keeps_earlier = config.rows_from is not None and not config.scoring.again
     for row in replies:
         if row.get("scoring") == scorer.hash or (keeps_earlier and "score" in row):
-            known.setdefault(row["id"], {**_NOT_SCORED, **row})
+            known.setdefault(row["id"], {**_NO_SCORE, **row})
     missing = [row for row in replies if row["id"] not in known]
     unanswered: list[Unanswered] = []
     batch: list[Row] = []
 
     async def score(row: Row) -> dict[str, Any] | Unanswered:
         try:
-            return {"id": row["id"], **(await scorer.score(row)).columns}
+            return {"id": row["id"], **asdict(await scorer.score(row))}
         except NoReply as error:
             return Unanswered(id=row["id"], reason=str(error))
 
@@ -154,10 +217,10 @@ async def _score(
             continue
         known[scored["id"]] = scored
         batch.append(scored)
-        if scored["scored_by"] != RULE or len(batch) == RULE_BATCH:  # a rule costs nothing again
+        if scored["scored_by"] != RULE or len(batch) == RULE_BATCH:  # rules are free to repeat
             await asyncio.to_thread(logs.add_scores, batch)
             batch = []
-        _say_progress("scores", len(known), len(replies))
+        _print_progress("scores", len(known), len(replies))
     logs.add_scores(batch)
     _check_answered(unanswered, len(replies), 0)
     return [{**row, **known[row["id"]]} for row in replies]
@@ -168,17 +231,12 @@ def _check_answered(unanswered: Sequence[Unanswered], num_rows: int, limit: int)
         raise RLVRError(
             f"{len(unanswered)} of {num_rows} rows have no reply ({unanswered[-1].id}: "
             f"{unanswered[-1].reason}); the same command asks for them again"
-            + (f", and max_unanswered={len(unanswered)} ends without them" if limit == 0 else "")
+            + (f", and max_unanswered={len(unanswered)} leaves them out" if limit == 0 else "")
         )
 
 
-def _kept(config: DistillConfig, row: Row) -> dict[str, Any]:
-    reason = _reason_against(config, row)
-    return {"kept": reason is None, "dropped_because": reason}
-
-
-def _reason_against(config: DistillConfig, row: Row) -> str | None:
-    """The first one; None: the row is kept."""
+def _drop_reason(config: DistillConfig, row: Row) -> str | None:
+    """Return the first reason to drop a row, or None to keep it."""
     if row.get("problem") is not None:
         return str(row["problem"])
     if config.filter.require_thought and not row.get("reasoning_content"):
@@ -191,8 +249,8 @@ def _reason_against(config: DistillConfig, row: Row) -> str | None:
     return f"score: {score:g} is below {least:g}" if score < least else None
 
 
-def _summary(rows: Sequence[Row], logs: TeacherLogs) -> dict[str, Any]:
-    """Counts; a dropped row counts under the first word of its reason."""
+def _summary(rows: Sequence[Row], logs: _Logs) -> dict[str, Any]:
+    """Count the rows; a dropped one counts under the first word of its reason."""
     reasons = Counter(
         str(row["dropped_because"]).partition(":")[0] for row in rows if not row["kept"]
     )
@@ -202,10 +260,10 @@ def _summary(rows: Sequence[Row], logs: TeacherLogs) -> dict[str, Any]:
         "dropped": dict(reasons.most_common()),
         "scored_by": dict(Counter(str(row["scored_by"]) for row in rows)),
         "judge_retries": sum(row["judge_retries"] for row in rows),
-        "usage": logs.totals(),
+        "usage": logs.usage_totals(),
     }
 
 
-def _say_progress(what: str, num_done: int, num_all: int) -> None:
-    if num_done == num_all or num_done % max(1, num_all // NUM_LINES) == 0:
-        print(f"{num_done} of {num_all} {what}", flush=True)
+def _print_progress(name: str, num_done: int, num_all: int) -> None:
+    if num_done == num_all or num_done % max(1, num_all // NUM_PROGRESS_LINES) == 0:
+        print(f"{num_done} of {num_all} {name}", flush=True)
