@@ -40,8 +40,9 @@ def load_config(schema: type[ConfigT], path: Path | str, overrides: Sequence[str
     data = _read_yaml(path)
     for override in overrides:
         _apply_override(data, override)
-    if old := next(_renamed(data), None):
-        raise ConfigError(f"{path}: {old}")
+    for old in (data.keys() & RENAMED_KEYS.keys()) or RENAMED_NAMES.keys() & set(_names(data)):
+        new = (RENAMED_KEYS | RENAMED_NAMES)[old]
+        raise ConfigError(f"{path}: {old} was renamed; use {new}")
     stage = schema.model_fields["stage"].default
     if data.get("stage", stage) != stage:
         raise ConfigError(f"{path}: stage is {data['stage']!r}; this command runs stage: {stage}")
@@ -108,16 +109,6 @@ def _parse_value(text: str) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-
-
-def _renamed(data: Mapping[str, Any]) -> Iterator[str]:
-    for old, new in RENAMED_KEYS.items():
-        if old in data:
-            yield f"{old} was renamed; use {new}"
-    names = set(_names(data))
-    for old, new in RENAMED_NAMES.items():
-        if old in names:
-            yield f"{old} was renamed; use {new}"
 
 
 def _names(node: Any) -> Iterator[str]:

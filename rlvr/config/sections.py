@@ -19,6 +19,7 @@ __all__ = [
     "LossSection",
     "MixedTasksSection",
     "ModelSection",
+    "NonNegativeFloat",
     "NonNegativeInt",
     "PathText",
     "PositiveFloat",
@@ -38,6 +39,7 @@ __all__ = [
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Frac = Annotated[float, Field(ge=0, le=1)]
 PathText = Annotated[str, AfterValidator(os.path.expanduser)]  # a path, or a name on the hub
@@ -66,9 +68,7 @@ class TasksSection(Section):
         "humaneval, livecodebench), or package:function"
     )
     path: PathText | None = Field(None, description="file, or name of a data set")
-    split: str | None = Field(
-        None, description="of a data set: train, test, train[:500]; of a toy: train, heldout"
-    )
+    split: str | None = Field(None, description="train, test, train[:500]; toy: train, heldout")
     columns: dict[str, str] = Field({}, description="column to fill: column of the file")
     num_tasks: PositiveInt | None = Field(None, description="use the first num_tasks; null: all")
 
@@ -119,9 +119,7 @@ class GenerationSection(Section):
         1.0, description="sampling temperature, also of the learner's log-probs; vLLM's least: 0.01"
     )
     max_tokens: PositiveInt = Field(1024, description="longest completion, in tokens")
-    max_prompt_tokens: PositiveInt = Field(
-        1024, description="longest prompt, in tokens; a longer one is an error"
-    )
+    max_prompt_tokens: PositiveInt = Field(1024, description="longest allowed prompt, in tokens")
     stop: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="strings that end a completion; they stay in its text"
     )
@@ -185,12 +183,10 @@ class LearnerSection(Section):
     )
     lr: PositiveFloat = Field(1e-6, description="peak learning rate of AdamW")
     warmup_steps: NonNegativeInt = Field(0, description="linear warm-up, then constant")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="of AdamW")
+    weight_decay: NonNegativeFloat = Field(0.0, description="of AdamW")
     max_grad_norm: PositiveFloat = Field(1.0, description="gradients are clipped to this norm")
     token_budget: PositiveInt = Field(8192, description="tokens in a micro-batch, padding included")
-    gradient_checkpointing: bool = Field(
-        False, description="recompute activations: less memory, a third more time"
-    )
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     offload: bool = Field(False, description="optimizer states in host memory; zero_stage >= 1")
 
     @model_validator(mode="after")
@@ -204,11 +200,9 @@ class LossSection(Section):
     """The objective."""
 
     name: Literal["grpo", "dr_grpo", "dapo"] = Field("grpo", description="average over tokens")
-    clip_low: Annotated[float, Field(gt=0)] = Field(0.2, description="lowest ratio: 1 - clip_low")
-    clip_high: Annotated[float, Field(gt=0)] = Field(
-        0.2, description="highest ratio: 1 + clip_high"
-    )
-    beta: Annotated[float, Field(ge=0)] = Field(0.0, description="KL weight; 0: no reference")
+    clip_low: Annotated[float, Field(gt=0)] = Field(0.2, description="ratio >= 1 - clip_low")
+    clip_high: Annotated[float, Field(gt=0)] = Field(0.2, description="ratio <= 1 + clip_high")
+    beta: NonNegativeFloat = Field(0.0, description="KL weight; 0: no reference")
     replace_reference_every: PositiveInt | None = Field(
         None, description="steps between replacements of the reference by the policy; null: never"
     )
@@ -231,9 +225,7 @@ class EvalSection(Section):
     )
     samples_per_task: PositiveInt = Field(1, description="completions of one task (k)")
     temperature: PositiveFloat = Field(1.0, description="sampling temperature")
-    correct_by: str | None = Field(
-        None, description="reward that decides correctness; null: the first one"
-    )
+    correct_by: str | None = Field(None, description="reward for pass@1; null: the first one")
 
 
 class CheckpointSection(Section):
@@ -255,35 +247,23 @@ class ChecksSection(Section):
     max_first_ratio_error: PositiveFloat | None = Field(
         None, description="|ratio - 1| at the first step; null: 0.01, in bfloat16 no limit"
     )
-    max_ungraded_frac: Frac = Field(
-        0.2, description="completions of a step that no reward could grade"
-    )
+    max_ungraded_frac: Frac = Field(0.2, description="completions that no reward could grade")
     max_no_signal_steps: PositiveInt = Field(
         10, description="consecutive steps in which every group has equal rewards"
     )
     preflight_tasks: NonNegativeInt = Field(
         20_000, description="rows whose gold must earn full reward; 0: none; endless source: 256"
     )
-    max_bad_golds: NonNegativeInt = Field(
-        0, description="preflight rows that may fail; all failures are reported"
-    )
+    max_bad_golds: NonNegativeInt = Field(0, description="preflight rows that may fail")
 
 
 class ResourcesSection(Section):
-    """GPUs and CPU threads of the actors, and their deadlines."""
+    """GPUs and CPU threads per actor, and deadlines; a cluster without GPUs ignores the former."""
 
-    engine_gpus: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="GPUs of an engine; null: tensor_parallel, or 0 without GPUs"
-    )
-    learner_gpus: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="GPUs of a learner rank; null: 1, or 0 without GPUs"
-    )
-    engine_threads: PositiveInt | None = Field(
-        None, description="CPU threads of an engine; null: an equal share"
-    )
-    learner_threads: PositiveInt | None = Field(
-        None, description="CPU threads of a learner rank; null: an equal share"
-    )
+    engine_gpus: NonNegativeFloat | None = Field(None, description="GPUs; null: tensor_parallel")
+    learner_gpus: NonNegativeFloat | None = Field(None, description="GPUs of a rank; null: 1")
+    engine_threads: PositiveInt | None = Field(None, description="CPU threads; null: equal share")
+    learner_threads: PositiveInt | None = Field(None, description="CPU threads; null: equal share")
     reward_workers: PositiveInt = Field(1, description="actors that grade")
     start_deadline_s: PositiveFloat = Field(900.0, description="start of all actors, in seconds")
     phase_deadline_s: PositiveFloat = Field(

@@ -54,6 +54,7 @@ def make_manifest(
         cluster: None for a stage that runs on this machine alone.
         uses_sandbox: Whether to record the sandbox tier of this machine.
     """
+    tier = the_tier() if uses_sandbox else None
     return {
         "name": config.name,
         "seed": config.seed,
@@ -66,9 +67,9 @@ def make_manifest(
             "processor": processor_name(),
             "num_cpus": cluster.num_cpus if cluster else len(os.sched_getaffinity(0)),
             "num_gpus": cluster.num_gpus if cluster else None,
-            "memory_bytes": _memory_bytes(),
+            "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         },
-        "sandbox": _sandbox() if uses_sandbox else None,
+        "sandbox": {"tier": tier.name, **tier.details, "refused": tier.refused} if tier else None,
         "inputs": input_digests(inputs),
     }
 
@@ -103,12 +104,6 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sandbox() -> dict[str, Any]:
-    """The sandbox tier of this machine, and why no better one is available."""
-    tier = the_tier()
-    return {"tier": tier.name, **tier.details, "refused": tier.refused}
-
-
 def package_versions(packages: Sequence[str]) -> dict[str, str]:
     """Return the versions of the installed ones among `packages`."""
     versions = {}
@@ -136,9 +131,3 @@ def processor_name() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _memory_bytes() -> int:
-    import psutil
-
-    return int(psutil.virtual_memory().total)

@@ -70,14 +70,10 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"output_dir: {self.path} cannot be created: {error.strerror}"
-            ) from None
-        try:
             lock = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise ConfigError(f"{self.path}: cannot be written to: {error.strerror}") from None
+            why = error.strerror
+            raise ConfigError(f"output_dir: {self.path} cannot be written to: {why}") from None
         try:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,8 +124,7 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: cannot be read: {why}; delete {self.path} to start over"
             ) from None
-        differing = _differences(before, config.model_dump(mode="json"), free=free)
-        return sorted(differing)
+        return sorted(_differences(before, config.model_dump(mode="json"), free=free))
 
     def _write_config(self, config: BaseModel) -> None:
         resolved = config.model_dump(mode="json")

@@ -65,7 +65,7 @@ def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = RunFolder(tmp_path / "file" / "run")
-    with pytest.raises(ConfigError, match=r"output_dir: .* cannot be created"), folder.locked():
+    with pytest.raises(ConfigError, match=r"output_dir: .* cannot be written to"), folder.locked():
         pass
 
 
