@@ -2,8 +2,7 @@
 
 ray_cluster      start a local Ray or join a cluster
 actors           call Ray actors with deadlines
-processes        environment, output and logging of a process
+processes        packages, environment variables, output and logging of a process
 process_reaper   kill everything that a run started when it ends
 signals          waits that end on Ctrl-C and SIGTERM
-environment      check the installed packages before anything starts
 """

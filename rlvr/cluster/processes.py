@@ -1,12 +1,43 @@
-"""Setup of a process of the run: environment, output and logging."""
+"""Setup of the processes of a run: packages, environment variables, output and logging."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import os
 from pathlib import Path
 
-__all__ = ["actor_env", "log_to", "redirect_output"]
+from rlvr.errors import ConfigError
+
+__all__ = ["actor_env", "check_packages", "log_to", "redirect_output"]
+
+REQUIRED = ("torch", "vllm", "deepspeed", "ray", "transformers")
+# text models need none of these, but transformers and vLLM import them if they are installed
+OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
+
+
+def check_packages() -> None:
+    """Check that all required packages are installed and no optional one is broken.
+
+    Raises:
+        ConfigError: the message names the package and what to do.
+    """
+    for package in REQUIRED:
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(f"{package} is not installed; install all packages with `make setup`")
+    for package in OPTIONAL:
+        if importlib.util.find_spec(package) is None:
+            continue
+        try:
+            importlib.import_module(package)
+        except (ImportError, OSError, RuntimeError) as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"{package} is installed but does not match this torch ({why}), which breaks "
+                f"transformers and vLLM; text models do not need it: `python -m pip uninstall "
+                f"{package}`"
+            ) from None
 
 
 def actor_env(*, num_threads: int, is_cpu: bool) -> dict[str, str]:

@@ -258,7 +258,7 @@ class ChecksSection(Section):
 
 
 class ResourcesSection(Section):
-    """GPUs and CPU threads per actor, and deadlines; a cluster without GPUs ignores the former."""
+    """GPUs and CPU threads per actor, and deadlines; GPUs are 0 on a cluster without any."""
 
     engine_gpus: NonNegativeFloat | None = Field(None, description="GPUs; null: tensor_parallel")
     learner_gpus: NonNegativeFloat | None = Field(None, description="GPUs of a rank; null: 1")

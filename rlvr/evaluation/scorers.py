@@ -76,7 +76,7 @@ class _RewardModel:
     folder: str
 
     def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
-        from rlvr.reward_models.preference_model import score
+        from rlvr.reward_models.preference_reward import score
 
         logits = score(self.folder, [item.prompt + item.text for item in items])
         return [(1.0 + math.tanh(logit / 2)) / 2 for logit in logits]

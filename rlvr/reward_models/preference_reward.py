@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from rewards.transcript import after_thought, as_turn, resolve_think_prefilled, whole_text
 
-__all__ = ["harmlessness", "judged_text", "preference"]
+__all__ = ["harmlessness", "judged_text", "preference", "score"]
 
+BATCH_SIZE = 16
 PARTS = ("answer", "whole")
 
 
@@ -49,8 +51,6 @@ def preference(
         raise ValueError(f"part is {part!r}; allowed: {', '.join(PARTS)}")
     if prompts is None or not all(isinstance(prompt, str) for prompt in prompts):
         raise ValueError("prompts must be rendered texts, one per completion")
-    from rlvr.reward_models.preference_model import score
-
     opened = resolve_think_prefilled(len(completions), think_prefilled, prompts)
     texts = [
         judged_text(prompt, completion, part=part, think_prefilled=is_open)
@@ -94,3 +94,47 @@ def judged_text(prompt: str, completion: Any, *, part: str, think_prefilled: boo
 
 def _sigmoid(value: float) -> float:
     return 1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0
+
+
+def score(folder: str, texts: Sequence[str], *, max_tokens: int | None = None) -> list[float]:
+    """Return the reward model's logit for each text, on the CPU.
+
+    The texts are rendered prompts with their completions, as in the model's training; exactly one
+    end token is appended to each. A text of more than `max_tokens` (None: the model's context
+    length) loses its beginning.
+    """
+    import torch
+
+    model, tokenizer = _load(folder)
+    limit = max_tokens or getattr(model.config, "max_position_embeddings", None)
+    rows = [_token_ids(tokenizer, text, limit) for text in texts]
+    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    scores = [0.0] * len(rows)
+    for start in range(0, len(rows), BATCH_SIZE):
+        indices = by_length[start : start + BATCH_SIZE]
+        batch = tokenizer.pad(
+            {"input_ids": [rows[i] for i in indices]}, padding_side="right", return_tensors="pt"
+        )
+        with torch.inference_mode():
+            logits = model(**batch).logits.squeeze(-1)
+        for i, value in zip(indices, logits.tolist(), strict=True):
+            scores[i] = value
+    return scores
+
+
+@lru_cache(maxsize=2)
+def _load(folder: str) -> tuple[Any, Any]:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def _token_ids(tokenizer: Any, text: str, limit: int | None) -> list[int]:
+    has_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+    ids = list(tokenizer(text, add_special_tokens=not has_bos)["input_ids"])
+    while ids and ids[-1] == tokenizer.eos_token_id:
+        ids.pop()
+    ids.append(tokenizer.eos_token_id)
+    return ids[-limit:] if limit else ids

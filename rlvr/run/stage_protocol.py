@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from rlvr.cluster.environment import check_environment
+from rlvr.cluster.processes import check_packages
 from rlvr.config import StageConfig, load_config
 from rlvr.run.run_folder import RunFolder, RunStatus
 
@@ -81,7 +81,7 @@ def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[s
             print(f"This run is finished. To start over: another name=..., or delete {folder.path}")
             return 0
         if stage.needs_environment:
-            check_environment()
+            check_packages()
         stage.run(config, folder, inputs)
         print(stage.closing(config, folder))
     return 0

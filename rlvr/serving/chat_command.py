@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 
-from rlvr.cluster.environment import check_environment
+from rlvr.cluster.processes import check_packages
 from rlvr.errors import RLVRError
 from rlvr.serving import served
 from rlvr.serving.conversation import Conversation, first_model
@@ -53,7 +53,7 @@ def _address(recipe: str, config: ChatConfig) -> Iterator[str]:
     if config.model is None:
         yield recipe.rstrip("/")
         return
-    check_environment()
+    check_packages()
     print(f"starting vLLM with {config.model.path}, which takes a minute or so", file=sys.stderr)
     with served(
         config.model.path,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rlvr.cluster.environment import check_environment
+from rlvr.cluster.processes import check_packages
 from rlvr.config import load_config
 from rlvr.data.model_files import check_model
 from rlvr.errors import ConfigError
@@ -37,7 +37,7 @@ def run_serve(recipe: str, overrides: Sequence[str]) -> int:
         if config.serve.dry_run:
             print("\n".join(dry_run(config, folder=folder.logs, is_cpu=is_cpu)))
             return 0
-        check_environment()
+        check_packages()
         from rlvr.serving.application import serve_forever
 
         serve_forever(config, folder=folder.logs, say=partial(print, flush=True))

@@ -1,4 +1,4 @@
-"""Whole runs of `rlvr sft`: interrupted, on DeepSpeed, on several ranks, and what they teach."""
+"""Whole runs of `rlvr sft`: interrupted, on DeepSpeed, on several ranks, and their results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from sft_runs import TEMPLATE, config_of, metrics, sums, trained, write_rows
 
 from rlvr.run.run_folder import RunFolder, read_json
-from rlvr.stages.sft.examples import thought_of
+from rlvr.stages.sft.examples import reasoning_of
 from rlvr.stages.sft.sft_config import SftConfig
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ COMMAND = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exi
 
 
 def start(config: SftConfig, tmp_path: Path) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """Start the command in its own process."""
     recipe = tmp_path / f"{config.name}.yaml"
     recipe.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
     return subprocess.Popen(
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_and_killed_ends_as_one_that_was_not(
     (half / "trainer_state.json").write_text("{", encoding="utf-8")
 
     out = run_to_the_end(config, tmp_path)
-    assert "goes on after step 80" in out
+    assert "resumes after step 80" in out
     assert not half.exists()
     assert losses(parts) == losses(whole)
     steps = [line["step"] for line in metrics(parts)]
@@ -110,7 +110,7 @@ def test_a_run_that_was_stopped_and_killed_ends_as_one_that_was_not(
     assert read_json(whole.summary) == read_json(parts.summary)
 
     out = run_to_the_end(config, tmp_path)
-    assert "is there; to make it anew, delete" in out
+    assert "This run is finished" in out
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_fifty_traces_teach_a_student_to_think(tiny_model: Path, tmp_path: Path)
             pad_token_id=tokenizer.pad_token_id,
         )[:, batch["input_ids"].shape[1] :]
         answers = tokenizer.batch_decode(written)
-        return sum("</think>" in a and bool(thought_of(a)) for a in answers) / len(answers)
+        return sum("</think>" in a and bool(reasoning_of(a)) for a in answers) / len(answers)
 
     assert think_rate(tiny_model) == 0.0
     data = write_rows(tmp_path / "rows.jsonl", rows)
@@ -207,8 +207,8 @@ def test_an_adapter_is_trained_on_with_a_replay_of_its_old_rows(
 def test_a_reward_model_learns_a_planted_preference(
     tiny_model: Path, tmp_path: Path, pairwise: bool
 ) -> None:
-    """Right sums are better than wrong ones by a word that they end in."""
-    from rlvr.reward_models.preference_model import score
+    """Preferred completions end in another word."""
+    from rlvr.reward_models.preference_reward import score
 
     rows: list[dict[str, Any]] = []
     for row in sums(100):
