@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.run.run_folder import RunFolder
-from rlvr.stages.sft import check_data, run_sft
 from rlvr.stages.sft.dataset import make_data
 from rlvr.stages.sft.models import load_tokenizer
-from rlvr.stages.sft.rank_process import free_port, rank_env, training_process
+from rlvr.stages.sft.rank_process import free_port, has_gpu, rank_env, training_process
 from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_plan import make_plan
+from rlvr.stages.sft.sft_stage import STAGE
 
 TEMPLATE = "User: {prompt}\nAssistant:"
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> str:
-    """A JSONL file; its path."""
+    """Write a JSONL file and return its path."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
@@ -34,7 +35,7 @@ def sums(num_rows: int) -> list[dict[str, Any]]:
 
 
 def config_of(model: Path | str, data: Any, output_dir: Path, **values: Any) -> SftConfig:
-    """A recipe for a tiny model; values stand over these."""
+    """Return a recipe for a tiny model; `values` override the defaults."""
     given: dict[str, Any] = {
         "name": "sft",
         "output_dir": str(output_dir),
@@ -51,26 +52,27 @@ def config_of(model: Path | str, data: Any, output_dir: Path, **values: Any) -> 
 
 
 def trained(config: SftConfig) -> RunFolder:
-    """As the command does it."""
+    """Train as the command does."""
     folder = RunFolder(config.run_dir)
     with folder.locked():
-        check_data(config)
+        plan = STAGE.check(config)
         folder.claim(config)
-        run_sft(config, folder)
+        STAGE.run(config, folder, plan)
     return folder
 
 
 def metrics(folder: RunFolder) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl."""
+    """Read the lines of metrics.jsonl."""
     return [json.loads(line) for line in folder.metrics.read_text().splitlines()]
 
 
 @contextmanager
 def a_trainer(config: SftConfig) -> Iterator[Any]:
-    """TRL's trainer, with the model and the rows in place."""
+    """TRL's trainer, with model and rows loaded."""
     from rlvr.stages.sft.training import make_trainer
 
-    with training_process(rank_env(config, rank=0, port=free_port())):
-        tokenizer = load_tokenizer(config)
-        data = make_data(config, tokenizer, config.run_dir / "tokens")
-        yield make_trainer(config, data, tokenizer, output_dir=config.run_dir / "checkpoints")
+    plan = make_plan(config, is_cpu=not has_gpu())
+    with training_process(rank_env(plan, rank=0, port=free_port())):
+        tokenizer = load_tokenizer(plan)
+        data = make_data(plan.data, tokenizer, config.run_dir / "tokens")
+        yield make_trainer(plan, data, tokenizer, output_dir=config.run_dir / "checkpoints")

@@ -1,4 +1,4 @@
-"""What the trainer computes on a tiny model: gradients, packing, adapters, schedules."""
+"""Numbers of the trainer on a tiny model: gradients, packing, adapters, schedules."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_recomputed_activations_change_nothing(tiny_model: Path, data: str, tmp_
 def test_rows_that_are_packed_do_not_see_each_other(
     tiny_model: Path, data: str, tmp_path: Path
 ) -> None:
-    """The loss and gradient of packed rows are those of the rows by themselves."""
+    """The loss and gradient of packed rows equal those of separate rows."""
     alone = gradient(config_of(tiny_model, data, tmp_path / "a", batch_size=8), 8)
     config = config_of(tiny_model, data, tmp_path / "b", packing=True, batch_size=8)
     with a_trainer(config) as trainer:
@@ -145,7 +145,7 @@ def test_adapters_on_some_layers_only(tiny_model: Path, data: str, tmp_path: Pat
 
 def test_four_bits_need_a_gpu(tiny_model: Path, data: str, tmp_path: Path) -> None:
     config = config_of(tiny_model, data, tmp_path, load_in_4bit=True, lora={})
-    with pytest.raises(ConfigError, match="load_in_4bit: true needs an NVIDIA GPU, and there is"):
+    with pytest.raises(ConfigError, match="load_in_4bit: true needs an NVIDIA GPU, and this"):
         trained(config)
 
 

@@ -1,4 +1,4 @@
-"""What a recipe for `rlvr sft` may say together, and the presets' numbers."""
+"""Combinations of keys that recipes of `rlvr sft` may have, and the presets' numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from rlvr.config import load_config
-from rlvr.stages.sft.arguments import deepspeed_config, schedule, training_arguments
-from rlvr.stages.sft.sft_config import SftConfig
-from rlvr.stages.sft.sft_presets import PRESETS
+from rlvr.stages.sft.arguments import deepspeed_config, training_arguments
+from rlvr.stages.sft.sft_config import SftConfig, load_presets
+from rlvr.stages.sft.sft_plan import make_plan
 
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {"name": "a", "model": "m", "data": "rows.jsonl"}
@@ -56,7 +56,7 @@ def refusal(**values: Any) -> str:
             {"matrix_lr": 0.02, "deepspeed": {"zero_stage": 1}},
             "flattens the matrices that Muon needs whole",
         ),
-        ({"data": "toy_text"}, "num_rows: toy_text has no end"),
+        ({"data": "toy_text"}, "num_rows: toy_text is endless"),
         ({"data": []}, "data: an empty list"),
         ({"data": [{"path": "a", "weight": 1}, {"path": "b"}]}, "every source has a weight"),
         ({"data": [{"path": "a"}], "split": "[:3]"}, "write them into the sources"),
@@ -64,13 +64,13 @@ def refusal(**values: Any) -> str:
         ({"domains": {}}, "domains.column: name the column"),
         ({"head": "scalar", "packing": True}, "packing: is not for head scalar"),
         ({"preset": "none"}, "preset: 'none' is not known; allowed: medical_qlora, open_r1"),
-        ({"model": "toy", "lora": {}}, "adapters need one that has learned something"),
+        ({"model": "toy", "lora": {}}, "adapters need a trained model"),
     ],
 )
-def test_what_does_not_fit_together_is_said_in_one_line(values: dict[str, Any], line: str) -> None:
-    said = refusal(**values)
-    assert line in said
-    assert "\n" not in said
+def test_keys_that_do_not_fit_are_refused_in_one_line(values: dict[str, Any], line: str) -> None:
+    refused = refusal(**values)
+    assert line in refused
+    assert "\n" not in refused
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
@@ -92,10 +92,10 @@ def test_weights_are_offloaded_with_stage_three() -> None:
 
 def test_the_medical_recipe_has_the_numbers_of_its_preset() -> None:
     path = ROOT / "recipes/sft/medical_qlora.yaml"
-    said = load_config(SftConfig, path).model_dump()
+    recipe = load_config(SftConfig, path).model_dump()
     preset = SftConfig.model_validate({**BASE, "preset": "medical_qlora"}).model_dump()
-    for key in PRESETS["medical_qlora"]:
-        assert said[key] == preset[key], key
+    for key in load_presets()["medical_qlora"]:
+        assert recipe[key] == preset[key], key
     numbers = {
         "batch_size": 2,
         "gradient_accumulation": 4,
@@ -111,8 +111,8 @@ def test_the_medical_recipe_has_the_numbers_of_its_preset() -> None:
         "load_in_4bit": True,
         "split": "train[:500]",
     }
-    assert {key: said[key] for key in numbers} == numbers
-    assert said["lora"] == {
+    assert {key: recipe[key] for key in numbers} == numbers
+    assert recipe["lora"] == {
         "r": 16,
         "alpha": 16,
         "dropout": 0.0,
@@ -123,7 +123,7 @@ def test_the_medical_recipe_has_the_numbers_of_its_preset() -> None:
     }
 
 
-def test_what_a_recipe_says_stands_over_its_preset() -> None:
+def test_a_recipe_overrides_its_preset() -> None:
     config = recipe(preset="medical_qlora", num_epochs=1, warmup_frac=0.1, lora={"r": 8})
     assert (config.num_epochs, config.max_steps, config.warmup_steps) == (1, None, None)
     assert config.lora is not None
@@ -133,17 +133,18 @@ def test_what_a_recipe_says_stands_over_its_preset() -> None:
 def test_the_open_r1_preset_ends_at_a_tenth_of_the_learning_rate() -> None:
     config = recipe(preset="open_r1_distill")
     assert (config.lr, config.num_epochs, config.max_grad_norm) == (4e-5, 5, 0.2)
-    assert schedule(config)["lr_scheduler_kwargs"] == {"min_lr_rate": 0.1}
-    assert schedule(config)["warmup_steps"] == 0.03
+    schedule = make_plan(config, is_cpu=True).schedule
+    assert schedule["lr_scheduler_kwargs"] == {"min_lr_rate": 0.1}
+    assert schedule["warmup_steps"] == 0.03
 
 
-def test_the_eight_bit_optimizer_gives_way_on_a_cpu_with_a_warning(
+def test_the_eight_bit_optimizer_becomes_adamw_on_a_cpu_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    config = recipe(optimizer="adamw_8bit")
-    arguments = training_arguments(config, output_dir=Path("x"), is_cpu=True)
+    plan = make_plan(recipe(optimizer="adamw_8bit"), is_cpu=True)
+    arguments = training_arguments(plan, output_dir=Path("x"))
     assert arguments["optim"] == "adamw_torch"
-    assert "adamw_8bit needs a GPU; plain adamw takes its place" in caplog.text
+    assert "adamw_8bit needs a GPU; using plain adamw" in caplog.text
 
 
 def test_a_resolved_config_loads_again_as_it_was(tmp_path: Path) -> None:

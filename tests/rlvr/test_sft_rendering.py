@@ -1,4 +1,4 @@
-"""The inference prompt is the beginning of what is learned, the thought is in it, the end once."""
+"""The inference prompt starts the training text, which has the reasoning, and one end token."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from tokenizers.processors import TemplateProcessing
 from rlvr.data.prompts import PromptTemplate, make_template
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.examples import Example
-from rlvr.stages.sft.rendering import RenderedRow, end_of_turn, render_row
-from rlvr.stages.sft.tokens import IGNORED, Fate, RowEncoder, TokenRow
+from rlvr.stages.sft.row_encoding import (
+    IGNORED,
+    Fate,
+    RenderedRow,
+    RowEncoder,
+    TokenRow,
+    end_of_turn,
+    render_row,
+)
 from rlvr.toy.toy_tokenizer import EOS_TOKEN, make_tokenizer
 from rlvr.types import Task
 
-# as R1-Distill's: what stands before </think> is dropped from the assistant's turns
+# as R1-Distill's: text before </think> is dropped from the assistant's turns
 R1_DISTILL = (
     "{% for m in messages %}{% if m.role == 'assistant' %}<|Assistant|>"
     "{{ m.content.split('</think>')[-1] }}<|endoftext|>{% else %}<|User|>{{ m.content }}{% endif %}"
@@ -69,7 +76,7 @@ def encode(
 
 
 def inference_ids(kind: str, prompt: Any) -> list[int]:
-    """What an engine reads, by the code that GRPO uses."""
+    """The prompt of an engine, by the code that GRPO uses."""
     template: PromptTemplate = TEMPLATES[kind]
     task = Task(id="1", prompt=prompt)
     return template.encode(TOKENIZERS[kind], task, max_prompt_tokens=10_000).tolist()
@@ -97,7 +104,7 @@ def test_the_inference_prompt_is_a_prefix_and_the_thought_is_kept(
 
 
 def test_the_templates_do_drop_thoughts() -> None:
-    """Else the test above would show nothing."""
+    """Otherwise the test above would prove nothing."""
     turns = [
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "<think>\ndeep\n</think>\n\na"},
@@ -142,8 +149,8 @@ def test_an_empty_thought_is_put_in_front_where_there_is_none() -> None:
     assert with_thought.completion == "<think>a</think>5"
 
 
-def test_a_prompt_that_opens_a_thought_wants_one() -> None:
-    with pytest.raises(ConfigError, match=r"rows\.jsonl:1: the prompt opens a thought and the row"):
+def test_a_prompt_that_opens_a_thought_needs_one() -> None:
+    with pytest.raises(ConfigError, match=r"rows\.jsonl:1: the prompt opens <think> and the row"):
         encode("r1", "2+3", "5")
 
 
@@ -171,6 +178,6 @@ def test_history_is_read_and_not_learned() -> None:
     assert TOKENIZERS["qwen3"].decode(learned) == f"<think>\nnew\n</think>\n\n9{EOS_TOKEN}"
 
 
-def test_a_chat_template_that_ends_turns_otherwise_is_found_out() -> None:
+def test_a_chat_template_that_ends_turns_otherwise_is_detected() -> None:
     ends = {kind: end_of_turn(TEMPLATES[kind], TOKENIZERS[kind]) for kind in TOKENIZERS}
     assert ends == {"r1": None, "qwen3": "<|im_end|>", "text": None, "adds end": None}

@@ -1,4 +1,4 @@
-"""From files to what is learned: forms of rows, mixtures, and what is said of them."""
+"""From files to token rows: forms of rows, mixtures, counts and warnings."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 
 from rlvr.data.rows import Row
 from rlvr.errors import ConfigError
-from rlvr.stages.sft.dataset import check_counts, make_data
-from rlvr.stages.sft.examples import Example, read_example, thought_of
+from rlvr.stages.sft.dataset import count_warnings, make_data
+from rlvr.stages.sft.examples import Example, read_example, reasoning_of
 from rlvr.stages.sft.row_sources import check_sources, chosen_examples, mixture_counts
 from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_plan import DataPlan, make_plan
 from rlvr.toy.toy_tokenizer import make_tokenizer
 
 R1 = "<think>\n{reasoning_content}\n</think>\n\n{content}"
@@ -24,9 +25,9 @@ def read(values: dict[str, Any], template: str = R1, **columns: str) -> Example:
     return read_example(row, columns=columns, answer_template=template)
 
 
-def config_of(data: Any, **values: Any) -> SftConfig:
+def plan_of(data: Any, **values: Any) -> DataPlan:
     given = {"name": "a", "model": "toy", "data": data, "prompt": {"template": "plain"}, **values}
-    return SftConfig.model_validate(given)
+    return make_plan(SftConfig.model_validate(given), is_cpu=True).data
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -84,8 +85,8 @@ def test_a_medical_row_becomes_the_text_of_its_template_to_the_byte() -> None:
         ({"a": "b"}, {"prompt": "q"}, "rows.jsonl:3: no text under 'q'; the row has a"),
         ({"prompt": "q"}, {}, "rows.jsonl:3: no text under 'completion'; the row has prompt"),
         ({"prompt": 3, "completion": "a"}, {}, "no text under 'prompt'"),
-        ({"x": "q"}, {}, "rows.jsonl:3: the row has x; a row to learn from has text;"),
-        ({"messages": [{"role": "user", "content": "a"}]}, {}, "the last is the assistant's"),
+        ({"x": "q"}, {}, "rows.jsonl:3: the row has x; a training row has text;"),
+        ({"messages": [{"role": "user", "content": "a"}]}, {}, "the last must be the assistant's"),
         ({"instruction": "a"}, {}, "no text under 'output'"),
     ],
 )
@@ -115,7 +116,7 @@ def test_a_template_names_the_column_that_a_row_lacks() -> None:
     ],
 )
 def test_the_thought_of_an_answer(text: str, think_prefilled: bool, thought: str) -> None:
-    assert thought_of(text, think_prefilled=think_prefilled) == thought
+    assert reasoning_of(text, think_prefilled=think_prefilled) == thought
 
 
 @pytest.mark.parametrize(
@@ -133,14 +134,14 @@ def test_a_mixture_has_its_weights_to_within_a_row(
     assert mixture_counts(weights, available, num_rows) == counts
 
 
-def mixture(tmp_path: Path, **values: Any) -> SftConfig:
+def mixture(tmp_path: Path, **values: Any) -> DataPlan:
     cot = [{"prompt": f"q{i}", "reasoning_content": "t", "content": "a"} for i in range(100)]
     plain = [{"prompt": f"p{i}", "completion": "a"} for i in range(100)]
     sources = [
         {"path": write(tmp_path / "cot.jsonl", cot), "weight": 0.7},
         {"path": write(tmp_path / "plain.jsonl", plain), "weight": 0.3},
     ]
-    return config_of(sources, **values)
+    return plan_of(sources, **values)
 
 
 def test_a_mixture_is_the_same_for_a_seed_and_another_for_another(tmp_path: Path) -> None:
@@ -155,9 +156,9 @@ def test_a_mixture_is_the_same_for_a_seed_and_another_for_another(tmp_path: Path
     assert first != prompts(1)
 
 
-def test_the_share_with_a_thought_is_told(tmp_path: Path) -> None:
-    config = mixture(tmp_path, num_rows=50)
-    counts = make_data(config, make_tokenizer(), tmp_path / "tokens").counts
+def test_the_share_with_a_thought_is_counted(tmp_path: Path) -> None:
+    plan = mixture(tmp_path, num_rows=50)
+    counts = make_data(plan, make_tokenizer(), tmp_path / "tokens").counts
     assert counts.thought_frac == 0.7
     assert counts.by_source == {str(tmp_path / "cot.jsonl"): 35, str(tmp_path / "plain.jsonl"): 15}
 
@@ -171,31 +172,31 @@ def test_a_source_may_give_only_its_rows_with_or_without_a_thought(tmp_path: Pat
         {"path": path, "has_thought": True, "weight": 0.2},
         {"path": path, "has_thought": False, "weight": 0.8},
     ]
-    chosen = list(chosen_examples(config_of(sources)))
+    chosen = list(chosen_examples(plan_of(sources)))
     assert [place for place, _ in chosen] == [0, 0, *[1] * 10]
 
 
-def test_a_mixture_that_wants_more_than_there_is_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has 100 rows, and the mixture of 150 wants 105"):
+def test_a_mixture_that_needs_more_rows_than_a_source_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has 100 rows, but the mixture of 150 needs 105"):
         list(chosen_examples(mixture(tmp_path, num_rows=150)))
 
 
 def test_rows_that_an_earlier_stage_dropped_are_not_learned(tmp_path: Path) -> None:
     rows = [{"prompt": "a", "completion": "b", "kept": i == 1} for i in range(3)]
     path = write(tmp_path / "rows.jsonl", rows)
-    assert len(list(chosen_examples(config_of(path)))) == 1
+    assert len(list(chosen_examples(plan_of(path)))) == 1
 
 
 def test_a_split_is_the_first_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "train.jsonl", [{"text": str(i)} for i in range(9)])
-    examples = [e.completion for _, e in chosen_examples(config_of(path, split="train[:3]"))]
+    examples = [e.completion for _, e in chosen_examples(plan_of(path, split="train[:3]"))]
     assert examples == ["0", "1", "2"]
 
 
 def test_a_file_without_a_row_of_the_kind_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"prompt": "a", "completion": "b"}])
-    with pytest.raises(ConfigError, match="holds no rows with a thought"):
-        check_sources(config_of([{"path": path, "has_thought": True}]))
+    with pytest.raises(ConfigError, match="has no rows with reasoning"):
+        check_sources(plan_of([{"path": path, "has_thought": True}]))
 
 
 def test_rows_that_are_cut_or_empty_are_counted_and_named(tmp_path: Path) -> None:
@@ -205,28 +206,29 @@ def test_rows_that_are_cut_or_empty_are_counted_and_named(tmp_path: Path) -> Non
         {"prompt": "1" * 50, "completion": "2"},
         {"prompt": "1+1", "content": None},
     ]
-    config = config_of(write(tmp_path / "rows.jsonl", rows), max_tokens=16)
-    data = make_data(config, make_tokenizer(), tmp_path / "tokens")
+    path = write(tmp_path / "rows.jsonl", rows)
+    plan = plan_of(path, max_tokens=16)
+    data = make_data(plan, make_tokenizer(), tmp_path / "tokens")
     counts = data.counts
     assert (counts.num_rows, counts.num_cut, counts.num_too_long, counts.num_empty) == (2, 1, 1, 1)
-    (line,) = check_counts(counts, config)
-    assert "max_tokens: 16 is less than 2 rows have; 1 are cut and lose their end, 1 are" in line
+    (line,) = count_warnings(counts, plan)
+    assert "max_tokens: 2 rows are longer than 16; 1 are cut and lose their end, 1 are" in line
     assert f"{tmp_path / 'rows.jsonl'}:2" in line
     assert len(data.dataset[1]["input_ids"]) == 16
-    dropping = config_of(config.data, max_tokens=16, too_long="drop")
+    dropping = plan_of(path, max_tokens=16, too_long="drop")
     assert make_data(dropping, make_tokenizer(), tmp_path / "tokens").counts.num_too_long == 2
 
 
 def test_data_without_a_thought_for_a_model_that_thinks_is_warned_of(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"prompt": "1+1", "completion": "2"}])
-    config = config_of(path, thinking=True)
-    counts = make_data(config, make_tokenizer(), tmp_path / "tokens").counts
-    (line,) = check_counts(counts, config)
-    assert "no row has a thought, and the model is to think" in line
-    assert check_counts(counts, config_of(path)) == []
+    plan = plan_of(path, thinking=True)
+    counts = make_data(plan, make_tokenizer(), tmp_path / "tokens").counts
+    (line,) = count_warnings(counts, plan)
+    assert "no row has reasoning, but the model should reason" in line
+    assert count_warnings(counts, plan_of(path)) == []
 
 
 def test_nothing_to_learn_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.jsonl", [{"prompt": "1+1", "content": ""}])
-    with pytest.raises(ConfigError, match="holds nothing to learn: 1 rows empty, 0 rows too_long"):
-        make_data(config_of(path), make_tokenizer(), tmp_path / "tokens")
+    with pytest.raises(ConfigError, match="has nothing to learn: 1 rows empty, 0 rows too_long"):
+        make_data(plan_of(path), make_tokenizer(), tmp_path / "tokens")

@@ -9,6 +9,7 @@ from model_shapes import SHAPES, batch_of
 
 from rlvr.config import load_config
 from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.stages.sft.training_memory import training_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,9 @@ def test_the_shapes_give_the_sizes_that_the_models_are_named_by(name: str, size:
 @pytest.mark.parametrize("path", [*STUDENTS, R1 / "cold_start.yaml"], ids=lambda path: path.stem)
 def test_supervised_recipes_fit_the_gpus_that_they_name(path: Path) -> None:
     config = load_config(SftConfig, path)
-    needed = training_bytes(config, SHAPES[config.model], row_tokens=32768, checkpointing=True)
+    plan = make_plan(config, is_cpu=False)
+    assert plan.gradient_checkpointing
+    needed = training_bytes(plan, SHAPES[config.model], row_tokens=32768)
     gpu = 141e9 if "8 x 141 GB" in path.read_text(encoding="utf-8") else 80e9
     assert "8 x 141 GB" in path.read_text(encoding="utf-8") or "8 x 80 GB" in path.read_text(
         encoding="utf-8"

@@ -10,6 +10,7 @@ import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.sft_config import LoraSection, SftConfig
+from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 from rlvr.stages.sft.training_memory import (
     ModelShape,
     check_training_memory,
@@ -30,8 +31,9 @@ LLAMA_8B = ModelShape(
 )
 
 
-def recipe(**values: Any) -> SftConfig:
-    return SftConfig.model_validate({"name": "a", "model": "m", "data": "rows.jsonl", **values})
+def plan_of(**values: Any) -> SftPlan:
+    given = {"name": "a", "model": "m", "data": "rows.jsonl", **values}
+    return make_plan(SftConfig.model_validate(given), is_cpu=True)
 
 
 def test_parameters_of_llama_are_counted_to_the_thousandth() -> None:
@@ -51,25 +53,27 @@ def test_full_training_in_float32_takes_sixteen_bytes_a_parameter() -> None:
     )
     linear = 2 * (8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16)
     assert shape.num_params == linear + 32 * 8
-    config = recipe(batch_size=3, max_tokens=99)
+    plan = plan_of(batch_size=3, max_tokens=99)
     activations = 2 * 34 * 2 * 3 * 10 * 8  # 2 layers, float32, 3 rows of 10 tokens
-    needed = training_bytes(config, shape, row_tokens=10, checkpointing=False)
+    needed = training_bytes(plan, shape, row_tokens=10)
     assert needed == 16 * shape.num_params + activations
 
 
 def test_qlora_of_eight_billion_fits_where_full_training_does_not() -> None:
-    qlora = recipe(preset="medical_qlora")
-    needed = training_bytes(qlora, LLAMA_8B, row_tokens=2048, checkpointing=True)
+    qlora = plan_of(preset="medical_qlora")
+    needed = training_bytes(qlora, LLAMA_8B, row_tokens=2048)
     assert 6 * GIB < needed < 10 * GIB
-    full = recipe(dtype="bfloat16")
-    assert training_bytes(full, LLAMA_8B, row_tokens=2048, checkpointing=True) > 120 * GIB
+    full = plan_of(dtype="bfloat16", gradient_checkpointing=True)
+    assert training_bytes(full, LLAMA_8B, row_tokens=2048) > 120 * GIB
 
 
-def test_zero_shares_out_moments_gradients_and_weights() -> None:
+def test_zero_shards_moments_gradients_and_weights() -> None:
     def needed(stage: int | None, **values: Any) -> int:
         section = {"zero_stage": stage, **values}
-        config = recipe(num_ranks=1 if stage is None else 4, deepspeed=section)
-        return training_bytes(config, LLAMA_8B, row_tokens=1, checkpointing=True)
+        plan = plan_of(
+            num_ranks=1 if stage is None else 4, deepspeed=section, gradient_checkpointing=True
+        )
+        return training_bytes(plan, LLAMA_8B, row_tokens=1)
 
     plain = needed(None)
     params = LLAMA_8B.num_params
@@ -79,7 +83,7 @@ def test_zero_shares_out_moments_gradients_and_weights() -> None:
     assert needed(3) - needed(3, offload_optimizer=True) == 8 * params // 4
 
 
-def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
     values = {
         "hidden_size": 4096,
         "num_hidden_layers": 32,
@@ -89,15 +93,15 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path) -> Non
         "vocab_size": 128256,
     }
     (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).touch()
     assert model_shape(str(tmp_path)) == LLAMA_8B
     with pytest.raises(ConfigError) as refused:
-        check_training_memory(
-            recipe(), str(tmp_path), row_tokens=512, free_bytes=16 * GIB, checkpointing=True
-        )
+        check_training_memory(plan_of(model=str(tmp_path)), row_tokens=512, free_bytes=16 * GIB)
     assert "memory: training 8.03 billion parameters needs about" in str(refused.value)
     assert "16.0 GiB are free" in str(refused.value)
 
 
 def test_a_model_of_another_kind_is_not_judged(tmp_path: Path) -> None:
     assert model_shape(str(tmp_path)) is None
-    check_training_memory(recipe(), "gpt2", row_tokens=9, free_bytes=1, checkpointing=False)
+    check_training_memory(plan_of(model="gpt2"), row_tokens=9, free_bytes=1)

@@ -1,4 +1,4 @@
-"""From a recipe to TRL's arguments and DeepSpeed's configuration: plain values, free of torch."""
+"""TRL's arguments and DeepSpeed's configuration of a plan: plain values, without torch."""
 
 from __future__ import annotations
 
@@ -8,90 +8,58 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.errors import ConfigError
-from rlvr.stages.sft.sft_config import DeepSpeedSection, SftConfig
+from rlvr.stages.sft.sft_config import DeepSpeedSection
+from rlvr.stages.sft.sft_plan import SftPlan
 
-__all__ = ["deepspeed_config", "has_checkpointing", "schedule", "training_arguments"]
+__all__ = ["deepspeed_config", "training_arguments"]
 
 logger = logging.getLogger(__name__)
 
 
-def training_arguments(config: SftConfig, *, output_dir: Path, is_cpu: bool) -> dict[str, Any]:
-    """Keyword arguments that SFTTrainer's and RewardTrainer's configurations share."""
-    has_deepspeed = config.deepspeed.zero_stage is not None
-    is_bfloat16 = config.dtype == "bfloat16"
+def training_arguments(plan: SftPlan, *, output_dir: Path) -> dict[str, Any]:
+    """Return the keyword arguments that the configurations of SFTTrainer and RewardTrainer share.
+
+    Raises:
+        ConfigError: the optimizer is not installed.
+    """
+    is_bfloat16 = plan.model.dtype == "bfloat16"
     return {
         "output_dir": str(output_dir),
-        "seed": config.seed,
-        "use_cpu": is_cpu,
-        # float32 weights compute in bfloat16 on a GPU; DeepSpeed takes the weights' own type
-        "bf16": is_bfloat16 if has_deepspeed else not is_cpu,
-        "max_length": config.max_tokens,
-        **schedule(config),
-        "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation,
-        "optim": _optimizer(config, is_cpu=is_cpu),
-        "learning_rate": config.lr,
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "gradient_checkpointing": has_checkpointing(config, is_cpu=is_cpu),
+        "seed": plan.seed,
+        "use_cpu": plan.is_cpu,
+        # float32 weights compute in bfloat16 on a GPU; DeepSpeed computes in the weights' type
+        "bf16": not plan.is_cpu if plan.deepspeed.zero_stage is None else is_bfloat16,
+        "max_length": plan.data.max_tokens,
+        **plan.schedule,
+        "per_device_train_batch_size": plan.batch_size,
+        "gradient_accumulation_steps": plan.gradient_accumulation,
+        "optim": _optimizer(plan),
+        "learning_rate": plan.lr,
+        "weight_decay": plan.weight_decay,
+        "max_grad_norm": plan.max_grad_norm,
+        "gradient_checkpointing": plan.gradient_checkpointing,
         "save_strategy": "steps",
-        "save_steps": config.checkpoint.every_steps,
+        "save_steps": plan.checkpoint.every_steps,
         "report_to": "none",
-        "logging_steps": config.log_steps,
+        "logging_steps": plan.log_steps,
         "disable_tqdm": True,
-        "dataloader_pin_memory": not is_cpu,
-        "deepspeed": deepspeed_config(config.deepspeed, dtype=config.dtype),
-        "eos_token": config.eos_token,
+        "dataloader_pin_memory": not plan.is_cpu,
+        "deepspeed": deepspeed_config(plan.deepspeed, dtype=plan.model.dtype),
+        "eos_token": plan.model.eos_token,
     }
-
-
-def has_checkpointing(config: SftConfig, *, is_cpu: bool) -> bool:
-    """Whether activations are computed again."""
-    chosen = config.gradient_checkpointing
-    return not is_cpu if chosen is None else chosen
-
-
-def _optimizer(config: SftConfig, *, is_cpu: bool) -> str:
-    """transformers' name; Muon is made by the trainer itself."""
-    if config.optimizer != "adamw_8bit":
-        return "adamw_torch"
-    if is_cpu:
-        logger.warning("optimizer: adamw_8bit needs a GPU; plain adamw takes its place")
-        return "adamw_torch"
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError("optimizer: adamw_8bit: bitsandbytes is not installed; take adamw")
-    return "adamw_bnb_8bit"
-
-
-def schedule(config: SftConfig) -> dict[str, Any]:
-    """How long, and how the learning rate moves."""
-    warmup = 5 if config.warmup_steps is None else config.warmup_steps
-    chosen: dict[str, Any] = {
-        "num_train_epochs": 1.0 if config.num_epochs is None else config.num_epochs,
-        "max_steps": -1 if config.max_steps is None else config.max_steps,
-        # transformers reads a number below 1 as a share of all steps
-        "warmup_steps": warmup if config.warmup_frac is None else config.warmup_frac,
-        "lr_scheduler_type": config.lr_schedule,
-    }
-    if config.lr_schedule == "constant":
-        chosen["lr_scheduler_type"] = "constant_with_warmup"
-    if config.lr_schedule == "cosine_with_min_lr":
-        chosen["lr_scheduler_kwargs"] = {"min_lr_rate": config.min_lr_frac}
-    return chosen
 
 
 def deepspeed_config(section: DeepSpeedSection, *, dtype: str) -> dict[str, Any] | None:
-    """The DeepSpeed configuration that follows from ours; None: train without it.
+    """Return the DeepSpeed configuration, or None to train without DeepSpeed.
 
     In bfloat16 the gradients of accumulated batches add up in float32 (ZeRO 1 and up).
     """
     if section.zero_stage is None:
         return None
     zero: dict[str, Any] = {"stage": section.zero_stage}
-    if section.offload_optimizer:
-        zero["offload_optimizer"] = {"device": "cpu"}
-    if section.offload_param:
-        zero["offload_param"] = {"device": "cpu"}
+    for key in ("offload_optimizer", "offload_param"):
+        if getattr(section, key):
+            zero[key] = {"device": "cpu"}
     if section.zero_stage == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     return {
@@ -104,3 +72,15 @@ def deepspeed_config(section: DeepSpeedSection, *, dtype: str) -> dict[str, Any]
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
     }
+
+
+def _optimizer(plan: SftPlan) -> str:
+    """Return transformers' name; the trainer itself creates Muon."""
+    if plan.optimizer != "adamw_8bit":
+        return "adamw_torch"
+    if plan.is_cpu:
+        logger.warning("optimizer: adamw_8bit needs a GPU; using plain adamw")
+        return "adamw_torch"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("optimizer: adamw_8bit: bitsandbytes is not installed; use adamw")
+    return "adamw_bnb_8bit"

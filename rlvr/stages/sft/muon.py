@@ -1,8 +1,8 @@
 """Muon for the weight matrices and AdamW for the rest, as one optimizer.
 
-On the toy text Muon needs about half of AdamW's tokens to learn copying and arithmetic, which is
-what lets a base model be made in two minutes on two cores. Source: K. Jordan et al., "Muon: An
-optimizer for hidden layers in neural networks" (2024); here as torch ships it.
+On the toy corpus Muon needs about half of AdamW's tokens to learn copying and arithmetic, so a base
+model trains in two minutes on two cores. Source: K. Jordan et al., "Muon: An optimizer for hidden
+layers in neural networks" (2024), in torch's implementation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["MuonWithAdamW"]
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
-    """Steps two optimizers with this one's parameter groups, so that one schedule moves both."""
+    """Two optimizers that share this one's parameter groups, and so its learning rate schedule."""
 
     def __init__(
         self,
@@ -37,11 +37,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
 
     def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """One step of both; a closure is not supported."""
+        """Step both; a closure is not supported."""
         assert closure is None
-        # Each time anew: accelerate reloads the state of what it wraps, which makes new groups.
+        # at each step, since accelerate reloads the state of a wrapped optimizer into new groups
         self._muon.param_groups = self.param_groups[:1]
         self._adamw.param_groups = self.param_groups[1:]
-        self._muon.state = self._adamw.state = self.state  # so that a checkpoint holds the moments
+        self._muon.state = self._adamw.state = self.state  # so that checkpoints hold the moments
         self._muon.step()
         self._adamw.step()

@@ -1,7 +1,7 @@
-"""What happens between two steps: a line of metrics, a checkpoint that counts, a wish to stop.
+"""Metrics, checkpoints and stopping, between two steps of a trainer.
 
-checkpoints/checkpoint-200/   the trainer's and DeepSpeed's files, and `whole`, written last: a
-                              checkpoint without it is half of one, and is taken away
+checkpoints/checkpoint-200/   files of the trainer and of DeepSpeed, and `whole`, written last: a
+                              checkpoint without it is incomplete and is deleted
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,117 +17,104 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from rlvr.cluster.signals import SIGNALS
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import report_disk_errors
 from rlvr.run.trackers import Trackers
 
-__all__ = ["Progress", "StopFlag", "latest_checkpoint", "stop_flag", "wait_for_all"]
+__all__ = ["Progress", "checkpoint_step", "latest_checkpoint", "wait_for_all_ranks"]
 
-WHOLE = "whole"
-
-
-class StopFlag:
-    """Set by Ctrl-C or SIGTERM; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.is_set = False
-
-    def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """The handler."""
-        if self.is_set:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        self.is_set = True
-
-    def of_any_rank(self) -> bool:
-        """All ranks must stop after the same step, or one waits for the others for ever."""
-        if not dist.is_initialized() or dist.get_world_size() == 1:
-            return self.is_set
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        flag = torch.tensor([float(self.is_set)], device=device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        return bool(flag.item())
-
-
-@contextmanager
-def stop_flag() -> Iterator[StopFlag]:
-    """While a model trains, signals wait for the end of the step."""
-    flag = StopFlag()
-    before = {number: signal.signal(number, flag.on_signal) for number in SIGNALS}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+COMPLETE = "whole"
 
 
 class Progress(TrainerCallback):
-    """Of one run; on rank 0 it also writes."""
+    """Callback of one run; only the main rank writes.
+
+    Signals wait for the end of the step: pass `on_signal` to `signals_handled_by`.
+    """
 
     def __init__(
-        self, *, metrics: MetricsFile, trackers: Trackers, stop: StopFlag, keep: int, is_main: bool
+        self, *, metrics: MetricsFile, trackers: Trackers, keep: int, is_main: bool
     ) -> None:
         self._metrics = metrics
         self._trackers = trackers
-        self._stop = stop
         self._keep = keep
         self._is_main = is_main
+        self._has_signal = False
         self.stopped_at: int | None = None
 
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Stop after this step; a second signal ends the process at once."""
+        if self._has_signal:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._has_signal = True
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """A line of metrics.jsonl for each that the trainer logs, with numbers to the full."""
+        """Write a line of metrics.jsonl with the unrounded numbers."""
         if not self._is_main or "loss" not in (logs or {}):
             return
-        # the trainer counts tokens anew after a resume
-        line = {key: value for key, value in logs.items() if key != "num_tokens"}
-        line = {"step": state.global_step, **line}
+        # the trainer restarts its count of tokens after a resume
+        numbers = {key: value for key, value in logs.items() if key != "num_tokens"}
+        line = {"step": state.global_step, **numbers}
         self._metrics.append(line)
         self._trackers.write(line)
         print(f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4g}", flush=True)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """A line at the end and at each checkpoint, so that a resumed run has the same lines."""
+        """Log at the end and at each checkpoint, so that a resumed run has the same lines."""
         is_last = state.global_step >= state.max_steps
-        if self._stop.of_any_rank() and not is_last:
+        if self._any_rank_has_signal() and not is_last:
             control.should_save = control.should_training_stop = True
             self.stopped_at = state.global_step
         if is_last or control.should_save or state.global_step % args.save_steps == 0:
             control.should_log = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Now it is whole: every rank has written its share."""
-        wait_for_all()
+        """Mark the checkpoint complete once every rank has written its part; delete old ones."""
+        wait_for_all_ranks()
         if self._is_main:
             folder = Path(args.output_dir)
-            _mark_whole(folder / f"checkpoint-{state.global_step}")
-            for old in _whole(folder)[: -self._keep]:
+            _mark_complete(folder / f"checkpoint-{state.global_step}")
+            for old in _complete(folder)[: -self._keep]:
                 shutil.rmtree(old)
-        wait_for_all()
+        wait_for_all_ranks()
+
+    def _any_rank_has_signal(self) -> bool:
+        """All ranks must stop after the same step, or some would wait for the others forever."""
+        if not dist.is_initialized() or dist.get_world_size() == 1:
+            return self._has_signal
+        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+        flag = torch.tensor([float(self._has_signal)], device=device)
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+        return bool(flag.item())
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest whole one; the halves that a kill left are taken away."""
+    """Return the newest complete checkpoint, and delete the incomplete ones."""
     for path in folder.glob("checkpoint-*"):
-        if not (path / WHOLE).exists():
+        if not (path / COMPLETE).exists():
             shutil.rmtree(path)
-    whole = _whole(folder)
-    return whole[-1] if whole else None
+    return next(reversed(_complete(folder)), None)
 
 
-def wait_for_all() -> None:
-    """A barrier over the ranks."""
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the step in the checkpoint's name."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def wait_for_all_ranks() -> None:
+    """Wait until all ranks are here."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.barrier()
 
 
-def _whole(folder: Path) -> list[Path]:
-    """Oldest first."""
-    found = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+def _complete(folder: Path) -> list[Path]:
+    """Return the complete checkpoints, oldest first."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return sorted(found, key=checkpoint_step)
 
 
-def _mark_whole(checkpoint: Path) -> None:
+def _mark_complete(checkpoint: Path) -> None:
     with report_disk_errors(checkpoint):
         for path in [*checkpoint.rglob("*"), checkpoint]:
             descriptor = os.open(path, os.O_RDONLY)
@@ -137,4 +122,4 @@ def _mark_whole(checkpoint: Path) -> None:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        (checkpoint / WHOLE).touch()
+        (checkpoint / COMPLETE).touch()

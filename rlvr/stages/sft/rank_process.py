@@ -1,58 +1,65 @@
-"""The process that trains: its threads, its device, its rank; and all of it undone afterwards.
+"""The process of one rank: its environment, device and signals, all restored afterwards.
 
-A chain of stages may run several in one process, and libraries keep what they know of ranks and
-devices in globals and in the environment.
+A pipeline may run several stages in one process, while libraries keep ranks and devices in globals
+and in the environment.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
 
 from rlvr.cluster.processes import actor_env
-from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.cluster.signals import SIGNALS
+from rlvr.stages.sft.sft_plan import SftPlan
 
-__all__ = ["free_port", "has_gpu", "rank_env", "training_process"]
+__all__ = ["free_port", "has_gpu", "rank_env", "signals_handled_by", "training_process"]
 
 
 def has_gpu() -> bool:
-    """Asked before torch is imported."""
+    """Return whether the machine has an NVIDIA GPU, without importing torch."""
     return shutil.which("nvidia-smi") is not None
 
 
-def rank_env(config: SftConfig, *, rank: int, port: int) -> dict[str, str]:
-    """The environment of one rank; without DeepSpeed there is no word of ranks in it."""
-    is_cpu = not has_gpu()
-    threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.num_ranks)
-    env = actor_env(num_threads=threads, is_cpu=is_cpu)
+def rank_env(plan: SftPlan, *, rank: int, port: int) -> dict[str, str]:
+    """Return the environment of one rank; without DeepSpeed it names no ranks."""
+    env = actor_env(num_threads=plan.threads, is_cpu=plan.is_cpu)
     env |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    if not is_cpu and config.num_ranks == 1:
+    if not plan.is_cpu and plan.num_ranks == 1:
         env["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    if config.deepspeed.zero_stage is not None:
-        env |= {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(config.num_ranks),
-            "LOCAL_WORLD_SIZE": str(config.num_ranks),
-        }
+    if plan.deepspeed.zero_stage is not None:
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        env |= dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
+        env |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(plan.num_ranks))
     return env
 
 
 def free_port() -> int:
-    """Where the ranks can meet."""
+    """Return a port on which the ranks can meet."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 @contextmanager
+def signals_handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM with `handler` in the block."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old_handler in before.items():
+            signal.signal(number, old_handler)
+
+
+@contextmanager
 def training_process(env: Mapping[str, str]) -> Iterator[None]:
-    """Set before torch is imported. Bars for work of a second would only hide lines that matter."""
+    """Train in this process under `env`; torch must not be imported before the first use."""
     before = dict(os.environ)
     os.environ.update(env)
     from transformers.utils import logging as transformers_logging
@@ -61,12 +68,12 @@ def training_process(env: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        _forget_ranks()
+        _reset_ranks()
         os.environ.clear()
         os.environ.update(before)
 
 
-def _forget_ranks() -> None:
+def _reset_ranks() -> None:
     import torch.distributed as dist
     from accelerate.state import (  # type: ignore[import-untyped, unused-ignore]
         AcceleratorState,

@@ -1,102 +1,85 @@
-"""A reward model: one number for a prompt with its completion, learned from preferences.
+"""Training of a reward model: one number for a prompt with its completion.
 
-chosen, rejected     -log sigmoid(r(chosen) - r(rejected))         Bradley-Terry, as TRL has it
+chosen, rejected     -log sigmoid(r(chosen) - r(rejected))         Bradley-Terry, as in TRL
 completion, label    cross-entropy of sigmoid(r) against label     pointwise
 
-The text is the rendered prompt, then the completion with its end: what an engine wrote.
+The text is the rendered prompt, then the completion with its end token, as an engine generates it.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from rlvr.data.prompts import make_template
 from rlvr.errors import ConfigError
-from rlvr.run.run_folder import RunFolder, write_json
+from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.arguments import training_arguments
 from rlvr.stages.sft.examples import Example
 from rlvr.stages.sft.models import load_tokenizer
-from rlvr.stages.sft.rank_process import has_gpu
-from rlvr.stages.sft.rendering import RenderedRow
+from rlvr.stages.sft.row_encoding import RenderedRow, RowEncoder
 from rlvr.stages.sft.row_sources import chosen_examples
-from rlvr.stages.sft.sft_config import SftConfig
-from rlvr.stages.sft.tokens import RowEncoder
-from rlvr.stages.sft.training import outcome, save_model, train_to_the_end, write_manifest
+from rlvr.stages.sft.sft_plan import DataPlan, SftPlan
+from rlvr.stages.sft.training import add_counts, train_and_save
 from rlvr.types import Task
 
 __all__ = ["train_reward_model"]
 
 
-def train_reward_model(config: SftConfig, folder: RunFolder, *, rank: int = 0) -> None:
-    """Leaves model/, which AutoModelForSequenceClassification and
-    `rlvr.reward_models.preference_model` load.
-    """
-    tokenizer = load_tokenizer(config)
+def train_reward_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None:
+    """Train and leave model/, for AutoModelForSequenceClassification and `rlvr.reward_models`."""
+    tokenizer = load_tokenizer(plan)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    rows, num_long = _token_rows(config, tokenizer)
-    if not rows:
-        raise ConfigError(f"data: {config.data} has no row of {config.max_tokens} tokens or fewer")
-    is_pairwise = "chosen_ids" in rows[0]
+    rows, num_long = _token_rows(plan.data, tokenizer)
     if rank == 0:
-        write_manifest(config, folder, counts={"num_rows": len(rows), "num_too_long": num_long})
+        add_counts(folder, {"num_rows": len(rows), "num_too_long": num_long})
         if num_long:
-            print(f"warning: max_tokens: {config.max_tokens}: {num_long} longer rows are dropped")
-    trainer = _make_trainer(config, folder, rows, tokenizer, is_pairwise=is_pairwise)
-    train_to_the_end(trainer, config, folder, is_main=rank == 0)
-    save_model(trainer, tokenizer, folder.model, is_main=rank == 0)
-    if rank == 0:
-        shutil.rmtree(folder.path / "tokens", ignore_errors=True)
-        kind = {"head": "scalar", "pairwise": is_pairwise, "num_rows": len(rows)}
-        write_json(folder.summary, {**kind, **outcome(trainer, folder)})
+            print(f"warning: max_tokens: {plan.data.max_tokens}: {num_long} longer rows dropped")
+    is_pairwise = "chosen_ids" in rows[0]
+    trainer = _make_trainer(plan, folder, rows, tokenizer, is_pairwise=is_pairwise)
+    summary = {"head": "scalar", "pairwise": is_pairwise, "num_rows": len(rows)}
+    train_and_save(trainer, plan, folder, result=folder.model, summary=summary, is_main=rank == 0)
 
 
-def _token_rows(config: SftConfig, tokenizer: Any) -> tuple[list[dict[str, Any]], int]:
-    """The rows as ids, and how many were too long. Raises ConfigError where kinds are mixed."""
-    section = config.prompt
-    template = make_template(section.template, system=section.system, prefill=section.prefill)
+def _token_rows(plan: DataPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], int]:
+    """Return the rows as ids, and the number of those that are too long."""
     encoder = RowEncoder(
-        tokenizer=tokenizer, template=template, max_tokens=config.max_tokens, drops_long=True
+        tokenizer=tokenizer, template=plan.template, max_tokens=plan.max_tokens, drops_long=True
     )
     rows: list[dict[str, Any]] = []
     num_long = 0
-    for _, example in chosen_examples(config):
+    for _, example in chosen_examples(plan):
         row = _token_row(example, encoder)
         if rows and row.keys() != rows[0].keys():
             raise ConfigError(f"{example.where}: rows with chosen and rows with label do not mix")
-        is_whole = all(ids for name, ids in row.items() if name.endswith("ids"))
-        num_long += not is_whole
-        if is_whole:
+        if all(ids for name, ids in row.items() if name.endswith("ids")):
             rows.append(row)
+        else:
+            num_long += 1
+    if not rows:
+        raise ConfigError(f"data: {plan.name} has no row of at most {plan.max_tokens} tokens")
     return rows, num_long
 
 
 def _token_row(example: Example, encoder: RowEncoder) -> dict[str, Any]:
-    if "chosen" not in example.columns:
-        ids = _ids(example, example.completion, encoder)
-        return {"input_ids": ids, "label": float(example.columns["label"])}
-    return {
-        "chosen_ids": _ids(example, example.completion, encoder),
-        "rejected_ids": _ids(example, example.columns["rejected"], encoder),
-    }
-
-
-def _ids(example: Example, completion: str, encoder: RowEncoder) -> list[int]:
     assert example.prompt is not None
     task = Task(id=example.where, prompt=example.prompt)
-    prompt = encoder.template.render(task, tokenizer=encoder.tokenizer)
-    row = RenderedRow(
-        prompt=task, prompt_text=prompt.text, completion=completion, has_thought=False
-    )
-    return encoder.encode(row).input_ids
+    prompt = encoder.template.render(task, tokenizer=encoder.tokenizer).text
+
+    def ids(completion: str) -> list[int]:
+        row = RenderedRow(prompt=task, prompt_text=prompt, completion=completion, has_thought=False)
+        return encoder.encode(row).input_ids
+
+    columns = example.columns
+    if "chosen" in columns:
+        return {"chosen_ids": ids(columns["chosen"]), "rejected_ids": ids(columns["rejected"])}
+    return {"input_ids": ids(example.completion), "label": float(columns["label"])}
 
 
 def _make_trainer(
-    config: SftConfig,
+    plan: SftPlan,
     folder: RunFolder,
     rows: list[dict[str, Any]],
     tokenizer: Any,
@@ -109,35 +92,33 @@ def _make_trainer(
 
     from rlvr.learner.cpu_linear import use_onednn
 
-    is_cpu = not has_gpu()
-    arguments = RewardConfig(
-        **training_arguments(config, output_dir=folder.checkpoints, is_cpu=is_cpu)
-    )
-    set_seed(config.seed)  # of the new head
+    arguments = RewardConfig(**training_arguments(plan, output_dir=folder.checkpoints))
+    set_seed(plan.seed)  # for the new head
     model = AutoModelForSequenceClassification.from_pretrained(
-        config.model,
+        plan.model.weights,
         num_labels=1,
-        dtype=getattr(torch, config.dtype),
-        trust_remote_code=config.trust_remote_code,
+        dtype=getattr(torch, plan.model.dtype),
+        trust_remote_code=plan.model.trust_remote_code,
         pad_token_id=tokenizer.pad_token_id,
     )
-    if is_cpu:
+    if plan.is_cpu:
         use_onednn(model)
-    shared = {"model": model, "args": arguments, "processing_class": tokenizer}
-    dataset = Dataset.from_list(rows)
-    if is_pairwise:
-        trainer = RewardTrainer(train_dataset=dataset, **shared)
-    else:
-        trainer = _pointwise_trainer(dataset, tokenizer, shared)
+    shared = {
+        "model": model,
+        "args": arguments,
+        "processing_class": tokenizer,
+        "train_dataset": Dataset.from_list(rows),
+    }
+    trainer = RewardTrainer(**shared) if is_pairwise else _pointwise_trainer(tokenizer, shared)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _pointwise_trainer(dataset: Any, tokenizer: Any, shared: Mapping[str, Any]) -> Any:
+def _pointwise_trainer(tokenizer: Any, shared: Mapping[str, Any]) -> Any:
     from transformers import Trainer
 
     class PointwiseTrainer(Trainer):
-        """Labels are probabilities, so a rate of several judges will do as well as yes or no."""
+        """Labels are probabilities: yes or no, or the share of several judges."""
 
         loss_is_scaled_for_ga = False
 
@@ -153,4 +134,4 @@ def _pointwise_trainer(dataset: Any, tokenizer: Any, shared: Mapping[str, Any]) 
         return {**batch, "labels": torch.tensor([row["label"] for row in rows])}
 
     shared["args"].remove_unused_columns = False
-    return PointwiseTrainer(train_dataset=dataset, data_collator=collate, **shared)
+    return PointwiseTrainer(data_collator=collate, **shared)

@@ -1,41 +1,41 @@
-"""Which rows of which sources a run learns from: a mixture by weights, the same for a seed.
+"""The rows of a run: a mixture of sources by weight, the same for the same seed.
 
-sources --count--> rows of each that fit --weights--> how many of each --seed--> which ones
+sources --count--> matching rows of each --weights--> rows to take of each --seed--> which rows
 
-One pass counts, a second one reads: no row is kept in memory between them.
+The first pass counts and the second one reads; no row is kept in memory between them.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from itertools import islice
 
 from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
-from rlvr.stages.sft.examples import Example, read_example, read_preference, thought_of
-from rlvr.stages.sft.sft_config import SftConfig
-
-if TYPE_CHECKING:
-    from rlvr.stages.sft.sft_config import SourceSection
+from rlvr.stages.sft.examples import Example, read_example, read_preference, reasoning_of
+from rlvr.stages.sft.sft_config import SourceSection
+from rlvr.stages.sft.sft_plan import DataPlan
 
 __all__ = ["check_sources", "chosen_examples", "mixture_counts"]
 
 
-def check_sources(config: SftConfig) -> None:
-    """Raises ConfigError where a source cannot be read or its first row has no known form."""
-    for source in config.sources:
-        if next(_examples(source, config), None) is None:
-            raise ConfigError(f"data: {source.path} holds no rows{_of_kind(source)}")
+def check_sources(plan: DataPlan) -> None:
+    """Raise ConfigError if a source cannot be read or its first row has no known form."""
+    for source in plan.sources:
+        if next(_examples(source, plan), None) is None:
+            raise _no_rows(source)
 
 
 def mixture_counts(
     weights: Sequence[float], available: Sequence[int], num_rows: int | None = None
 ) -> list[int]:
-    """Rows of each source, in proportion to the weights to within one row (largest remainders).
+    """Return the rows of each source, proportional to the weights (largest remainders).
 
-    Without `num_rows` the mixture is as large as the scarcest source allows. Raises ValueError
-    with the place of a source that has too few.
+    Without `num_rows` the mixture is as large as the scarcest source allows.
+
+    Raises:
+        ValueError: a source has too few rows; its arguments are its index and the rows it needs.
     """
     total = sum(weights)
     if num_rows is None:
@@ -51,73 +51,65 @@ def mixture_counts(
     return counts
 
 
-def chosen_examples(config: SftConfig) -> Iterator[tuple[int, Example]]:
-    """The place of its source and the example, in the order of the files. Raises ConfigError."""
-    sources = config.sources
+def chosen_examples(plan: DataPlan) -> Iterator[tuple[int, Example]]:
+    """Yield (index of the source, example) in the order of the files. Raises ConfigError."""
+    sources = plan.sources
     if len(sources) == 1:
-        limit = _least(config.num_rows, sources[0].num_rows)
-        for example in _first(_examples(sources[0], config), limit):
+        limits = [n for n in (plan.num_rows, sources[0].num_rows) if n is not None]
+        for example in islice(_examples(sources[0], plan), min(limits, default=None)):
             yield 0, example
         return
-    for place, (source, count, available) in enumerate(_plan(config)):
-        rng = random.Random(f"sft/mixture/{config.seed}/{place}")
-        chosen = set(rng.sample(range(available), count))
-        for number, example in enumerate(_first(_examples(source, config), source.num_rows)):
+    available = [sum(1 for _ in _first_examples(source, plan)) for source in sources]
+    counts = _rows_to_take(plan, available)
+    for index, source in enumerate(sources):
+        rng = random.Random(f"sft/mixture/{plan.seed}/{index}")
+        chosen = set(rng.sample(range(available[index]), counts[index]))
+        for number, example in enumerate(_first_examples(source, plan)):
             if number in chosen:
-                yield place, example
+                yield index, example
 
 
-def _plan(config: SftConfig) -> list[tuple[SourceSection, int, int]]:
-    """Each source with how many rows are taken of how many."""
-    sources = config.sources
-    available = [
-        sum(1 for _ in _first(_examples(source, config), source.num_rows)) for source in sources
-    ]
-    for source, count in zip(sources, available, strict=True):
+def _rows_to_take(plan: DataPlan, available: list[int]) -> list[int]:
+    for source, count in zip(plan.sources, available, strict=True):
         if count == 0:
-            raise ConfigError(f"data: {source.path} holds no rows{_of_kind(source)}")
-    weights = [source.weight for source in sources if source.weight is not None]
-    counts = available
-    if weights:
-        try:
-            counts = mixture_counts(weights, available, config.num_rows)
-        except ValueError as error:
-            place, wanted = error.args
-            raise ConfigError(
-                f"data: {sources[place].path} has {available[place]} rows"
-                f"{_of_kind(sources[place])}, and the mixture of {config.num_rows} wants {wanted}; "
-                "lower num_rows or its weight"
-            ) from None
-    return list(zip(sources, counts, available, strict=True))
+            raise _no_rows(source)
+    weights = [source.weight for source in plan.sources if source.weight is not None]
+    if not weights:
+        return available
+    try:
+        return mixture_counts(weights, available, plan.num_rows)
+    except ValueError as error:
+        index, needed = error.args
+        source = plan.sources[index]
+        raise ConfigError(
+            f"data: {source.path} has {available[index]} rows{_kind(source)}, but the mixture of "
+            f"{plan.num_rows} needs {needed}; lower num_rows or its weight"
+        ) from None
 
 
-def _examples(source: SourceSection, config: SftConfig) -> Iterator[Example]:
-    """Those of the wanted kind; rows that an earlier stage dropped are not among them."""
+def _first_examples(source: SourceSection, plan: DataPlan) -> Iterator[Example]:
+    return islice(_examples(source, plan), source.num_rows)
+
+
+def _examples(source: SourceSection, plan: DataPlan) -> Iterator[Example]:
+    """Yield the matching rows, without those that an earlier stage dropped."""
     for row in read_rows(source.path, split=source.split, section="data"):
         if row.values.get("kept") is False:
             continue
-        if config.head == "scalar":
+        if plan.has_preferences:
             example = read_preference(row, columns=source.columns)
         else:
             example = read_example(
-                row, columns=source.columns, answer_template=config.answer_template
+                row, columns=source.columns, answer_template=plan.answer_template
             )
-        is_wanted = source.has_thought in (None, bool(thought_of(example.completion)))
-        if is_wanted:
+        if source.has_thought in (None, bool(reasoning_of(example.completion))):
             yield example
 
 
-def _of_kind(source: SourceSection) -> str:
-    kinds = {None: "", True: " with a thought", False: " without a thought"}
+def _no_rows(source: SourceSection) -> ConfigError:
+    return ConfigError(f"data: {source.path} has no rows{_kind(source)}")
+
+
+def _kind(source: SourceSection) -> str:
+    kinds = {None: "", True: " with reasoning", False: " without reasoning"}
     return kinds[source.has_thought]
-
-
-def _least(*numbers: int | None) -> int | None:
-    return min((n for n in numbers if n is not None), default=None)
-
-
-def _first(examples: Iterator[Example], limit: int | None) -> Iterator[Example]:
-    for number, example in enumerate(examples):
-        if limit is not None and number >= limit:
-            return
-        yield example

@@ -1,7 +1,7 @@
-"""Which rows an epoch sees: drawn so that small domains come up more often than their size.
+"""Row sampling by domain, where small domains appear more often than by their size.
 
-A domain of n rows is drawn with probability n^(1/T) / sum of n^(1/T); T = 1 leaves the sizes as
-they are, a large T makes all domains equal (Arivazhagan et al. 2019, section 4.1).
+A domain of n rows is drawn with probability n^(1/T) / sum of n^(1/T); T = 1 keeps the sizes, a
+large T makes all domains equal (Arivazhagan et al. 2019, section 4.1).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ __all__ = ["DomainSampler", "domain_shares"]
 
 
 def domain_shares(domains: Sequence[str], *, temperature: float) -> dict[str, float]:
-    """Each domain's probability."""
+    """Return the probability of each domain."""
     powers = {name: count ** (1 / temperature) for name, count in Counter(domains).items()}
     total = sum(powers.values())
     return {name: power / total for name, power in powers.items()}
 
 
 class DomainSampler(torch.utils.data.Sampler[int]):
-    """As many draws an epoch as there are rows, with replacement; the same for a seed and epoch."""
+    """As many draws with replacement per epoch as rows, determined by seed and epoch."""
 
     def __init__(self, domains: Sequence[str], *, temperature: float, seed: int) -> None:
         sizes, shares = Counter(domains), domain_shares(domains, temperature=temperature)
@@ -33,7 +33,7 @@ class DomainSampler(torch.utils.data.Sampler[int]):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate, so that a resumed run draws what the whole one would have."""
+        """Set the epoch; accelerate calls this, also after a resume."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:

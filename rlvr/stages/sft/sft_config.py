@@ -1,10 +1,12 @@
-"""The recipe of supervised training, and of a reward model."""
+"""The recipe of `rlvr sft`: supervised fine-tuning, or the training of a reward model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, model_validator
 
 from rlvr.config import StageConfig
@@ -18,19 +20,23 @@ from rlvr.config.sections import (
     Section,
     TrackersSection,
 )
-from rlvr.stages.sft.sft_presets import with_preset
 
 __all__ = [
+    "TOY_MODELS",
     "DeepSpeedSection",
     "DistillSection",
     "DomainSection",
     "LoraSection",
     "SftConfig",
     "SourceSection",
-    "problems",
+    "load_presets",
 ]
 
-Frac = Annotated[float, Field(ge=0, lt=1)]
+FracBelowOne = Annotated[float, Field(ge=0, lt=1)]
+
+TOY_MODELS = ("toy", "toy_small")  # sizes of rlvr.toy.toy_model
+TOY_DATA = ("toy_text", "toy_worked")
+EXCLUSIVE = (("num_epochs", "max_steps"), ("warmup_steps", "warmup_frac"))
 
 
 class SourceSection(Section):
@@ -39,12 +45,12 @@ class SourceSection(Section):
     path: PathText = Field(description="file, or name of a data set")
     split: str | None = Field(None, description="train, train[:500]; of a file: [:500]")
     columns: dict[str, str] = Field({}, description="our column: the file's column")
-    num_rows: PositiveInt | None = Field(None, description="use the first so many that fit")
+    num_rows: PositiveInt | None = Field(None, description="use the first num_rows that fit")
     weight: PositiveFloat | None = Field(
-        None, description="share of the mixture, to the other weights; null: all rows"
+        None, description="share of the mixture, relative to the other weights; null: all rows"
     )
     has_thought: bool | None = Field(
-        None, description="true: only rows with a thought; false: only rows without one"
+        None, description="true: only rows with reasoning; false: only rows without"
     )
 
 
@@ -53,20 +59,20 @@ class LoraSection(Section):
 
     r: PositiveInt = Field(16, description="rank")
     alpha: PositiveInt = Field(16, description="the update is scaled by alpha / r")
-    dropout: Frac = Field(0.0, description="of the adapters' input")
-    bias: Literal["none", "all", "lora_only"] = Field("none", description="biases that are trained")
+    dropout: FracBelowOne = Field(0.0, description="dropout on the adapters' input")
+    bias: Literal["none", "all", "lora_only"] = Field("none", description="biases to train")
     targets: list[str] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         description="names of the linear layers that get an adapter",
     )
     layers_to_transform: list[NonNegativeInt] | None = Field(
-        None, description="numbers of the layers that get adapters; null: all"
+        None, description="indices of the layers that get adapters; null: all"
     )
     rslora: bool = Field(False, description="scale by alpha / sqrt(r) instead")
 
 
 class DeepSpeedSection(Section):
-    """How DeepSpeed shares out and moves the training state."""
+    """How DeepSpeed shards and offloads the training state."""
 
     zero_stage: Literal[0, 1, 2, 3] | None = Field(
         None, description="ZeRO stage; null: one process on one device, without DeepSpeed"
@@ -78,37 +84,36 @@ class DeepSpeedSection(Section):
 
 
 class DistillSection(Section):
-    """Learning from the logits of a teacher with the same tokenizer, beside the data."""
+    """Distillation from the logits of a teacher with the same tokenizer."""
 
     model: PathText = Field(description="directory or hub name of the teacher")
     alpha: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5, description="alpha * KL(teacher || student) + (1 - alpha) * cross-entropy"
     )
-    temperature: PositiveFloat = Field(1.0, description="of both; KL times its square")
+    temperature: PositiveFloat = Field(1.0, description="of both; KL is scaled by its square")
 
 
 class DomainSection(Section):
-    """Drawing rows so that small domains are seen more often."""
+    """Sampling of rows that shows small domains more often."""
 
-    column: str | None = Field(None, description="that names a row's domain; null: its source")
+    column: str | None = Field(None, description="with a row's domain; null: its source")
     temperature: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
-        2.0, description="a domain of n rows is drawn with n ** (1 / temperature); 1: as it is"
+        2.0, description="draw a domain of n rows with n ** (1 / temperature); 1: by size"
     )
 
 
 class SftConfig(StageConfig):
     """Supervised training with TRL: a base, a cold start, an adapter, a student, a reward model."""
 
-    stage: Literal["sft"] = Field("sft", description="which command the recipe is for")
+    stage: Literal["sft"] = Field("sft", description="command that runs the recipe")
     preset: str | None = Field(
-        None,
-        description="medical_qlora, open_r1_distill: values of keys that are left out",
+        None, description="medical_qlora, open_r1_distill: values of keys that are left out"
     )
     model: PathText = Field(
-        description="directory or hub name of the model to start from; toy: a new small one"
+        description="directory or hub name of the model to train; toy, toy_small: a new model"
     )
     resume_from: PathText | None = Field(
-        None, description="folder of an earlier run, whose weights or adapter are trained on"
+        None, description="folder of an earlier run, whose model or adapter is trained further"
     )
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
@@ -117,7 +122,7 @@ class SftConfig(StageConfig):
     load_in_4bit: bool = Field(False, description="QLoRA: frozen weights in 4 bit; needs a GPU")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     eos_token: str | None = Field(
-        None, description="that ends an answer, e.g. <|im_end|>; null: the tokenizer's"
+        None, description="token that ends an answer, e.g. <|im_end|>; null: the tokenizer's"
     )
     head: Literal["lm", "scalar"] = Field(
         "lm", description="scalar: a reward model, from chosen and rejected, or from labels"
@@ -127,198 +132,206 @@ class SftConfig(StageConfig):
         description="toy_text, toy_worked, a file or data set, or a list of sources"
     )
     split: str | None = Field(None, description="of data that is one path: train[:500], [:500]")
-    columns: dict[str, str] = Field({}, description="of data that is one path: ours: the file's")
-    num_rows: PositiveInt | None = Field(None, description="rows of the data; null: all")
+    columns: dict[str, str] = Field(
+        {}, description="of data that is one path: our column: the file's column"
+    )
+    num_rows: PositiveInt | None = Field(None, description="rows to train on; null: all")
     prompt: PromptSection = PromptSection()
     answer_template: str = Field(
         "<think>\n{reasoning_content}\n</think>\n\n{content}",
-        description="how thought and answer become one text; {names} are columns",
+        description="joins reasoning and answer into one text; {names} are columns",
     )
     thinking: bool | None = Field(
-        None, description="the model is to think; null: where the prompt opens a thought"
+        None, description="the model should reason; null: where the prompt opens <think>"
     )
     no_thought: Literal["plain", "empty_block"] = Field(
-        "plain", description="of rows without a thought: as they are, or behind an empty <think>"
+        "plain", description="rows without reasoning: unchanged, or after an empty <think> block"
     )
-    learn_prompt: bool = Field(False, description="take the loss over the prompt as well")
-    max_tokens: PositiveInt = Field(1024, description="of a row")
-    too_long: Literal["cut", "drop"] = Field("cut", description="what happens to longer rows")
+    learn_prompt: bool = Field(False, description="include the prompt in the loss")
+    max_tokens: PositiveInt = Field(1024, description="maximum length of a row")
+    too_long: Literal["cut", "drop"] = Field("cut", description="how longer rows are treated")
     packing: bool = Field(
-        False, description="several rows in one sequence of max_tokens; none sees another"
+        False, description="several rows in one sequence of max_tokens, without cross-attention"
     )
-    domains: DomainSection | None = Field(None, description="draw rows by domain; null: each once")
+    domains: DomainSection | None = Field(
+        None, description="sample rows by domain; null: each row once an epoch"
+    )
 
     num_epochs: PositiveFloat | None = Field(None, description="passes over the rows; 1")
     max_steps: PositiveInt | None = Field(None, description="optimizer steps instead of num_epochs")
-    batch_size: PositiveInt = Field(32, description="rows at a time, on each device")
-    gradient_accumulation: PositiveInt = Field(1, description="batches in an optimizer step")
+    batch_size: PositiveInt = Field(32, description="rows per device and backward pass")
+    gradient_accumulation: PositiveInt = Field(1, description="backward passes per optimizer step")
     optimizer: Literal["adamw", "adamw_8bit", "muon"] = Field(
-        "adamw", description="adamw_8bit: on a CPU plain adamw; muon: for matrices, see matrix_lr"
+        "adamw", description="adamw_8bit: plain adamw on a CPU; muon: for matrices, see matrix_lr"
     )
     lr: PositiveFloat = Field(1e-5, description="peak learning rate")
     matrix_lr: PositiveFloat | None = Field(
-        None, description="peak learning rate of Muon for weight matrices; lr is for the others"
+        None, description="peak learning rate of Muon for weight matrices; lr is for the rest"
     )
     lr_schedule: Literal["cosine", "linear", "cosine_with_min_lr", "constant"] = Field(
         "cosine", description="after the warm-up"
     )
-    min_lr_frac: Frac = Field(0.1, description="of lr, where cosine_with_min_lr ends")
+    min_lr_frac: FracBelowOne = Field(
+        0.1, description="final learning rate of cosine_with_min_lr, as a fraction of lr"
+    )
     warmup_steps: NonNegativeInt | None = Field(None, description="steps of linear warm-up; 5")
-    warmup_frac: Frac | None = Field(None, description="of all steps, instead of warmup_steps")
+    warmup_frac: FracBelowOne | None = Field(
+        None, description="warm-up as a fraction of all steps, instead of warmup_steps"
+    )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="of AdamW")
     max_grad_norm: PositiveFloat = Field(1.0, description="gradients are clipped to this norm")
-    label_smoothing: Frac = Field(0.0, description="share of the target spread over the vocabulary")
-    distill: DistillSection | None = Field(None, description="learn from a teacher's logits too")
+    label_smoothing: FracBelowOne = Field(
+        0.0, description="fraction of the target spread over the vocabulary"
+    )
+    distill: DistillSection | None = Field(None, description="also learn from a teacher's logits")
     lora: LoraSection | None = Field(None, description="train adapters; null: all weights")
     gradient_checkpointing: bool | None = Field(
-        None, description="recompute activations: less memory; null: on a GPU"
+        None, description="recompute activations to save memory; null: on a GPU"
     )
 
     deepspeed: DeepSpeedSection = DeepSpeedSection()
-    num_ranks: PositiveInt = Field(1, description="processes, each with a GPU of its own")
-    threads: PositiveInt | None = Field(None, description="CPU threads of a rank; null: shared out")
+    num_ranks: PositiveInt = Field(1, description="processes, each with its own GPU")
+    threads: PositiveInt | None = Field(
+        None, description="CPU threads of a rank; null: all cores, shared by the ranks"
+    )
     log_steps: PositiveInt = Field(50, description="steps between two lines of metrics.jsonl")
     checkpoint: CheckpointSection = CheckpointSection(every_steps=200)
     trackers: TrackersSection = TrackersSection()
 
     @model_validator(mode="before")
     @classmethod
-    def _preset(cls, data: Any) -> Any:
-        return with_preset(data)
+    def _apply_preset(cls, recipe: Any) -> Any:
+        name = recipe.get("preset") if isinstance(recipe, dict) else None
+        return recipe if name is None else _with_preset(recipe, name)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> SftConfig:
-        if problem := next(problems(self), None):
+    def _check_combinations(self) -> SftConfig:
+        if problem := next(_problems(self), None):
             raise ValueError(problem)
         return self
 
     @property
     def sources(self) -> tuple[SourceSection, ...]:
-        """The data as a list; empty for the toy world's own text."""
-        if self.is_toy_data:
+        """The data as a list; empty for the toy corpora."""
+        if self.data in TOY_DATA:
             return ()
         if isinstance(self.data, str):
             return (SourceSection(path=self.data, split=self.split, columns=self.columns),)
         return tuple(self.data)
 
-    @property
-    def is_toy_data(self) -> bool:
-        """The toy world writes it."""
-        return self.data in ("toy_text", "toy_worked")
 
-    @property
-    def uses_muon(self) -> bool:
-        """`matrix_lr` alone says so too."""
-        return self.optimizer == "muon" or self.matrix_lr is not None
+def load_presets() -> dict[str, dict[str, Any]]:
+    """Load the values of each preset by name."""
+    path = Path(__file__).with_name("presets.yaml")
+    presets: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return presets
 
 
-def problems(config: SftConfig) -> Iterator[str]:
-    """One line for each thing that does not fit, the plainest first."""
-    yield from _of_lengths(config)
-    yield from _of_data(config)
-    yield from _of_optimizer(config)
-    yield from _of_deepspeed(config)
-    yield from _of_adapters(config)
-    yield from _of_scalar_head(config)
+def _with_preset(recipe: dict[str, Any], name: str) -> dict[str, Any]:
+    presets = load_presets()
+    if name not in presets:
+        raise ValueError(f"preset: {name!r} is not known; allowed: {', '.join(sorted(presets))}")
+    preset = presets[name]
+    for pair in EXCLUSIVE:
+        if any(key in recipe for key in pair):  # the recipe's choice of the two applies
+            preset = {key: value for key, value in preset.items() if key not in pair}
+    return _merge(preset, recipe)
 
 
-def _of_lengths(config: SftConfig) -> Iterator[str]:
-    if config.num_epochs is not None and config.max_steps is not None:
-        yield (
-            f"num_epochs: {config.num_epochs:g} and max_steps: {config.max_steps} exclude each "
-            "other; leave one out"
-        )
-    if config.warmup_steps is not None and config.warmup_frac is not None:
-        yield (
-            f"warmup_steps: {config.warmup_steps} and warmup_frac: {config.warmup_frac:g} exclude "
-            "each other; leave one out"
-        )
+def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    merged = {**defaults, **values}
+    for key in defaults.keys() & values.keys():
+        if isinstance(defaults[key], dict) and isinstance(values[key], dict):
+            merged[key] = _merge(defaults[key], values[key])
+    return merged
 
 
-def _of_data(config: SftConfig) -> Iterator[str]:
-    if config.is_toy_data and config.num_rows is None:
-        yield f"num_rows: {config.data} has no end; say how many rows, e.g. num_rows: 300"
-    if config.is_toy_data and (config.split or config.columns):
-        yield f"split and columns are of files; {config.data} has none"
-    if not isinstance(config.data, str):
-        yield from _of_sources(config)
+def _problems(config: SftConfig) -> Iterator[str]:
+    """One line for each combination of keys that is not allowed, the simplest first."""
+    for keys in EXCLUSIVE:
+        first, second = (getattr(config, key) for key in keys)
+        if first is not None and second is not None:
+            yield (
+                f"{keys[0]}: {first:.12g} and {keys[1]}: {second:.12g} exclude each other; drop one"
+            )
+    yield from _data_problems(config)
+    yield from _optimizer_problems(config)
+    yield from _deepspeed_problems(config)
+    yield from _adapter_problems(config)
+    if config.head == "scalar":
+        yield from _scalar_head_problems(config)
+
+
+def _data_problems(config: SftConfig) -> Iterator[str]:
+    sources = config.sources
+    if config.data in TOY_DATA:
+        if config.num_rows is None:
+            yield f"num_rows: {config.data} is endless; set the number of rows, e.g. num_rows: 300"
+        if config.split or config.columns:
+            yield f"split and columns are for files; {config.data} is not one"
+    elif not isinstance(config.data, str):
+        if not sources:
+            yield "data: an empty list; give at least one source"
+        if config.split or config.columns:
+            yield "split and columns: write them into the sources of data, each has its own"
+        has_weight = [source.weight is not None for source in sources]
+        if any(has_weight) and not all(has_weight):
+            yield "data: either every source has a weight or none has"
+        if config.num_rows and not any(has_weight) and len(sources) > 1:
+            yield "num_rows: a mixture needs a weight for each source (or num_rows in each)"
     if config.packing and config.domains:
-        yield "packing and domains exclude each other: a packed row has no domain of its own"
-    if config.domains and config.domains.column is None and len(config.sources) < 2:
+        yield "packing and domains exclude each other: a packed row has no single domain"
+    if config.domains and config.domains.column is None and len(sources) < 2:
         yield "domains.column: name the column with a row's domain, or give two sources or more"
 
 
-def _of_sources(config: SftConfig) -> Iterator[str]:
-    if not config.sources:
-        yield "data: an empty list; give one source at least"
-    if config.split or config.columns:
-        yield "split and columns: write them into the sources of data, each has its own"
-    weighted = [source.weight is not None for source in config.sources]
-    if any(weighted) and not all(weighted):
-        yield "data: either every source has a weight or none has"
-    if config.num_rows and not any(weighted) and len(config.sources) > 1:
-        yield "num_rows: of a mixture it needs a weight for each source (or num_rows in each)"
-
-
-def _of_optimizer(config: SftConfig) -> Iterator[str]:
+def _optimizer_problems(config: SftConfig) -> Iterator[str]:
+    stage = config.deepspeed.zero_stage
     if config.optimizer == "muon" and config.matrix_lr is None:
         yield "matrix_lr: optimizer muon needs it, e.g. matrix_lr: 2.0e-2"
     if config.optimizer == "adamw_8bit" and config.matrix_lr is not None:
-        yield "matrix_lr: is Muon's; leave it out with optimizer adamw_8bit"
-    if config.uses_muon and (config.deepspeed.zero_stage or 0) > 0:
+        yield "matrix_lr: belongs to Muon; leave it out with optimizer adamw_8bit"
+    if config.matrix_lr is not None and stage:
         yield (
-            f"deepspeed.zero_stage: {config.deepspeed.zero_stage} flattens the matrices that Muon "
-            "needs whole; take zero_stage 0 or optimizer adamw"
+            f"deepspeed.zero_stage: {stage} flattens the matrices that Muon needs whole; use "
+            "zero_stage 0 or optimizer adamw"
         )
 
 
-def _of_deepspeed(config: SftConfig) -> Iterator[str]:
+def _deepspeed_problems(config: SftConfig) -> Iterator[str]:
     section, stage = config.deepspeed, config.deepspeed.zero_stage
+    shown = "null" if stage is None else stage
     if section.offload_param and stage != 3:
         yield (
-            f"deepspeed.offload_param: true is valid with zero_stage 3 only (it is {stage}); leave "
-            "it out or take zero_stage 3"
+            f"deepspeed.offload_param: true is valid with zero_stage 3 only (it is {shown}); "
+            "leave it out or use zero_stage 3"
         )
     if section.offload_optimizer and not stage:
-        yield (
-            "deepspeed.offload_optimizer: true needs zero_stage 1, 2 or 3 "
-            f"(it is {'null' if stage is None else stage})"
-        )
+        yield f"deepspeed.offload_optimizer: true needs zero_stage 1, 2 or 3 (it is {shown})"
     if stage is None and config.num_ranks > 1:
-        yield f"num_ranks: {config.num_ranks} needs DeepSpeed; take deepspeed.zero_stage 0 to 3"
+        yield f"num_ranks: {config.num_ranks} needs DeepSpeed; set deepspeed.zero_stage to 0 to 3"
     if stage == 0 and config.dtype == "bfloat16":
         yield (
-            "deepspeed.zero_stage: with dtype bfloat16 take 1, 2 or 3, where gradients add up in "
-            "float32; or dtype float32, which computes in bfloat16 on a GPU all the same"
+            "deepspeed.zero_stage: with dtype bfloat16 use 1, 2 or 3, where gradients accumulate "
+            "in float32; or dtype float32, which still computes in bfloat16 on a GPU"
         )
 
 
-def _of_adapters(config: SftConfig) -> Iterator[str]:
+def _adapter_problems(config: SftConfig) -> Iterator[str]:
     if config.load_in_4bit and config.lora is None:
-        yield "load_in_4bit: true needs adapters, for 4-bit weights cannot be trained; add lora: {}"
+        yield "load_in_4bit: true needs adapters, since 4-bit weights are frozen; add lora: {}"
     if config.load_in_4bit and config.deepspeed.zero_stage is not None:
         yield "load_in_4bit: true goes without DeepSpeed; set deepspeed.zero_stage: null"
-    if config.lora is not None and config.model in ("toy", "toy_small"):
-        yield "lora: model toy is a new model; adapters need one that has learned something"
-    if config.lora is not None and config.uses_muon:
-        yield "lora: goes with optimizer adamw or adamw_8bit, not with muon"
+    if config.lora is not None and config.model in TOY_MODELS:
+        yield f"lora: model {config.model} is untrained; adapters need a trained model"
+    if config.lora is not None and config.matrix_lr is not None:
+        yield "lora: works with optimizer adamw or adamw_8bit, not with muon"
 
 
-def _of_scalar_head(config: SftConfig) -> Iterator[str]:
-    if config.head == "lm":
-        return
-    refused = {
-        "distill": config.distill,
-        "label_smoothing": config.label_smoothing,
-        "packing": config.packing,
-        "domains": config.domains,
-        "lora": config.lora,
-        "load_in_4bit": config.load_in_4bit,
-        "resume_from": config.resume_from,
-        "matrix_lr": config.matrix_lr,
-    }
-    for key, value in refused.items():
-        if value:
+def _scalar_head_problems(config: SftConfig) -> Iterator[str]:
+    keys = "distill label_smoothing packing domains lora load_in_4bit resume_from matrix_lr"
+    for key in keys.split():
+        if getattr(config, key):
             yield f"{key}: is not for head scalar; leave it out"
-    if config.is_toy_data:
+    if config.data in TOY_DATA:
         yield f"data: {config.data} has no preferences; head scalar needs chosen and rejected"

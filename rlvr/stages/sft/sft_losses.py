@@ -1,6 +1,6 @@
-"""Losses of supervised training that need the whole distribution; all are sums over tokens.
+"""Supervised losses that need the whole distribution; all are sums over tokens.
 
-B rows, T tokens, V vocabulary. Logits [B, T, V] at place t are for the token at t + 1.
+B rows, T tokens, V vocabulary. Logits [B, T, V] at position t predict the token at t + 1.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from rlvr.stages.sft.tokens import IGNORED
+from rlvr.stages.sft.row_encoding import IGNORED
 
 __all__ = ["cross_entropy_sum", "distillation_sum", "learned_logits"]
 
 
 def learned_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The logits [N, V] and targets [N] of the N tokens that are learned."""
+    """Return the logits [N, V] and targets [N] of the N learned tokens."""
     targets = labels[:, 1:]
     mask = targets != IGNORED
     return logits[:, :-1][mask].float(), targets[mask]

@@ -1,23 +1,35 @@
-"""`rlvr sft`: supervised training, or a reward model from preferences."""
+"""`rlvr sft`: supervised fine-tuning, or the training of a reward model."""
 
 from __future__ import annotations
 
-from rlvr.run.run_folder import RunFolder, read_json
+from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
-from rlvr.stages.sft import check_data, run_sft
+from rlvr.stages.sft.rank_process import has_gpu
+from rlvr.stages.sft.row_sources import check_sources
 from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 
 __all__ = ["STAGE"]
 
 
-def _run(config: SftConfig, folder: RunFolder, inputs: None) -> None:
-    run_sft(config, folder)
+def _check(config: SftConfig) -> SftPlan:
+    plan = make_plan(config, is_cpu=not has_gpu())
+    check_sources(plan.data)
+    return plan
+
+
+def _run(config: SftConfig, folder: RunFolder, plan: SftPlan) -> None:
+    from rlvr.run.manifest import make_manifest
+    from rlvr.stages.sft.ranks import run_ranks
+
+    write_json(folder.manifest, make_manifest(config, inputs=plan.inputs))
+    run_ranks(plan, folder)
 
 
 def _closing(config: SftConfig, folder: RunFolder) -> str:
     summary = read_json(folder.summary)
-    made = folder.path / "adapter" if config.lora else folder.model
-    return f"{made}: {summary['num_rows']} rows, mean loss {summary['train_loss']:.3f}"
+    result = folder.path / "adapter" if config.lora else folder.model
+    return f"{result}: {summary['num_rows']} rows, mean loss {summary['train_loss']:.3f}"
 
 
-STAGE = Stage(schema=SftConfig, check=check_data, run=_run, closing=_closing)
+STAGE = Stage(schema=SftConfig, check=_check, run=_run, closing=_closing)

@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with what the recipes need beside it: Muon, domains, losses over all logits."""
+"""TRL's SFTTrainer with Muon, sampling by domain, and losses over all logits."""
 
 from __future__ import annotations
 
@@ -8,39 +8,38 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from rlvr.stages.sft.muon import MuonWithAdamW
 from rlvr.stages.sft.sampler import DomainSampler
-from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_losses import cross_entropy_sum, distillation_sum, learned_logits
+from rlvr.stages.sft.sft_plan import SftPlan
 
 __all__ = ["RecipeTrainer"]
 
 
 class RecipeTrainer(SFTTrainer):
-    """A subclass, because transformers looks for these methods on its trainer."""
+    """Trainer of a plan; a subclass, because transformers calls these methods."""
 
     def __init__(
-        self, *, config: SftConfig, domains: Sequence[str], teacher: Any = None, **arguments: Any
+        self, *, plan: SftPlan, domains: Sequence[str], teacher: Any, **arguments: Any
     ) -> None:
-        self._config = config
+        self._plan = plan
         self._domains = domains
         self._teacher = teacher
         super().__init__(**arguments)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """Muon where the recipe has it; made late, when adapters and DeepSpeed are in place.
+        """Create Muon if the plan has it, once adapters and DeepSpeed are in place.
 
-        An optimizer that is handed to the trainer is silently replaced under DeepSpeed, and with
-        it the learning rate.
+        DeepSpeed silently replaces an optimizer that is passed to the trainer, and with it the
+        learning rate.
         """
-        has_one: bool = getattr(self, "optimizer", None) is not None
-        if self._config.matrix_lr is not None and not has_one:
-            from rlvr.stages.sft.muon import MuonWithAdamW
-
+        plan = self._plan
+        if plan.matrix_lr is not None and getattr(self, "optimizer", None) is None:
             self.optimizer = MuonWithAdamW(
                 self.model if model is None else model,
-                matrix_lr=self._config.matrix_lr,
-                other_lr=self._config.lr,
-                weight_decay=self._config.weight_decay,
+                matrix_lr=plan.matrix_lr,
+                other_lr=plan.lr,
+                weight_decay=plan.weight_decay,
             )
         return super().create_optimizer(model)
 
@@ -51,8 +50,8 @@ class RecipeTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """TRL's own where it does; label smoothing and distillation need all logits."""
-        if not self._config.label_smoothing and self._teacher is None:
+        """Compute TRL's loss, or label smoothing and distillation, which need all logits."""
+        if not self._plan.label_smoothing and self._teacher is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"]
         rest = {key: value for key, value in inputs.items() if key != "labels"}
@@ -65,11 +64,10 @@ class RecipeTrainer(SFTTrainer):
         self, logits: torch.Tensor, targets: torch.Tensor, inputs: dict[str, Any], labels: Any
     ) -> torch.Tensor:
         """alpha * KL(teacher || student) + (1 - alpha) * cross-entropy, over learned tokens."""
-        loss = cross_entropy_sum(logits, targets, smoothing=self._config.label_smoothing)
-        if self._teacher is None:
+        loss = cross_entropy_sum(logits, targets, smoothing=self._plan.label_smoothing)
+        section = self._plan.distill
+        if section is None:
             return loss
-        section = self._config.distill
-        assert section is not None
         with torch.no_grad():
             teacher, _ = learned_logits(self._teacher(**inputs, use_cache=False).logits, labels)
         kl = distillation_sum(logits, teacher, temperature=section.temperature)
@@ -79,7 +77,7 @@ class RecipeTrainer(SFTTrainer):
         return section.alpha * kl + (1 - section.alpha) * loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        section = self._config.domains
+        section = self._plan.data.domains
         if section is None:
             return super()._get_train_sampler(train_dataset)
-        return DomainSampler(self._domains, temperature=section.temperature, seed=self._config.seed)
+        return DomainSampler(self._domains, temperature=section.temperature, seed=self._plan.seed)

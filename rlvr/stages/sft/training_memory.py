@@ -1,6 +1,6 @@
-"""Will it fit? An estimate of the memory that training takes, before anything is loaded.
+"""An estimate of the memory of training, checked before the model is loaded.
 
-weights + what is trained (gradient, moments, float32 copy) + activations + whole logits
+weights + trained parameters (gradient, moments, float32 copy) + activations + logits
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.errors import ConfigError
-from rlvr.stages.sft.sft_config import LoraSection, SftConfig
+from rlvr.stages.sft.sft_config import LoraSection
+from rlvr.stages.sft.sft_plan import SftPlan
 
 __all__ = [
     "ModelShape",
@@ -21,23 +22,23 @@ __all__ = [
     "training_bytes",
 ]
 
-# bytes for each token, layer and unit of hidden size, in 16 bit (Korthikanti et al. 2022, equation
-# 2, without the attention matrix, which is not kept)
+# bytes per token, layer and unit of hidden size, in 16 bit (Korthikanti et al. 2022, equation 2,
+# without the attention matrix, which is not stored)
 ACTIVATION_BYTES = 34
-KEPT_BYTES = 2  # the layer's input alone, where activations are computed again
+INPUT_BYTES = 2  # with gradient checkpointing: the layer's input alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShape:
-    """Of a decoder such as Llama or Qwen."""
+    """Sizes of a decoder such as Llama or Qwen."""
 
     hidden: int
     layers: int
     intermediate: int
     vocabulary: int
-    query_width: int  # heads times their size
+    query_width: int  # number of heads times their size
     key_width: int
-    is_tied: bool  # embeddings serve as head
+    is_tied: bool  # the embeddings are also the head
 
     @property
     def linears(self) -> dict[str, tuple[int, int]]:
@@ -54,18 +55,18 @@ class ModelShape:
 
     @property
     def num_linear_params(self) -> int:
-        """In all layers' matrices: what 4 bit makes small."""
+        """Parameters of all layers' matrices, which load_in_4bit quantizes."""
         return self.layers * sum(n * m for n, m in self.linears.values())
 
     @property
     def num_params(self) -> int:
-        """With embeddings and head; norms and biases, under a thousandth, are left out."""
+        """With embeddings and head; without norms and biases, under a thousandth."""
         tables = 1 if self.is_tied else 2
         return self.num_linear_params + tables * self.vocabulary * self.hidden
 
 
 def model_shape(path: str) -> ModelShape | None:
-    """From config.json; None where it is not here or of another kind."""
+    """Read config.json, or return None for a model on the hub or of another architecture."""
     file = Path(path) / "config.json"
     data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     try:
@@ -91,59 +92,50 @@ def num_lora_params(shape: ModelShape, lora: LoraSection) -> int:
     return layers * lora.r * sum(sizes)
 
 
-def training_bytes(
-    config: SftConfig, shape: ModelShape, *, row_tokens: int, checkpointing: bool
-) -> int:
-    """Of one rank, for rows of `row_tokens`.
+def training_bytes(plan: SftPlan, shape: ModelShape, *, row_tokens: int) -> int:
+    """Estimate the memory of one rank for rows of `row_tokens`.
 
-    ZeRO shares out moments (1), gradients (2) and weights (3) over num_ranks.
+    ZeRO shards moments (stage 1), gradients (2) and weights (3) over the ranks.
     """
-    stage, ranks = config.deepspeed.zero_stage or 0, config.num_ranks
-    width = 2 if config.dtype == "bfloat16" else 4
+    stage, ranks = plan.deepspeed.zero_stage or 0, plan.num_ranks
+    width = 2 if plan.model.dtype == "bfloat16" else 4
     weights = shape.num_params * width
-    if config.load_in_4bit:
+    if plan.model.load_in_4bit:
         # NF4: half a byte, and 0.127 bits of constants (QLoRA, section 3, double quantization)
         linear = shape.num_linear_params
         weights = (shape.num_params - linear) * width + int(linear * (4 + 0.127) / 8)
-    trained = shape.num_params if config.lora is None else num_lora_params(shape, config.lora)
-    moments = 2 * trained * (1 if config.optimizer == "adamw_8bit" else 4)
+    lora = plan.model.lora
+    trained = shape.num_params if lora is None else num_lora_params(shape, lora)
+    moments = 2 * trained * (1 if plan.optimizer == "adamw_8bit" else 4)
     master = 4 * trained if width == 2 else 0
     states = (moments + master) // (ranks if stage >= 1 else 1)
     gradients = 4 * trained // (ranks if stage >= 2 else 1)
-    if config.deepspeed.offload_optimizer:
+    if plan.deepspeed.offload_optimizer:
         states = 0
-    if config.deepspeed.offload_param:
+    if plan.deepspeed.offload_param:
         weights = 0
     weights //= ranks if stage == 3 else 1
-    activations = _activation_bytes(config, shape, row_tokens, checkpointing)
-    return weights + states + gradients + activations
-
-
-def _activation_bytes(
-    config: SftConfig, shape: ModelShape, row_tokens: int, checkpointing: bool
-) -> int:
-    tokens = config.batch_size * row_tokens
-    width = 2 if config.dtype == "bfloat16" else 4
+    tokens = plan.batch_size * row_tokens
     layer = ACTIVATION_BYTES * tokens * shape.hidden * width // 2
-    kept = KEPT_BYTES * tokens * shape.hidden * width // 2
-    layers = shape.layers * kept + layer if checkpointing else shape.layers * layer
-    needs_logits = config.distill is not None or config.label_smoothing > 0
+    layer_input = INPUT_BYTES * tokens * shape.hidden * width // 2
+    activations = shape.layers * layer
+    if plan.gradient_checkpointing:
+        activations = shape.layers * layer_input + layer
+    needs_logits = plan.distill is not None or plan.label_smoothing > 0
     logits = 3 * 4 * tokens * shape.vocabulary if needs_logits else 0  # logits, log-probs, gradient
-    return layers + logits
+    return weights + states + gradients + activations + logits
 
 
-def check_training_memory(
-    config: SftConfig, path: str, *, row_tokens: int, free_bytes: int, checkpointing: bool
-) -> None:
-    """Raises ConfigError where the estimate is over what is free."""
-    shape = model_shape(path)
+def check_training_memory(plan: SftPlan, *, row_tokens: int, free_bytes: int) -> None:
+    """Raise ConfigError if the estimate exceeds the free memory."""
+    shape = model_shape(plan.model.weights)
     if shape is None:
         return
-    needed = training_bytes(config, shape, row_tokens=row_tokens, checkpointing=checkpointing)
+    needed = training_bytes(plan, shape, row_tokens=row_tokens)
     if needed > free_bytes:
         raise ConfigError(
             f"memory: training {shape.num_params / 1e9:.2f} billion parameters needs about "
-            f"{needed / 2**30:.1f} GiB a rank, {free_bytes / 2**30:.1f} GiB are free; lower "
+            f"{needed / 2**30:.1f} GiB per rank, {free_bytes / 2**30:.1f} GiB are free; lower "
             "batch_size or max_tokens (raise gradient_accumulation), set gradient_checkpointing, "
-            "lora or load_in_4bit, or take a smaller model"
+            "lora or load_in_4bit, or use a smaller model"
         )
