@@ -1,6 +1,6 @@
-"""Everything that the user can have got wrong, looked at before anything heavy is imported.
+"""Check the user's inputs before anything heavy is imported: model, tasks, rewards, template.
 
-recipe --> model directory there? tasks readable? rewards known, with their columns? template whole?
+`make_encoder`, which loads the tokenizer, is the exception.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards import RewardMix
-from rlvr.config import GenerationStageConfig
-from rlvr.config.sections import RewardSection, TasksSection
+from rlvr.config import GenerationStageConfig, RewardSection, TasksSection
 from rlvr.data.model_files import check_context, check_model
-from rlvr.data.prompts import PromptTemplate, make_template
+from rlvr.data.prompts import PromptTemplate, TemplateEncoder, make_template
 from rlvr.data.tasks import TaskSource, open_tasks
 from rlvr.errors import ConfigError
 from rlvr.types import Task
@@ -24,27 +23,28 @@ __all__ = [
     "check_columns",
     "check_generation",
     "check_is_finite",
+    "make_encoder",
     "open_section",
     "tasks_files",
 ]
 
-FIRST_TASKS = 1000  # of which the columns are looked at
+NUM_CHECKED_TASKS = 1000  # whose columns are checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a run starts from, checked."""
+    """The checked inputs of a run."""
 
     tasks: TaskSource
     eval_tasks: TaskSource | None
     template: PromptTemplate
-    mix: RewardMix  # here only to be asked what it needs; the grading is done by actors
-    rewards: Mapping[str, Mapping[str, Any]]  # what an actor makes its own mix of
+    mix: RewardMix  # for its requirements only; the reward actors grade with mixes of their own
+    rewards: Mapping[str, Mapping[str, Any]]  # arguments of a RewardMix
     files: Mapping[str, str]  # recipe key -> file or model folder that is read
 
     @property
     def all_eval_tasks(self) -> tuple[Task, ...]:
-        """The held-out tasks; none without an evaluation."""
+        """The held-out tasks; empty without an evaluation."""
         source = self.eval_tasks
         return tuple(source.task(i) for i in range(source.num_tasks or 0)) if source else ()
 
@@ -56,7 +56,7 @@ def check_generation(
     *,
     section: str = "tasks",
 ) -> Inputs:
-    """Of a stage that writes completions of `tasks` and grades them. Raises ConfigError."""
+    """Check the inputs of a stage that generates and grades completions. Raises ConfigError."""
     check_model(config.model.path)
     check_context(config.model.path, num_tokens=config.rollout.max_model_tokens)
     template = make_template(
@@ -74,7 +74,7 @@ def check_generation(
     except ValueError as error:
         raise ConfigError(f"rewards: {error}") from None
     if mix.uses_sandbox:
-        _check_sandbox(config)
+        _check_sandbox(config.sandbox.min_tier)
     source = open_section(tasks, section=section, seed=config.seed)
     check_columns(source, mix, section=section)
     return Inputs(
@@ -87,55 +87,63 @@ def check_generation(
     )
 
 
+def open_section(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:
+    """Open the tasks of a recipe section. Raises ConfigError."""
+    options = tasks.model_dump(include={"source", "path", "split", "columns", "num_tasks"})
+    return open_tasks(**options, seed=seed, section=section)
+
+
+def tasks_files(tasks: TasksSection, *, section: str) -> dict[str, str]:
+    """Return the file that a recipe section reads, by key."""
+    return {f"{section}.path": tasks.path} if tasks.path else {}
+
+
 def check_is_finite(tasks: TaskSource, *, section: str) -> None:
-    """Raises ConfigError for a source without an end."""
+    """Raises ConfigError for an endless source."""
     if tasks.num_tasks is None:
         raise ConfigError(f"{section}.num_tasks: {tasks.name} has no end; say how many, e.g. 256")
 
 
-def open_section(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:
-    """The tasks that a section names. Raises ConfigError."""
-    return open_tasks(
-        tasks.source,
-        path=tasks.path,
-        split=tasks.split,
-        columns=tasks.columns,
-        num_tasks=tasks.num_tasks,
-        seed=seed,
-        section=section,
-    )
-
-
-def tasks_files(tasks: TasksSection, *, section: str) -> dict[str, str]:
-    return {f"{section}.path": tasks.path} if tasks.path else {}
-
-
-def _check_sandbox(config: GenerationStageConfig) -> None:
-    """Programs run on every node that grades; what holds here is told before anything starts."""
-    try:
-        require(config.sandbox.min_tier)
-    except SandboxUnavailable as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {text}") from None
-
-
 def check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
-    """Each task must bring the columns that the rewards ask for."""
-    count = FIRST_TASKS if source.num_tasks is None else min(FIRST_TASKS, source.num_tasks)
-    for i in range(count):
+    """Raises ConfigError for a task without a column that its rewards require."""
+    num_tasks = NUM_CHECKED_TASKS if source.num_tasks is None else source.num_tasks
+    for i in range(min(NUM_CHECKED_TASKS, num_tasks)):
         task = source.task(i)
-        missing = [name for name in _needed(mix, task, section) if name not in task.columns]
-        if missing:
-            there = ", ".join(sorted(task.columns)) or "none"
+        try:
+            required = mix.columns_for(task.columns)
+        except ValueError as error:
+            raise ConfigError(f"{section}: task {task.id}: {error}") from None
+        missing = next((name for name in required if name not in task.columns), None)
+        if missing is not None:
             raise ConfigError(
-                f"{section}: task {task.id} lacks the column {missing[0]!r} that the rewards "
-                f"need; it has {there}; "
-                f"map one with {section}.columns.{missing[0]}=COLUMN or leave that reward out"
+                f"{section}: task {task.id} lacks the column {missing!r} that the rewards "
+                f"need; it has {', '.join(sorted(task.columns)) or 'none'}; "
+                f"map one with {section}.columns.{missing}=COLUMN or leave that reward out"
             )
 
 
-def _needed(mix: RewardMix, task: Task, section: str) -> tuple[str, ...]:
+def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncoder:
+    """Load the tokenizer and check the length of every prompt. Raises ConfigError."""
+    from transformers import AutoTokenizer
+
+    model, max_prompt_tokens = config.model, config.rollout.max_prompt_tokens
     try:
-        return mix.columns_for(task.columns)
-    except ValueError as error:
-        raise ConfigError(f"{section}: task {task.id}: {error}") from None
+        tokenizer = AutoTokenizer.from_pretrained(
+            model.path, trust_remote_code=model.trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"model.path: no tokenizer of {model.path}: {reason}") from None
+    first = inputs.template.render(inputs.tasks.task(0), tokenizer=tokenizer)
+    tasks = [*map(inputs.tasks.task, range(inputs.tasks.num_tasks or 0)), *inputs.all_eval_tasks]
+    inputs.template.check(tokenizer, tasks, max_prompt_tokens=max_prompt_tokens)
+    return TemplateEncoder(inputs.template, tokenizer, max_prompt_tokens, first.think_prefilled)
+
+
+def _check_sandbox(min_tier: str) -> None:
+    """Check this node's sandbox; the reward workers check those of the other nodes."""
+    try:
+        require(min_tier)
+    except SandboxUnavailable as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(f"sandbox.min_tier: {min_tier}: {text}") from None

@@ -1,6 +1,4 @@
-"""Looking at a model before anything heavy is imported: is it there, is it whole, how big is it,
-how does it end.
-"""
+"""Inspect a model's files without loading it: completeness, size, context length, end tokens."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
 def check_model(path: str, *, key: str = "model.path") -> None:
-    """Raises ConfigError where a local directory lacks configuration, weights or tokenizer.
+    """Raises ConfigError for a local folder without configuration, weights or tokenizer.
 
-    A name like gpt2 or Qwen/Qwen2.5-0.5B that is no path on this machine is left to the hub.
+    A name like gpt2 or Qwen/Qwen2.5-0.5B that is no local path is left to the hub.
     """
     folder = Path(path)
     if not folder.exists():
@@ -43,7 +41,7 @@ def check_model(path: str, *, key: str = "model.path") -> None:
 
 
 def check_context(path: str, *, num_tokens: int) -> None:
-    """Raises ConfigError where prompt and completion are longer than the model can read."""
+    """Raises ConfigError if prompt and completion exceed the model's context length."""
     limit = _read_json(Path(path) / "config.json").get("max_position_embeddings")
     if limit is not None and num_tokens > limit:
         raise ConfigError(
@@ -53,49 +51,45 @@ def check_context(path: str, *, num_tokens: int) -> None:
 
 
 def resolve_model(path: str) -> str:
-    """A local directory as an absolute path, since actors may work elsewhere; a hub name as it
-    is.
-    """
+    """Return a local folder as an absolute path, since actors may run elsewhere; else the name."""
     return str(Path(path).resolve()) if Path(path).exists() else path
 
 
 def weights_bytes(path: str) -> int:
-    """Bytes of the weight files; 0 for a model that is not here yet."""
+    """Return the size of the local weight files; 0 for a model on the hub."""
     return sum(file.stat().st_size for pattern in WEIGHT_FILES for file in Path(path).glob(pattern))
 
 
 def end_token_ids(path: str, tokenizer: Any) -> tuple[int, ...]:
-    """All tokens that end a completion: the tokenizer's own and those that the model's files name.
+    """Return all tokens that end a completion, of the tokenizer and of the model's configuration.
 
     Raises:
-        ConfigError: where there is none at all.
+        ConfigError: there is none.
     """
-    ids = {tokenizer.eos_token_id}
-    for name in ("generation_config.json", "config.json"):
-        named = _read_json(Path(path) / name).get("eos_token_id")
-        ids |= set(named) if isinstance(named, list) else {named}
+    configs = [_read_json(Path(path) / name) for name in ("generation_config.json", "config.json")]
+    found = [tokenizer.eos_token_id, *(config.get("eos_token_id") for config in configs)]
     if not Path(path).exists():
-        ids |= _end_tokens_on_hub(path)
-    ids -= {None}
-    if not ids:
+        found.append(_hub_end_tokens(path))
+    lists = (ids if isinstance(ids, list) else [ids] for ids in found)
+    end_ids = {token_id for ids in lists for token_id in ids} - {None}
+    if not end_ids:
         raise ConfigError(
             f"model.path: {path} names no end-of-sequence token; set eos_token in its tokenizer"
         )
-    return tuple(sorted(ids))
+    return tuple(sorted(end_ids))
 
 
-def _end_tokens_on_hub(name: str) -> set[int | None]:
+def _hub_end_tokens(name: str) -> Any:
     from transformers import GenerationConfig
 
     try:
-        named = GenerationConfig.from_pretrained(name).eos_token_id
+        return GenerationConfig.from_pretrained(name).eos_token_id
     except OSError:
-        return set()
-    return set(named) if isinstance(named, list) else {named}
+        return None
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    """The object in a model's file; empty where the file is not here (a model on the hub)."""
+    """Read a JSON object; {} if the file does not exist, as for a model on the hub."""
     if not file.exists():
         return {}
     try:

@@ -1,16 +1,16 @@
-r"""From a task to the tokens that an engine reads: a template, and what it opens.
+r"""Render tasks as the text and the tokens that an engine reads.
 
     Task.prompt --render--> text --encode--> int32[P]      "User: What is 2+3? Assistant:"
 
-A template may leave the thought open ("...<think>"): the completion then begins inside of it, and
-the format reward has to know (`think_prefilled`). The gold that the preflight grades is rendered
-here too, so that a template and its gold stay side by side.
+A template may end inside the reasoning ("...<think>"): the completion then begins there, and the
+format reward needs to know (`think_prefilled`). The gold completions that the preflight grades are
+rendered here too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.errors import ConfigError
 from rlvr.types import Prompt, Task
 
@@ -26,6 +27,7 @@ __all__ = [
     "GoldStyle",
     "PromptTemplate",
     "RenderedPrompt",
+    "TemplateEncoder",
     "Tokenizer",
     "make_template",
     "render_gold",
@@ -45,14 +47,13 @@ PRESETS = {
     "plain": "{prompt}",
 }
 
-_OPEN_THINK, _CLOSE_THINK = "<think>", "</think>"
-# {{name}} stands for {name}; other braces, as in \boxed{}, stand for themselves
+# {{name}} is a literal {name}; other braces, as in \boxed{}, are literal too
 _PLACEHOLDER = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}(?P<dot>\.?)")
 _SENTENCE_END = re.compile(r"[.?!:;…。？！：；][\s\"'”’)\]*$\\]*$")  # noqa: RUF001
 
 
 class Tokenizer(Protocol):
-    """What is asked of a Hugging Face tokenizer."""
+    """The parts of a Hugging Face tokenizer that are used here."""
 
     @property
     def chat_template(self) -> Any: ...
@@ -71,7 +72,7 @@ class Tokenizer(Protocol):
 
 
 class GoldStyle(StrEnum):
-    """How a right answer is written; the profiles of `think_format`."""
+    """The form of a gold completion; the profiles of `think_format`."""
 
     ZERO = "zero"  # <think>...</think> <answer>\boxed{42}</answer>
     R1 = "r1"  # <think>...</think> \boxed{42}
@@ -79,46 +80,51 @@ class GoldStyle(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedPrompt:
-    """A prompt as the engine reads it."""
+    """The text of a prompt for the engine."""
 
     text: str
-    think_prefilled: bool  # the completion begins inside a thought
+    think_prefilled: bool  # the completion begins inside the reasoning
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptTemplate:
-    """Text around a task's prompt, or the tokenizer's own chat template; made by make_template."""
+    """Text around a task's prompt, or the tokenizer's own chat template; see make_template."""
 
     text: str | None  # with {prompt}; None: the tokenizer's chat template
-    system: str | None = None  # for a chat template; a system message of the task's own stands
-    prefill: str = ""  # put behind the prompt: the first words of the assistant
+    system: str | None = None  # for a chat template, unless the task has a system message
+    prefill: str = ""  # appended to the prompt: the first words of the assistant
 
     def render(self, task: Task, *, tokenizer: Tokenizer | None = None) -> RenderedPrompt:
-        """The text for the engine; a chat template needs the tokenizer. Raises ConfigError."""
+        """Return the text for the engine; a chat template needs the tokenizer.
+
+        Raises:
+            ConfigError: a conversation in a text template, or no usable chat template.
+        """
         if self.text is None:
             assert tokenizer is not None, "a chat template belongs to a tokenizer"
-            text = _apply_chat_template(tokenizer, _messages(task.prompt, system=self.system))
+            text = _chat_text(tokenizer, task.prompt, system=self.system)
         else:
             text = _fill(self.text, prompt=_single_text(task))
         text += self.prefill
-        return RenderedPrompt(
-            text=text, think_prefilled=_is_think_prefilled(text, prefill=self.prefill)
-        )
+        is_open_in_prefill = self.prefill.rfind(OPEN_THINK) > self.prefill.rfind(CLOSE_THINK)
+        is_open = is_open_in_prefill or text.rstrip().endswith(OPEN_THINK)
+        return RenderedPrompt(text=text, think_prefilled=is_open)
 
     def encode(
         self, tokenizer: Tokenizer, task: Task, *, max_prompt_tokens: int
     ) -> NDArray[np.int32]:
-        """Token ids int32[P], with one beginning-of-sequence token at most and no end-of-sequence.
+        """Return token ids int32[P] with at most one begin-of-sequence and no end-of-sequence token.
 
-        Raises ConfigError where P is over max_prompt_tokens.
+        Raises:
+            ConfigError: P is over max_prompt_tokens.
         """
         text = self.render(task, tokenizer=tokenizer).text
-        # a chat template writes its special tokens itself
+        # a chat template contains its special tokens
         starts_with_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token or "")
         has_special_tokens = self.text is None or starts_with_bos
         ids = list(tokenizer(text, add_special_tokens=not has_special_tokens)["input_ids"])
         if self.text is not None and ids and ids[-1] == tokenizer.eos_token_id:
-            ids.pop()  # some tokenizers end every text, and a model has nothing to add to that
+            ids.pop()  # some tokenizers end every text
         if len(ids) > max_prompt_tokens:
             raise ConfigError(
                 f"prompt: task {task.id} has {len(ids)} prompt tokens, over max_prompt_tokens="
@@ -127,17 +133,40 @@ class PromptTemplate:
         return np.asarray(ids, dtype=np.int32)
 
     def check(self, tokenizer: Tokenizer, tasks: Iterable[Task], *, max_prompt_tokens: int) -> None:
-        """Encodes all tasks once, so that a long prompt shows before the run and not in it."""
+        """Encode all tasks once, so that a long prompt fails before the run."""
         for task in tasks:
             self.encode(tokenizer, task, max_prompt_tokens=max_prompt_tokens)
+
+
+@dataclass(slots=True)
+class TemplateEncoder:
+    """A template with its tokenizer; a PromptEncoder for rollouts, a TextEncoder for checks."""
+
+    template: PromptTemplate
+    tokenizer: Any
+    max_prompt_tokens: int
+    think_prefilled: bool = False
+
+    def encode(self, task: Task) -> NDArray[np.int32]:
+        """Return the token ids of the prompt, [P]."""
+        return self.template.encode(self.tokenizer, task, max_prompt_tokens=self.max_prompt_tokens)
+
+    def text(self, task: Task) -> str:
+        """Return the rendered prompt."""
+        return self.template.render(task, tokenizer=self.tokenizer).text
+
+    def completion_ids(self, text: str) -> NDArray[np.int32]:
+        """Return token ids without special tokens, [T]."""
+        return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], np.int32)
 
 
 def make_template(
     template: str, *, system: str | None = None, prefill: str = "", key: str = "prompt.template"
 ) -> PromptTemplate:
-    """A template by its preset's name, "chat", or as text with {prompt} in it.
+    """Return a template by the name of its preset, "chat", or as text with {prompt} in it.
 
-    Raises ConfigError: no {prompt}, another placeholder, or a system text without a chat template.
+    Raises:
+        ConfigError: no {prompt}, another placeholder, or a system text without a chat template.
     """
     if template == CHAT:
         return PromptTemplate(text=None, system=system, prefill=prefill)
@@ -146,30 +175,6 @@ def make_template(
             f"{key}: a system text goes with template chat only; write it into the template itself"
         )
     text = PRESETS.get(template, template)
-    _check_placeholders(text, key=key)
-    return PromptTemplate(text=text, prefill=prefill)
-
-
-def render_gold(answer: str, *, think_prefilled: bool, style: GoldStyle = GoldStyle.ZERO) -> str:
-    r"""A completion that must earn full reward: "<think>...</think>\n<answer>\boxed{5}</answer>".
-
-    With think_prefilled its `<think>` is the prompt's, and the completion begins behind it.
-    """
-    boxed = rf"\boxed{{{answer}}}"
-    opening = "" if think_prefilled else _OPEN_THINK
-    closing = f"<answer>{boxed}</answer>" if style is GoldStyle.ZERO else f"\n{boxed}"
-    return f"{opening}\nThis is how it can be worked out.\n{_CLOSE_THINK}\n{closing}"
-
-
-def render_program(code: str, *, think_prefilled: bool, style: GoldStyle = GoldStyle.ZERO) -> str:
-    """A completion with a program: as `render_gold`, a fenced block in the place of the box."""
-    block = f"```\n{code.strip()}\n```"
-    opening = "" if think_prefilled else _OPEN_THINK
-    closing = f"<answer>\n{block}\n</answer>" if style is GoldStyle.ZERO else f"\n{block}"
-    return f"{opening}\nThis is how it can be worked out.\n{_CLOSE_THINK}\n{closing}"
-
-
-def _check_placeholders(text: str, *, key: str) -> None:
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
     unknown = next((name for name in names if name != "prompt"), None)
     if unknown is not None:
@@ -183,16 +188,37 @@ def _check_placeholders(text: str, *, key: str) -> None:
             f"{key}: {text[:60]!r} has no {{prompt}} in it and is no preset; allowed: {allowed}, "
             "or a text with {prompt}"
         )
+    return PromptTemplate(text=text, prefill=prefill)
+
+
+def render_gold(answer: str, *, think_prefilled: bool, style: GoldStyle = GoldStyle.ZERO) -> str:
+    r"""Return a completion that earns full reward: "<think>...</think>\n<answer>\boxed{5}</answer>".
+
+    With think_prefilled, `<think>` is part of the prompt.
+    """
+    return _gold_completion(rf"\boxed{{{answer}}}", think_prefilled=think_prefilled, style=style)
+
+
+def render_program(code: str, *, think_prefilled: bool, style: GoldStyle = GoldStyle.ZERO) -> str:
+    """Return a completion as of `render_gold`, with a fenced program as the answer."""
+    block = f"\n```\n{code.strip()}\n```\n"
+    return _gold_completion(block, think_prefilled=think_prefilled, style=style)
+
+
+def _gold_completion(answer: str, *, think_prefilled: bool, style: GoldStyle) -> str:
+    opening = "" if think_prefilled else OPEN_THINK
+    is_zero = style is GoldStyle.ZERO
+    closing = f"<answer>{answer}</answer>" if is_zero else f"\n{answer.strip()}"
+    return f"{opening}\nThis is how it can be worked out.\n{CLOSE_THINK}\n{closing}"
 
 
 def _fill(template: str, *, prompt: str) -> str:
-    """R1's "{prompt}." would make "What is 2+3?." of a question: the dot gives way to its mark."""
+    """Drop the dot of R1's "{prompt}." after a prompt that ends in a mark of its own."""
 
     def replace(match: re.Match[str]) -> str:
         if match["literal"]:
             return f"{{{match['literal']}}}"
-        is_ended = _SENTENCE_END.search(prompt) is not None
-        return prompt if is_ended else prompt + match["dot"]
+        return prompt if _SENTENCE_END.search(prompt) else prompt + match["dot"]
 
     return _PLACEHOLDER.sub(replace, template)
 
@@ -208,15 +234,7 @@ def _single_text(task: Task) -> str:
     )
 
 
-def _messages(prompt: Prompt, *, system: str | None) -> list[Mapping[str, str]]:
-    messages: Sequence[Mapping[str, str]]
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-    if system is None or messages[0]["role"] == "system":
-        return list(messages)
-    return [{"role": "system", "content": system}, *messages]
-
-
-def _apply_chat_template(tokenizer: Tokenizer, messages: list[Mapping[str, str]]) -> str:
+def _chat_text(tokenizer: Tokenizer, prompt: Prompt, *, system: str | None) -> str:
     from jinja2.exceptions import TemplateError
 
     if not tokenizer.chat_template:
@@ -224,15 +242,13 @@ def _apply_chat_template(tokenizer: Tokenizer, messages: list[Mapping[str, str]]
             "prompt.template: the model's tokenizer has no chat template; "
             "use r1_zero, plain, or a text with {prompt}"
         )
+    messages: list[Mapping[str, str]]
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    if system is not None and messages[0]["role"] != "system":
+        messages = [{"role": "system", "content": system}, *messages]
     try:
         return str(
             tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         )
     except TemplateError as error:  # Gemma's, for one, refuses a system message
         raise ConfigError(f"prompt.template: the chat template refuses: {error}") from error
-
-
-def _is_think_prefilled(text: str, *, prefill: str) -> bool:
-    last_opened = prefill.rfind(_OPEN_THINK)
-    is_open_in_prefill = last_opened > prefill.rfind(_CLOSE_THINK)
-    return is_open_in_prefill or text.rstrip().endswith(_OPEN_THINK)

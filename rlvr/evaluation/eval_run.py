@@ -14,7 +14,7 @@ from typing import Any
 
 import rewards
 import sandbox
-from rlvr.data.encoding import make_encoder
+from rlvr.data.inputs import make_encoder
 from rlvr.evaluation.beam_search import search_suite
 from rlvr.evaluation.best_of_n import score_rows
 from rlvr.evaluation.budget import ThinkingBudget

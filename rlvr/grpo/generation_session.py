@@ -17,9 +17,9 @@ from rlvr.cluster.processes import log_to
 from rlvr.cluster.ray_cluster import Cluster, connected
 from rlvr.cluster.signals import in_daemon_thread, stop_on_signals, unless_stopped
 from rlvr.config import GenerationStageConfig
-from rlvr.data.encoding import TemplateEncoder, make_encoder
-from rlvr.data.inputs import Inputs
+from rlvr.data.inputs import Inputs, make_encoder
 from rlvr.data.model_files import end_token_ids, resolve_model, weights_bytes
+from rlvr.data.prompts import TemplateEncoder
 from rlvr.grpo.actor_group import check_memory, cpus_needed, start_actors
 from rlvr.grpo.graders import GraderPool
 from rlvr.grpo.rollouts import RolloutCollector

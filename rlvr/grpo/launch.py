@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.cluster.signals import unless_stopped
-from rlvr.data.encoding import TemplateEncoder
 from rlvr.data.inputs import Inputs
+from rlvr.data.prompts import TemplateEncoder
 from rlvr.data.tasks import TaskStream
 from rlvr.grpo.checks import check_rewards
 from rlvr.grpo.generation_session import GenerationSession, run_session
