@@ -52,7 +52,7 @@ def run_eval(
         if log.rows:
             say(f"resuming after {len(log.rows)} completions")
         work = partial(_generate_all, config, inputs, log, say)
-        run_session(_with_step_ends(config), folder, inputs.writer, work, say=say)
+        run_session(_with_step_ends(config), folder, inputs.generation, work, say=say)
     try:
         scores = RowLog(folder.path / "scores.jsonl")
         _score_all(config, inputs, log, scores, say)
@@ -132,7 +132,7 @@ def _score_all(
     strategies = [strategy for strategy in config.strategy if strategy.name == "best_of_n"]
     if not strategies:
         return
-    encoder = make_encoder(config, inputs.writer)
+    encoder = make_encoder(config, inputs.generation)
     for strategy in strategies:
         scorer = make_scorer(strategy, think_prefilled=encoder.think_prefilled)
         for suite in inputs.suites:

@@ -1,8 +1,7 @@
-"""What gives scores to completions, whole or begun: a rule, a reward model, a judge.
+"""Scorers of whole or partial completions: a rule, a reward model, a judge.
 
-A rule that sees the gold (accuracy, passes_tests with the hidden tests) makes best-of-n an oracle,
-which is pass@n; as a verifier take one that does not: think_format, a function of your own, the
-tests that the problem shows.
+A rule that uses the gold answer (accuracy, passes_tests with hidden tests) turns best of n into
+an oracle: pass@n. Use a rule that does not, such as think_format or a dotted path to a function.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Protocol
 from rewards import RewardMix
 from rewards.verifiers.model_judge import JudgeEndpoint, grade_rubrics
 from rlvr.errors import ConfigError
-from rlvr.evaluation.eval_config import EvalJudgeSection, StrategySection
+from rlvr.evaluation.eval_config import StrategySection
 from rlvr.types import Task
 
 __all__ = ["Scorer", "ScorerInput", "make_scorer"]
@@ -23,30 +22,32 @@ __all__ = ["Scorer", "ScorerInput", "make_scorer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScorerInput:
-    """A text that is to be scored."""
+    """A text to score."""
 
     task: Task
-    prompt: str  # as the model read it
-    text: str  # what it wrote, perhaps only its beginning
+    prompt: str  # after the template
+    text: str  # the completion, or the beginning of one
 
 
 class Scorer(Protocol):
-    """Scores texts; None: no score could be had."""
+    """Scores texts; None: no score is available."""
 
     def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]: ...
 
 
 def make_scorer(strategy: StrategySection, *, think_prefilled: bool) -> Scorer:
-    """The scorer that a strategy names.
+    """Return the scorer of a strategy.
 
     Raises:
-        ConfigError: a reward or a key that does not exist.
+        ConfigError: the rule does not exist, or the judge's address or key is wrong.
     """
     try:
         if strategy.rule is not None and strategy.scorer == "rule":
             return _Rule(RewardMix({strategy.rule: {}}), think_prefilled)
         if strategy.judge is not None and strategy.scorer == "judge":
-            return _Judge(_endpoint(strategy.judge), strategy.judge.rubric, think_prefilled)
+            judge = strategy.judge
+            endpoint = JudgeEndpoint(url=judge.url, model=judge.model, key_env=judge.key_env)
+            return _Judge(endpoint, judge.rubric, think_prefilled)
     except ValueError as error:
         raise ConfigError(f"strategy.{strategy.name}.{strategy.scorer}: {error}") from None
     assert strategy.reward_model is not None, "the config is checked"
@@ -71,7 +72,7 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class _RewardModel:
-    """The logistic function of the logit: in (0, 1), so that scores may be added and multiplied."""
+    """Logistic function of the logit, in (0, 1), so that scores can be added and multiplied."""
 
     folder: str
 
@@ -89,20 +90,13 @@ class _Judge:
     think_prefilled: bool
 
     def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
+        prompts = [item.task.prompt for item in items]
         grades = grade_rubrics(
             [item.text for item in items],
-            [_question(item.task) for item in items],
+            [prompt if isinstance(prompt, str) else prompt[-1]["content"] for prompt in prompts],
             [self.think_prefilled] * len(items),
             self.endpoint,
             rubric=self.rubric,
             part="whole",
         )
         return [grade.value for grade in grades]
-
-
-def _endpoint(judge: EvalJudgeSection) -> JudgeEndpoint:
-    return JudgeEndpoint(url=judge.url, model=judge.model, key_env=judge.key_env)
-
-
-def _question(task: Task) -> str:
-    return task.prompt if isinstance(task.prompt, str) else task.prompt[-1]["content"]

@@ -158,7 +158,7 @@ def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
     """Return metrics of rlvr.evaluation.text_metrics; language mixing is that of the reasoning."""
     flags, mixing = [], []
     for row in rows:
-        language = _language(row)
+        language = str(row.get("language") or language_of_prompt(row["prompt"]))
         parts = Parts(row["reasoning_content"], row["content"])
         flags.append(readability_flags(parts, language=language))
         mixing.append(language_mixing(row["reasoning_content"] or row["completion"], language))
@@ -173,12 +173,6 @@ def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
         "readable_frac": _mean(not any(raised.values()) for raised in flags),
         "flags": {name: _mean(raised[name] for raised in flags) for name in FLAGS},
     }
-
-
-def _language(row: Row) -> str:
-    prompt = row["prompt"]
-    text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
-    return str(row.get("language") or language_of_prompt(text))
 
 
 def _steps_and_points(rows: Sequence[Row]) -> dict[str, Any]:

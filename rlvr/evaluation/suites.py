@@ -1,17 +1,15 @@
-"""What a recipe asks of a model: its suites as tasks and one mix of rewards, checked.
+"""Load and check the inputs of an evaluation: the tasks of each suite and one mix of rewards.
 
-Each task learns the name of its suite (the column `eval_suite`), and each suite's rewards are for
-its rows alone, so that one set of reward actors grades them all.
+Each task has the name of its suite in the column `eval_suite`, and each reward is limited to the
+suites that name it, so that one set of reward workers grades all suites.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards import RewardMix
-from rlvr.config.sections import RewardSection
 from rlvr.data.inputs import Inputs, check_generation, check_is_finite
 from rlvr.data.model_files import check_model
 from rlvr.data.tasks import TaskList
@@ -32,36 +30,37 @@ __all__ = [
 ]
 
 COT_CUES = {"en": "Let's think step by step.", "zh": "让我们一步一步地思考。"}
-SUITE = "eval_suite"  # the column that says which suite a task is of
+SUITE = "eval_suite"  # column with the name of a task's suite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """The tasks of one suite and how they are asked."""
+    """The tasks of one suite and how they are sampled and graded."""
 
     name: str
     tasks: tuple[Task, ...]
-    correct_by: str  # a completion is right where this reward is 1
-    num_samples: int  # k, completions of each task
+    correct_by: str  # a completion is right if this reward is 1
+    num_samples: int  # k, completions per task
     max_tokens: int
-    noisy_of: str | None  # the suite without distractors
+    noisy_of: str | None  # the same suite without distractors
 
     def samples_of(self, pool: str) -> int:
-        """Completions of a task that a strategy leaves: a beam search finds one."""
+        """Return the number of rows per task: a beam search yields one completion."""
         return 1 if pool == "beam" else self.num_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationInputs:
-    """What an evaluation starts from, checked."""
+    """Checked inputs of an evaluation."""
 
     suites: tuple[Suite, ...]
-    writer: Inputs  # all tasks, with the rewards of all suites
+    generation: Inputs  # all tasks and the rewards of all suites
 
 
 def check_eval(config: EvaluateConfig) -> EvaluationInputs:
-    """Raises ConfigError with one line on the first thing that is wrong."""
-    suites, parts = [], []
+    """Load the inputs. Raises ConfigError for the first error."""
+    suites: list[Suite] = []
+    parts: list[Inputs] = []
     for name, section in config.suites.items():
         key = f"suites.{name}.tasks"
         part = check_generation(
@@ -72,31 +71,32 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
         parts.append(part)
     _check_pairs(suites)
     _check_scorers(config, suites)
-    specs = _merged({suite.name: config.suites[suite.name].rewards for suite in suites}, config)
+    specs = _reward_specs(config)
+    cues = [strategy.cue for strategy in config.strategy if strategy.name == "cot"]
     tasks = tuple(
-        replace(_longest(task, config), id=f"{suite.name}/{task.id}")
+        # with the cue of cot, so that the length check of prompts includes it
+        replace(asked_task(task, cues[0]) if cues else task, id=f"{suite.name}/{task.id}")
         for suite in suites
         for task in suite.tasks
     )
     files = {key: path for part in parts for key, path in part.files.items()}
-    writer = replace(
+    generation = replace(
         parts[0],
         tasks=TaskList(name=config.name, tasks=tasks),
         mix=RewardMix(specs),
         rewards=specs,
         files=files | _scorer_files(config),
     )
-    return EvaluationInputs(suites=tuple(suites), writer=writer)
+    return EvaluationInputs(suites=tuple(suites), generation=generation)
 
 
 def _suite(name: str, section: SuiteSection, part: Inputs, config: EvaluateConfig) -> Suite:
-    tasks = tuple(
-        _asked(part.tasks.task(i), suite=name, suffix=section.suffix)
-        for i in range(part.tasks.num_tasks or 0)
-    )
+    tasks = [
+        with_suffix(part.tasks.task(i), section.suffix) for i in range(part.tasks.num_tasks or 0)
+    ]
     return Suite(
         name=name,
-        tasks=tasks,
+        tasks=tuple(replace(task, columns={**task.columns, SUITE: name}) for task in tasks),
         correct_by=section.correct_by or next(iter(section.rewards or config.rewards)),
         num_samples=section.samples or config.rollout.group_size,
         max_tokens=section.max_tokens or config.rollout.max_tokens,
@@ -104,20 +104,8 @@ def _suite(name: str, section: SuiteSection, part: Inputs, config: EvaluateConfi
     )
 
 
-def _longest(task: Task, config: EvaluateConfig) -> Task:
-    """With the cue, where one is put behind it: whether a prompt fits is seen before the start."""
-    cues = [strategy.cue for strategy in config.strategy if strategy.name == "cot"]
-    return asked_task(task, cues[0]) if cues else task
-
-
-def _asked(task: Task, *, suite: str, suffix: str) -> Task:
-    return replace(
-        task, prompt=with_suffix(task, suffix).prompt, columns={**task.columns, SUITE: suite}
-    )
-
-
 def with_suffix(task: Task, suffix: str) -> Task:
-    """The task with text behind its problem; of a conversation, behind the last message."""
+    """Append text to the problem, or to the last message of a conversation."""
     if not suffix:
         return task
     if isinstance(task.prompt, str):
@@ -128,20 +116,17 @@ def with_suffix(task: Task, suffix: str) -> Task:
 
 
 def asked_task(task: Task, cue: str | None) -> Task:
-    """The task with the cue behind it; None: "think step by step" in the prompt's language."""
+    """Append a cue to the problem; None: "think step by step" in the language of the prompt."""
     if cue is not None:
         return with_suffix(task, cue)
-    text = task.prompt if isinstance(task.prompt, str) else task.prompt[-1]["content"]
-    return with_suffix(task, COT_CUES[language_of_prompt(text)])
+    return with_suffix(task, COT_CUES[language_of_prompt(task.prompt)])
 
 
-def _merged(
-    by_suite: Mapping[str, Mapping[str, RewardSection]], config: EvaluateConfig
-) -> dict[str, dict[str, Any]]:
-    """One spec for each reward, for the rows of the suites that name it."""
+def _reward_specs(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
+    """Return one spec per reward, limited to the suites that name it."""
     specs: dict[str, dict[str, Any]] = {}
-    for suite, own in by_suite.items():
-        for name, section in (own or config.rewards).items():
+    for suite, suite_section in config.suites.items():
+        for name, section in (suite_section.rewards or config.rewards).items():
             only: dict[str, Any] = {**section.only, SUITE: []}
             spec = specs.setdefault(
                 name, {"weight": section.weight, "options": section.options, "only": only}
@@ -150,14 +135,14 @@ def _merged(
             if spec["options"] != section.options or spec["only"] != {**only, SUITE: names}:
                 raise ConfigError(
                     f"suites.{suite}.rewards.{name}: has other options than in suite {names[0]}; "
-                    "give both the same, or make two recipes"
+                    "use the same options in both, or two recipes"
                 )
             names.append(suite)
     return specs
 
 
 def _check_pairs(suites: list[Suite]) -> None:
-    """A noisy suite has the problems of its clean one."""
+    """Check that a noisy suite has as many tasks as its clean one."""
     sizes = {suite.name: len(suite.tasks) for suite in suites}
     for suite in suites:
         if suite.noisy_of is not None and sizes[suite.noisy_of] != len(suite.tasks):

@@ -16,6 +16,7 @@ from rewards.shaping.words import Script, sentences
 from rlvr.data.cleaning import filters
 from rlvr.data.cleaning.filters import repetition_rate
 from rlvr.data.reasoning_tags import Parts
+from rlvr.types import Prompt
 
 __all__ = [
     "FLAGS",
@@ -38,8 +39,9 @@ _BLANK_LINE = re.compile(r"\n\s*\n")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 
 
-def language_of_prompt(text: str) -> str:
-    """Return "zh" if most words are Chinese characters, else "en"; for tasks without a language."""
+def language_of_prompt(prompt: Prompt) -> str:
+    """Return "zh" if most words of the (last) message are Chinese characters, else "en"."""
+    text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
     scripts = [word.script for sentence in sentences(text) for word in sentence]
     return "zh" if 2 * scripts.count(Script.HAN) > len(scripts) else "en"
 

@@ -217,14 +217,14 @@ def test_each_suite_has_its_tasks_and_all_share_one_mix(recipe: Path) -> None:
     assert (two.correct_by, two.num_samples, two.max_tokens) == ("think_format", 5, 16)
     assert str(two.tasks[0].prompt).endswith("\nBox it.")
     assert two.tasks[0].columns[SUITE] == "two"
-    assert inputs.writer.tasks.num_tasks == 5
-    assert inputs.writer.rewards["accuracy"]["only"] == {SUITE: ["math", "two"]}
+    assert inputs.generation.tasks.num_tasks == 5
+    assert inputs.generation.rewards["accuracy"]["only"] == {SUITE: ["math", "two"]}
 
 
 def test_a_prompt_is_measured_with_its_cue_before_the_start(recipe: Path) -> None:
     inputs = check_eval(config_of(recipe, "strategy=[plain, cot]"))
-    assert inputs.writer.tasks.task(0).prompt != inputs.suites[0].tasks[0].prompt
-    assert len(inputs.writer.tasks.task(0).prompt) > len(inputs.suites[0].tasks[0].prompt)
+    assert inputs.generation.tasks.task(0).prompt != inputs.suites[0].tasks[0].prompt
+    assert len(inputs.generation.tasks.task(0).prompt) > len(inputs.suites[0].tasks[0].prompt)
 
 
 def test_a_suffix_goes_behind_the_last_message() -> None:
@@ -258,7 +258,7 @@ TOY = "{source: toy, split: heldout, num_tasks: 3}"
         ),
         (
             ["strategy={name: best_of_n, scorer: judge, judge: {url: x, model: y}}"],
-            "strategy.best_of_n.judge: url is 'x'",
+            "strategy.best_of_n.judge: url: 'x' is not an address",
         ),
         (["thinking_budget=32"], "thinking_budget: 32 leaves nothing of rollout.max_tokens=32"),
     ],
