@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards import RewardMix
-from rlvr.config import GenerationStageConfig, RewardSection, TasksSection
+from rlvr.config import GenerationStageConfig
+from rlvr.config.sections import RewardSection, TasksSection
 from rlvr.data.model_files import check_context, check_model
 from rlvr.data.prompts import PromptTemplate, TemplateEncoder, make_template
 from rlvr.data.tasks import TaskSource, open_tasks

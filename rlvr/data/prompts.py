@@ -113,7 +113,7 @@ class PromptTemplate:
     def encode(
         self, tokenizer: Tokenizer, task: Task, *, max_prompt_tokens: int
     ) -> NDArray[np.int32]:
-        """Return token ids int32[P] with at most one begin-of-sequence and no end-of-sequence token.
+        """Return token ids int32[P] with at most one begin-of-sequence token, and none at the end.
 
         Raises:
             ConfigError: P is over max_prompt_tokens.
@@ -192,7 +192,7 @@ def make_template(
 
 
 def render_gold(answer: str, *, think_prefilled: bool, style: GoldStyle = GoldStyle.ZERO) -> str:
-    r"""Return a completion that earns full reward: "<think>...</think>\n<answer>\boxed{5}</answer>".
+    r"""Return a completion with full reward: "<think>...</think>\n<answer>\boxed{5}</answer>".
 
     With think_prefilled, `<think>` is part of the prompt.
     """
