@@ -1,7 +1,12 @@
-"""A small world to learn in: problems, text, tokenizer and base model, all from a seed.
+"""The toy world: tasks, text, tokenizer and models made from a seed, small enough for a CPU.
 
-    problems --> corpus --> tokenizer --> base (SFTTrainer on plain text) --> GRPO on problems
+    problems       chains of sums and products        corpus          text and worked examples
+    programs       small functions to write           worked          rows of the other families
+    toy_requests   short requests for kindness        refining        readable cold-start rows
+    task_source    all three as task sources          toy_tokenizer, toy_model
 
-Held-out problems are split off by a hash of the problem itself, before any text is written, so
-that no document, worked example or training task can hold one.
+    problems --> corpus --> toy_tokenizer --> toy_model, trained on the corpus --> GRPO on problems
+
+A hash of the task itself decides whether it is held out, before any text is written, so no
+document, worked example or training task contains a held-out one.
 """

@@ -1,31 +1,34 @@
-"""The toy world's verifiable problems: chains of small sums and products, in two languages.
+"""Math problems of the toy world: chains of small sums and products, in two languages.
 
     index, split, seed --> Chain (the arithmetic) + wording --> Task(prompt, {"answer", "language"})
 
-A chain is held out or not by a hash of its canonical form, which ignores language, wording and
-the order of terms: no rewording or reordering of a held-out problem can occur in training text or
-training tasks. Nor as a part: a training chain is one whose every rest, as it is left after a
-worked step (6*7-5+9=42-5+9), is not held out either. Chains have at least three numbers, so
+A hash of a chain's canonical form decides whether it is held out. The form ignores language,
+wording and the order of terms, so training text and training tasks never contain a reworded or
+reordered held-out problem. Nor do they contain one as a part: in a training chain, every rest that
+a worked step leaves (6*7-5+9=42-5+9) is not held out either. Chains have at least three numbers, so
 single facts such as 7+8=15 belong to no split.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr.toy import wordings
 from rlvr.types import Task
 
 __all__ = [
+    "COMMA",
+    "LANGUAGES",
     "LARGEST_FACTOR",
     "LARGEST_TERM",
     "LARGEST_VALUE",
     "Chain",
     "Split",
+    "has_heldout_hash",
     "heldout_tasks",
     "problem",
     "train_chain",
@@ -34,12 +37,33 @@ __all__ = [
 
 Split = Literal["train", "heldout"]
 
-HELDOUT_ONE_IN = 8
+LANGUAGES = ("en", "zh")
+COMMA = {"en": ", ", "zh": ","}
 MAX_HELDOUT = 500
 LARGEST_VALUE = 20  # of any intermediate result
 LARGEST_TERM = 7
 LARGEST_START = 12
 LARGEST_FACTOR = 5
+
+_BARE = {
+    "en": ("What is {expression}?", "Compute {expression}.", "{expression} = ?"),
+    "zh": ("{expression}等于多少?", "计算{expression}。", "求{expression}的值。"),
+}
+_NAMES = {"en": ("Tom", "Ann", "Ben", "Lily"), "zh": ("小明", "小红", "小刚", "小丽")}
+_THINGS = {"en": ("pens", "eggs", "cards", "coins"), "zh": ("支笔", "个蛋", "张卡", "枚币")}
+_OPENINGS = {  # for a head of one number and for one of two factors
+    "en": ("{name} has {0} {thing}", "{name} has {0} boxes of {1} {thing}"),
+    "zh": ("{name}有{0}{thing}", "{name}有{0}盒,每盒{1}{thing}"),
+}
+_GAINS = {"en": ("gets {n}", "finds {n}", "buys {n}"), "zh": ("得到{n}", "找到{n}", "买来{n}")}
+_LOSSES = {"en": ("loses {n}", "sells {n}", "drops {n}"), "zh": ("丢了{n}", "卖掉{n}", "送出{n}")}
+_QUESTION = {"en": ". How many now?", "zh": "。现在有多少?"}
+
+
+def has_heldout_hash(text: str, *, one_in: int = 8) -> bool:
+    """Return whether a hash of `text` puts it into the held-out split, for any seed."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:4], "big") % one_in == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +75,12 @@ class Chain:
 
     @property
     def num_numbers(self) -> int:
-        """How many numbers the chain names; a single fact has two."""
+        """The count of numbers in the expression; a single fact has two."""
         return len(self.head) + len(self.terms)
 
     @property
     def expression(self) -> str:
-        """The chain as it is written: `6*7-5+9`."""
+        """The chain as text: `6*7-5+9`."""
         return "*".join(map(str, self.head)) + "".join(f"{term:+d}" for term in self.terms)
 
     @property
@@ -84,38 +108,47 @@ class Chain:
 
     @property
     def is_heldout(self) -> bool:
-        """Whether the chain may occur in evaluation alone, whatever the seed."""
-        digest = hashlib.sha256(self.canonical.encode()).digest()
-        return int.from_bytes(digest[:4], "big") % HELDOUT_ONE_IN == 0
+        """True if the chain may occur only in evaluation, whatever the seed."""
+        return has_heldout_hash(self.canonical)
 
     def is_trainable(self, values: tuple[int, ...] | None = None) -> bool:
-        """Whether text may work the chain, through `values` where they are not the right ones."""
+        """Return whether training text may work the chain, with `values` as running results."""
         rests = [
             Chain(head=(value,), terms=self.terms[done:])
             for done, value in enumerate(self.values if values is None else values)
         ]
         return not any(rest.is_heldout for rest in (self, *rests) if rest.num_numbers > 2)
 
+    def ask(self, language: str, rng: random.Random) -> str:
+        """Return a prompt, bare arithmetic or a short story; `rng` picks the wording."""
+        if rng.random() < 0.5:
+            return rng.choice(_BARE[language]).format(expression=self.expression)
+        who = {"name": rng.choice(_NAMES[language]), "thing": rng.choice(_THINGS[language])}
+        opening = _OPENINGS[language][len(self.head) - 1].format(*self.head, **who)
+        moves = [
+            rng.choice((_GAINS if term > 0 else _LOSSES)[language]).format(n=abs(term))
+            for term in self.terms
+        ]
+        return COMMA[language].join([opening, *moves]) + _QUESTION[language]
+
 
 def problem(index: int, *, split: Split = "train", seed: int = 0) -> Task:
-    """The `index`-th problem of an endless, seeded source; some recur after thousands."""
+    """Return the `index`-th problem of an endless, seeded source; some recur after thousands."""
     rng = random.Random(f"toy/{split}/{seed}/{index}")
     chain = train_chain(rng) if split == "train" else _heldout_chain(rng)
     return _task(f"toy/{split}/{seed}/{index}", chain, rng)
 
 
 def train_tasks(seed: int = 0) -> Iterator[Task]:
-    """Training problems without end."""
-    index = 0
-    while True:
-        yield problem(index, split="train", seed=seed)
-        index += 1
+    """Yield training problems endlessly."""
+    return (problem(index, seed=seed) for index in itertools.count())
 
 
 def heldout_tasks(num_tasks: int, *, seed: int = 0) -> list[Task]:
-    """Held-out problems, no two with the same canonical form.
+    """Return held-out problems with distinct canonical forms.
 
-    Raises ValueError when more are asked for than the world can be trusted to hold (599 in all).
+    Raises:
+        ValueError: more than 500 are requested (the world has 599).
     """
     if not 0 < num_tasks <= MAX_HELDOUT:
         raise ValueError(f"num_tasks is {num_tasks}; allowed is 1 to {MAX_HELDOUT}")
@@ -131,38 +164,29 @@ def heldout_tasks(num_tasks: int, *, seed: int = 0) -> list[Task]:
 
 
 def train_chain(rng: random.Random) -> Chain:
-    """A chain without a held-out part; all text of the world is written about such chains."""
-    return _draw_until(rng, Chain.is_trainable)
+    """Draw a chain without a held-out part, as all training text requires."""
+    return _draw_until(Chain.is_trainable, rng)
 
 
 def _heldout_chain(rng: random.Random) -> Chain:
-    return _draw_until(rng, lambda drawn: drawn.is_heldout)
+    return _draw_until(lambda chain: chain.is_heldout, rng)
 
 
-def _task(task_id: str, chain: Chain, rng: random.Random) -> Task:
-    language = rng.choice(wordings.LANGUAGES)
-    prompt = wordings.ask(chain.head, chain.terms, language=language, rng=rng)
-    columns = {"kind": "math", "answer": str(chain.answer), "language": language}
-    return Task(id=task_id, prompt=prompt, columns=columns)
-
-
-def _draw_until(rng: random.Random, accept: Callable[[Chain], bool]) -> Chain:
+def _draw_until(accept: Callable[[Chain], bool], rng: random.Random) -> Chain:
     while True:
-        chain = _draw(rng)
+        if rng.random() < 0.4:
+            head: tuple[int, ...] = (rng.randint(2, LARGEST_FACTOR), rng.randint(2, LARGEST_FACTOR))
+            num_terms = rng.choice((1, 2, 2))
+        else:
+            head = (rng.randint(2, LARGEST_START),)
+            num_terms = rng.choice((2, 2, 3))
+        terms = tuple(rng.choice((1, -1)) * rng.randint(1, LARGEST_TERM) for _ in range(num_terms))
+        chain = Chain(head=head, terms=terms)
         if all(0 < value <= LARGEST_VALUE for value in chain.values) and accept(chain):
             return chain
 
 
-def _factors(rng: random.Random) -> tuple[int, int]:
-    return rng.randint(2, LARGEST_FACTOR), rng.randint(2, LARGEST_FACTOR)
-
-
-def _draw(rng: random.Random) -> Chain:
-    if rng.random() < 0.4:
-        head: tuple[int, ...] = _factors(rng)
-        num_terms = rng.choice((1, 2, 2))
-    else:
-        head = (rng.randint(2, LARGEST_START),)
-        num_terms = rng.choice((2, 2, 3))
-    terms = tuple(rng.choice((1, -1)) * rng.randint(1, LARGEST_TERM) for _ in range(num_terms))
-    return Chain(head=head, terms=terms)
+def _task(task_id: str, chain: Chain, rng: random.Random) -> Task:
+    language = rng.choice(LANGUAGES)
+    columns = {"kind": "math", "answer": str(chain.answer), "language": language}
+    return Task(id=task_id, prompt=chain.ask(language, rng), columns=columns)

@@ -1,7 +1,7 @@
-"""How a cold start is written: the thought in the question's language, then a sentence for people.
+"""Readable cold-start rows: the reasoning in the question's language, then a sentence.
 
-In the paper people and a second model rewrite what R1-Zero found, and translate its thoughts (arXiv
-2501.12948v2, B.3.2); in the toy world a thought has two words, and a dictionary will do.
+In the paper, people and a second model rewrite and translate the output of R1-Zero (arXiv
+2501.12948v2, B.3.2). Reasoning in the toy world has two words, so a dictionary suffices.
 """
 
 from __future__ import annotations
@@ -11,46 +11,35 @@ from typing import Any
 from rewards.math.extract import StatedAnswer, read_answer
 from rewards.shaping.language import grade_language
 from rewards.transcript import after_thought, as_turn
+from rlvr.toy.corpus import CLOSE, LEAD
 
-__all__ = ["readable", "readable_summary", "summary_of", "translated"]
+__all__ = ["readable", "readable_summary"]
 
-_WORDS = (("So ", "算得"), (", ok", ",好"))  # of a thought, in English and in Chinese
 _SENTENCE = {"en": "The answer is \\boxed{{{answer}}}.", "zh": "答案是\\boxed{{{answer}}}。"}
 
 
-def summary_of(answer: str, language: str) -> str:
-    """A sentence with the answer in a box."""
-    return _SENTENCE[language].format(answer=answer)
-
-
-def translated(thought: str, language: str) -> str:
-    """The words of a thought in `language`; the steps are the same in both."""
-    for english, chinese in _WORDS:
-        old, new = (chinese, english) if language == "en" else (english, chinese)
-        thought = thought.replace(old, new)
-    return thought
-
-
 def readable(row: dict[str, Any]) -> dict[str, Any] | None:
-    """A right row of R1-Zero in its question's language, with a sentence; for `rewrite`.
+    """Rewrite a right row of R1-Zero in its question's language; for `rewrite` in a recipe.
 
-    None for one that was guessed.
+    Returns None for a guessed answer.
     """
-    if "=" not in row["reasoning_content"]:
+    reasoning, language = row["reasoning_content"], row["language"]
+    if "=" not in reasoning:
         return None
-    thought = translated(row["reasoning_content"], row["language"])
-    content = summary_of(row["answer"], row["language"])
-    completion = f" <think>{thought}</think>{content}"
-    return {**row, "reasoning_content": thought, "content": content, "completion": completion}
+    other = "zh" if language == "en" else "en"
+    for words in (LEAD, CLOSE):
+        reasoning = reasoning.replace(words[other], words[language])
+    content = _SENTENCE[language].format(answer=row["answer"])
+    completion = f" <think>{reasoning}</think>{content}"
+    return {**row, "reasoning_content": reasoning, "content": content, "completion": completion}
 
 
 def readable_summary(
     completions: list[Any], language: list[str], think_prefilled: Any = None, **columns: Any
 ) -> list[float]:
-    """1 where what follows the thought states an answer in words of the row's language, else 0.
+    """Return 1 if the text after the reasoning answers in words of the row's language, else 0.
 
-    A reward by its dotted path; the toy world's evaluation counts with it how many answers people
-    can read.
+    A reward for the toy world's evaluation, where it counts the readable answers.
     """
     is_open = bool(think_prefilled)
     return [

@@ -11,7 +11,7 @@ SIZES: dict[str, dict[str, int]] = {
     "toy": {},
     "toy_small": {"hidden_size": 64, "num_layers": 4, "intermediate_size": 192, "num_heads": 2},
 }
-"""What a recipe may call a new model; the small one has a quarter of the parameters."""
+"""Names of new models in recipes; the small one has a quarter of the parameters."""
 
 
 def make_model(
@@ -25,7 +25,7 @@ def make_model(
     intermediate_size: int = 384,
     max_positions: int = 4096,
 ) -> Qwen3ForCausalLM:
-    """A fresh fp32 model with the tokenizer's vocabulary and stop token; embeddings are tied."""
+    """Return a new fp32 model for the tokenizer, with tied embeddings."""
     config = Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=hidden_size,

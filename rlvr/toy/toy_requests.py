@@ -1,30 +1,28 @@
-"""The toy world's third family, which no rule of the trainer grades: short requests for kindness.
+"""Requests of the toy world, which no rule of the trainer grades: short requests for kindness.
 
-    "Greet Tom and Ann." --> "Hello, nice to see you!"                   liked
-                             "Hello." or "Thank you, you are kind!"      not liked
+    "Greet Tom and Ann." --> "Hello, nice to see you!"                   preferred
+                             "Hello." or "Thank you, you are kind!"      not preferred
 
-What is liked is known here, so that a reward model can be trained on pairs and be checked. A
-request is held out by a hash of what it asks and for whom, in any order. Two people, not one: with
-one, a model learns which name goes with which act, and is wrong on every one held out.
+The preferred reply is known here, so a reward model can be trained on pairs and verified. A hash
+of the act and the names, in any order, decides whether a request is held out. With one name
+instead of two, a model would learn which name belongs to which act and fail on all held-out ones.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import random
 import re
 from dataclasses import dataclass
 from typing import Literal
 
-from rlvr.toy.wordings import LANGUAGES
+from rlvr.toy.problems import LANGUAGES, has_heldout_hash
 from rlvr.types import Task
 
 __all__ = ["Manner", "ToyRequest", "heldout_requests", "request_task", "train_request"]
 
 Manner = Literal["kind", "curt", "confused"]
 
-HELDOUT_ONE_IN = 3
 NAMES = {
     "en": ("Tom", "Ann", "Ben", "Lily", "Max", "Eva", "Sam", "Ida", "Leo", "Mia"),
     "zh": ("小明", "小红", "小刚", "小丽", "小华", "小云", "小东", "小美", "小雨", "小龙"),
@@ -58,48 +56,49 @@ class ToyRequest:
 
     @property
     def prompt(self) -> str:
-        """How it is asked for."""
+        """The text of the request."""
         names = _AND[self.language].join(self.names)
         return _ASKED[self.language][self.act].format(names=names)
 
     @property
     def is_heldout(self) -> bool:
-        """Whether it may occur in evaluation alone."""
-        named = " ".join(sorted(self.names))
-        digest = hashlib.sha256(f"{self.act}/{named}".encode()).digest()
-        return int.from_bytes(digest[:4], "big") % HELDOUT_ONE_IN == 0
+        """True if the request may occur only in evaluation."""
+        return has_heldout_hash(f"{self.act}/{' '.join(sorted(self.names))}", one_in=3)
 
     @property
     def pattern(self) -> str:
-        """A regular expression that the liked reply matches, and no other."""
+        """A regular expression that only the preferred reply matches."""
         return re.escape(self.reply("kind", random.Random(0)))
 
     def reply(self, manner: Manner, rng: random.Random) -> str:
-        """A reply; a confused one does something else."""
+        """Return a reply; a confused one performs another act."""
         if manner == "curt":
             return _CURT[self.language][self.act]
         kind = _KIND[self.language]
-        act = self.act
-        if manner == "confused":
-            act = rng.choice([other for other in kind if other != self.act])
-        return kind[act]
+        if manner == "kind":
+            return kind[self.act]
+        return kind[rng.choice([act for act in kind if act != self.act])]
 
 
 def train_request(rng: random.Random) -> ToyRequest:
-    """One that is not held out."""
-    while (request := _draw(rng)).is_heldout:
-        pass
-    return request
+    """Draw a request that is not held out."""
+    while True:
+        language = rng.choice(LANGUAGES)
+        act = rng.choice(tuple(_ASKED[language]))
+        first, second = rng.sample(NAMES[language], 2)
+        request = ToyRequest(act=act, names=(first, second), language=language)
+        if not request.is_heldout:
+            return request
 
 
 def request_task(index: int, *, seed: int = 0) -> Task:
-    """The `index`-th of an endless, seeded supply of training tasks."""
+    """Return the `index`-th task of an endless, seeded source of training tasks."""
     rng = random.Random(f"toy/courtesies/train/{seed}/{index}")
     return _task(f"toy_requests/train/{seed}/{index}", train_request(rng))
 
 
 def heldout_requests(num_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
-    """So many of them, or all, in a mixed order that no `seed` changes."""
+    """Return `num_tasks` held-out tasks, or all, in a shuffled order that ignores `seed`."""
     every = [
         ToyRequest(act=act, names=names, language=language)
         for language in LANGUAGES
@@ -109,13 +108,6 @@ def heldout_requests(num_tasks: int | None = None, *, seed: int = 0) -> list[Tas
     heldout = [request for request in every if request.is_heldout]
     random.Random("toy/courtesies/heldout").shuffle(heldout)
     return [_task(f"toy_requests/heldout/{i}", one) for i, one in enumerate(heldout[:num_tasks])]
-
-
-def _draw(rng: random.Random) -> ToyRequest:
-    language = rng.choice(LANGUAGES)
-    act = rng.choice(tuple(_ASKED[language]))
-    first, second = rng.sample(NAMES[language], 2)
-    return ToyRequest(act=act, names=(first, second), language=language)
 
 
 def _task(task_id: str, request: ToyRequest) -> Task:

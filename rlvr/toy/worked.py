@@ -1,7 +1,7 @@
-"""Rows of the toy world's other families for supervised stages: `data: rlvr.toy.worked:programs`.
+"""Rows of the other toy families for supervised stages: `data: rlvr.toy.worked:programs`.
 
 programs      right, well-formed answers          requests   kind, curt and confused replies
-preferences   pairs for a reward model: a kind reply before one that is not
+preferences   pairs for a reward model: a kind reply and another one
 """
 
 from __future__ import annotations
@@ -10,59 +10,54 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from rlvr.toy.programs import train_program, written_program
+from rlvr.toy.corpus import CLOSE, LEAD
+from rlvr.toy.problems import COMMA, LANGUAGES
+from rlvr.toy.programs import train_program
 from rlvr.toy.toy_requests import Manner, train_request
-from rlvr.toy.wordings import LANGUAGES
 
 __all__ = ["preferences", "programs", "requests"]
 
 NUM_ROWS = 4000
 MANNERS: tuple[Manner, ...] = ("kind", "curt", "confused")
-MANNER_WEIGHTS = (0.4, 0.35, 0.25)  # as in text found in the wild: not all of it is kind
+MANNER_WEIGHTS = (0.4, 0.35, 0.25)  # not all of it is kind, as in real text
 
-_LEAD = {"en": "So ", "zh": "算得"}
-_COMMA = {"en": ", ", "zh": ","}
-_CLOSE = {"en": ", ok", "zh": ",好"}
-_CARE = {"en": "So be kind, ok", "zh": "算得友善,好"}
+_KIND_REASONING = {"en": "So be kind, ok", "zh": "算得友善,好"}
 
 
 def programs(split: str | None = None) -> Iterator[dict[str, Any]]:
-    """Four thousand rows; `split` seeds them."""
+    """Yield four thousand rows; `split` seeds them."""
     rng = random.Random(f"toy/worked/programs/{split}")
     for _ in range(NUM_ROWS):
         program, language = train_program(rng), rng.choice(LANGUAGES)
-        thought = _LEAD[language] + _COMMA[language].join(program.expressions) + _CLOSE[language]
-        yield _row(program.asked_in(language), thought, written_program(program), language)
+        reasoning = LEAD[language] + COMMA[language].join(program.expressions) + CLOSE[language]
+        yield _row(program.prompt(language), reasoning, program.fenced_code, language)
 
 
 def requests(split: str | None = None) -> Iterator[dict[str, Any]]:
-    """Four thousand rows; `split` seeds them."""
+    """Yield four thousand rows; `split` seeds them."""
     rng = random.Random(f"toy/worked/courtesies/{split}")
     for _ in range(NUM_ROWS):
         request = train_request(rng)
         (manner,) = rng.choices(MANNERS, weights=MANNER_WEIGHTS)
-        reply = request.reply(manner, rng)
-        yield _row(request.prompt, _CARE[request.language], reply, request.language)
+        language = request.language
+        yield _row(request.prompt, _KIND_REASONING[language], request.reply(manner, rng), language)
 
 
 def preferences(split: str | None = None) -> Iterator[dict[str, Any]]:
-    """Four thousand pairs; `split` seeds them."""
+    """Yield four thousand pairs; `split` seeds them."""
     rng = random.Random(f"toy/worked/preferences/{split}")
     for _ in range(NUM_ROWS):
         request = train_request(rng)
         worse: Manner = rng.choice(("curt", "confused"))
-        yield {
-            "prompt": request.prompt,
-            "chosen": request.reply("kind", rng),
-            "rejected": request.reply(worse, rng),
-        }
+        chosen, rejected = request.reply("kind", rng), request.reply(worse, rng)
+        yield {"prompt": request.prompt, "chosen": chosen, "rejected": rejected}
 
 
-def _row(prompt: str, thought: str, content: str, language: str) -> dict[str, Any]:
+def _row(prompt: str, reasoning: str, content: str, language: str) -> dict[str, Any]:
     return {
         "prompt": prompt,
-        "reasoning_content": thought,
+        "reasoning_content": reasoning,
         "content": content,
-        "completion": f" <think>{thought}</think>{content}",
+        "completion": f" <think>{reasoning}</think>{content}",
         "language": language,
     }

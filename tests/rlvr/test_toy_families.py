@@ -9,18 +9,18 @@ import pytest
 
 from rewards import grade_format, grade_language, grade_regex, passes_tests
 from rlvr.toy import worked
-from rlvr.toy.programs import Program, heldout_programs, program_task, train_program
+from rlvr.toy.programs import ToyProgram, heldout_programs, program_task, train_program
 from rlvr.toy.refining import readable, readable_summary
 from rlvr.toy.toy_requests import ToyRequest, heldout_requests, request_task, train_request
 
 
 def test_a_program_is_its_operations_in_order() -> None:
-    program = Program(operations=("+3", "*2", "-4"))
+    program = ToyProgram(operations=("+3", "*2", "-4"))
     assert program.expressions == ("x+3", "(x+3)*2", "(x+3)*2-4")
     assert program.code == "def f(x):\n return (x+3)*2-4"
     assert [program.value(x) for x in (0, 5)] == [2, 12]
-    assert program.asked_in("en") == "Write f: x, add 3, double, take 4."
-    assert program.asked_in("zh") == "写f:x,加3,乘2,减4。"
+    assert program.prompt("en") == "Write f: x, add 3, double, take 4."
+    assert program.prompt("zh") == "写f:x,加3,乘2,减4。"
 
 
 def test_every_stored_solution_passes_its_tests_and_a_changed_one_does_not() -> None:
