@@ -89,9 +89,9 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
         template=plan.template,
         max_tokens=plan.max_tokens,
         drops_long=plan.drops_long,
-        learns_prompt=plan.learns_prompt,
+        learns_prompt=plan.learn_prompt,
     )
-    names = [source.path for source in plan.sources] or [plan.name]
+    names = [source.path for source in plan.sources] or [plan.title]
     counts = RowCounts(other_end=end_of_turn(plan.template, tokenizer))
     domains: list[str] = []
     num_thoughts = 0
@@ -108,7 +108,7 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
                 writer.write({"input_ids": row.input_ids, "labels": row.labels})
         if not domains:
             raise ConfigError(
-                f"data: {plan.name} has nothing to learn: {counts.num_empty} rows empty, "
+                f"data: {plan.title} has nothing to learn: {counts.num_empty} rows empty, "
                 f"{counts.num_too_long} rows too_long"
             )
         writer.finalize()
@@ -156,7 +156,7 @@ def _examples(plan: DataPlan) -> Iterator[tuple[int, Example]]:
     from rlvr.toy.corpus import documents, worked_examples
 
     assert plan.num_rows is not None  # checked by SftConfig
-    if plan.name == "toy_text":
+    if plan.title == "toy_text":
         for number, text in enumerate(islice(documents(plan.seed), plan.num_rows), start=1):
             yield 0, Example(prompt=None, completion=text, where=f"toy_text:{number}", columns={})
         return

@@ -72,7 +72,7 @@ def run_ranks(plan: SftPlan, folder: RunFolder) -> None:
 
 def _train(plan: SftPlan, folder: RunFolder, *, rank: int, env: Mapping[str, str]) -> None:
     with training_process(env):
-        if plan.model.is_reward_model:
+        if plan.data.has_preferences:
             from rlvr.stages.sft.reward_model import train_reward_model
 
             train_reward_model(plan, folder, rank=rank)

@@ -59,7 +59,7 @@ def _token_rows(plan: DataPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], i
         else:
             num_long += 1
     if not rows:
-        raise ConfigError(f"data: {plan.name} has no row of at most {plan.max_tokens} tokens")
+        raise ConfigError(f"data: {plan.title} has no row of at most {plan.max_tokens} tokens")
     return rows, num_long
 
 

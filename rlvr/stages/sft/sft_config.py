@@ -46,12 +46,8 @@ class SourceSection(Section):
     split: str | None = Field(None, description="train, train[:500]; of a file: [:500]")
     columns: dict[str, str] = Field({}, description="our column: the file's column")
     num_rows: PositiveInt | None = Field(None, description="use the first num_rows that fit")
-    weight: PositiveFloat | None = Field(
-        None, description="share of the mixture, relative to the other weights; null: all rows"
-    )
-    has_thought: bool | None = Field(
-        None, description="true: only rows with reasoning; false: only rows without"
-    )
+    weight: PositiveFloat | None = Field(None, description="share of the mixture; null: all rows")
+    has_thought: bool | None = Field(None, description="only rows with (true) or without reasoning")
 
 
 class LoraSection(Section):
@@ -77,9 +73,7 @@ class DeepSpeedSection(Section):
     zero_stage: Literal[0, 1, 2, 3] | None = Field(
         None, description="ZeRO stage; null: one process on one device, without DeepSpeed"
     )
-    offload_optimizer: bool = Field(
-        False, description="optimizer states in host memory; zero_stage 1, 2 or 3"
-    )
+    offload_optimizer: bool = Field(False, description="moments in host memory; zero_stage 1 to 3")
     offload_param: bool = Field(False, description="weights in host memory; zero_stage 3 only")
 
 
@@ -106,56 +100,38 @@ class SftConfig(StageConfig):
     """Supervised training with TRL: a base, a cold start, an adapter, a student, a reward model."""
 
     stage: Literal["sft"] = Field("sft", description="command that runs the recipe")
-    preset: str | None = Field(
-        None, description="medical_qlora, open_r1_distill: values of keys that are left out"
-    )
-    model: PathText = Field(
-        description="directory or hub name of the model to train; toy, toy_small: a new model"
-    )
-    resume_from: PathText | None = Field(
-        None, description="folder of an earlier run, whose model or adapter is trained further"
-    )
+    preset: str | None = Field(None, description="medical_qlora or open_r1_distill: default values")
+    model: PathText = Field(description="directory or hub name; toy, toy_small: a new model")
+    resume_from: PathText | None = Field(None, description="folder of a run to train further")
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="of the weights; on a GPU without DeepSpeed float32 computes in bfloat16",
     )
     load_in_4bit: bool = Field(False, description="QLoRA: frozen weights in 4 bit; needs a GPU")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
-    eos_token: str | None = Field(
-        None, description="token that ends an answer, e.g. <|im_end|>; null: the tokenizer's"
-    )
-    head: Literal["lm", "scalar"] = Field(
-        "lm", description="scalar: a reward model, from chosen and rejected, or from labels"
-    )
+    eos_token: str | None = Field(None, description="token that ends an answer, e.g. <|im_end|>")
+    head: Literal["lm", "scalar"] = Field("lm", description="scalar: train a reward model")
 
     data: PathText | list[SourceSection] = Field(
         description="toy_text, toy_worked, a file or data set, or a list of sources"
     )
     split: str | None = Field(None, description="of data that is one path: train[:500], [:500]")
-    columns: dict[str, str] = Field(
-        {}, description="of data that is one path: our column: the file's column"
-    )
+    columns: dict[str, str] = Field({}, description="for a single path, our column: the file's")
     num_rows: PositiveInt | None = Field(None, description="rows to train on; null: all")
     prompt: PromptSection = PromptSection()
     answer_template: str = Field(
         "<think>\n{reasoning_content}\n</think>\n\n{content}",
         description="joins reasoning and answer into one text; {names} are columns",
     )
-    thinking: bool | None = Field(
-        None, description="the model should reason; null: where the prompt opens <think>"
-    )
+    thinking: bool | None = Field(None, description="expect reasoning; null: as the prompt does")
     no_thought: Literal["plain", "empty_block"] = Field(
         "plain", description="rows without reasoning: unchanged, or after an empty <think> block"
     )
     learn_prompt: bool = Field(False, description="include the prompt in the loss")
     max_tokens: PositiveInt = Field(1024, description="maximum length of a row")
     too_long: Literal["cut", "drop"] = Field("cut", description="how longer rows are treated")
-    packing: bool = Field(
-        False, description="several rows in one sequence of max_tokens, without cross-attention"
-    )
-    domains: DomainSection | None = Field(
-        None, description="sample rows by domain; null: each row once an epoch"
-    )
+    packing: bool = Field(False, description="several rows in one sequence; none attends to others")
+    domains: DomainSection | None = Field(None, description="sample by domain; null: each row once")
 
     num_epochs: PositiveFloat | None = Field(None, description="passes over the rows; 1")
     max_steps: PositiveInt | None = Field(None, description="optimizer steps instead of num_epochs")
@@ -165,24 +141,16 @@ class SftConfig(StageConfig):
         "adamw", description="adamw_8bit: plain adamw on a CPU; muon: for matrices, see matrix_lr"
     )
     lr: PositiveFloat = Field(1e-5, description="peak learning rate")
-    matrix_lr: PositiveFloat | None = Field(
-        None, description="peak learning rate of Muon for weight matrices; lr is for the rest"
-    )
+    matrix_lr: PositiveFloat | None = Field(None, description="peak for Muon's weight matrices")
     lr_schedule: Literal["cosine", "linear", "cosine_with_min_lr", "constant"] = Field(
         "cosine", description="after the warm-up"
     )
-    min_lr_frac: FracBelowOne = Field(
-        0.1, description="final learning rate of cosine_with_min_lr, as a fraction of lr"
-    )
+    min_lr_frac: FracBelowOne = Field(0.1, description="of lr, at the end of cosine_with_min_lr")
     warmup_steps: NonNegativeInt | None = Field(None, description="steps of linear warm-up; 5")
-    warmup_frac: FracBelowOne | None = Field(
-        None, description="warm-up as a fraction of all steps, instead of warmup_steps"
-    )
+    warmup_frac: FracBelowOne | None = Field(None, description="of all steps, or warmup_steps")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="of AdamW")
     max_grad_norm: PositiveFloat = Field(1.0, description="gradients are clipped to this norm")
-    label_smoothing: FracBelowOne = Field(
-        0.0, description="fraction of the target spread over the vocabulary"
-    )
+    label_smoothing: FracBelowOne = Field(0.0, description="fraction spread over the vocabulary")
     distill: DistillSection | None = Field(None, description="also learn from a teacher's logits")
     lora: LoraSection | None = Field(None, description="train adapters; null: all weights")
     gradient_checkpointing: bool | None = Field(
@@ -191,9 +159,7 @@ class SftConfig(StageConfig):
 
     deepspeed: DeepSpeedSection = DeepSpeedSection()
     num_ranks: PositiveInt = Field(1, description="processes, each with its own GPU")
-    threads: PositiveInt | None = Field(
-        None, description="CPU threads of a rank; null: all cores, shared by the ranks"
-    )
+    threads: PositiveInt | None = Field(None, description="CPU threads per rank; null: equal share")
     log_steps: PositiveInt = Field(50, description="steps between two lines of metrics.jsonl")
     checkpoint: CheckpointSection = CheckpointSection(every_steps=200)
     trackers: TrackersSection = TrackersSection()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,6 @@ class ModelPlan:
     weights: str  # directory or hub name; toy or toy_small: a new model
     adapter: str | None  # directory of an adapter that is trained further
     lora: LoraSection | None  # None: all weights are trained
-    is_reward_model: bool
     dtype: Literal["float32", "bfloat16"]
     load_in_4bit: bool
     trust_remote_code: bool
@@ -56,7 +55,7 @@ class ModelPlan:
 class DataPlan:
     """The rows to train on, and how each of them becomes tokens."""
 
-    name: str  # for error messages; of the toy corpus where there are no sources
+    title: str  # for error messages; names the toy corpus if there are no sources
     sources: tuple[SourceSection, ...]
     num_rows: int | None  # None: all
     seed: int
@@ -65,7 +64,7 @@ class DataPlan:
     answer_template: str
     thinking: bool | None
     no_thought: Literal["plain", "empty_block"]
-    learns_prompt: bool
+    learn_prompt: bool
     max_tokens: int
     drops_long: bool
     packing: bool
@@ -110,32 +109,23 @@ def make_plan(config: SftConfig, *, is_cpu: bool) -> SftPlan:
     model = _plan_model(config)
     if config.distill is not None:
         check_model(config.distill.model, key="distill.model")
-    checkpointing = config.gradient_checkpointing
-    return SftPlan(
-        name=config.name,
-        seed=config.seed,
-        model=model,
-        data=_plan_data(config),
-        inputs=_inputs(config, model),
-        is_cpu=is_cpu,
-        num_ranks=config.num_ranks,
-        threads=config.threads or max(1, len(os.sched_getaffinity(0)) // config.num_ranks),
-        deepspeed=config.deepspeed,
-        batch_size=config.batch_size,
-        gradient_accumulation=config.gradient_accumulation,
-        gradient_checkpointing=not is_cpu if checkpointing is None else checkpointing,
-        schedule=_schedule(config),
-        optimizer=config.optimizer,
-        lr=config.lr,
-        matrix_lr=config.matrix_lr,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        label_smoothing=config.label_smoothing,
-        distill=config.distill,
-        log_steps=config.log_steps,
-        checkpoint=config.checkpoint,
-        trackers=config.trackers,
-    )
+    resolved = {
+        "model": model,
+        "data": _plan_data(config),
+        "inputs": _inputs(config, model),
+        "is_cpu": is_cpu,
+        "threads": config.threads or max(1, len(os.sched_getaffinity(0)) // config.num_ranks),
+        "schedule": _schedule(config),
+    }
+    if config.gradient_checkpointing is None:
+        resolved["gradient_checkpointing"] = not is_cpu
+    return SftPlan(**{**_unchanged(config, SftPlan), **resolved})
+
+
+def _unchanged(config: SftConfig, plan: type[Any]) -> dict[str, Any]:
+    """Return the keys of the recipe that are also fields of the plan."""
+    names = [field.name for field in fields(plan) if field.name in SftConfig.model_fields]
+    return {name: getattr(config, name) for name in names}
 
 
 def _plan_model(config: SftConfig) -> ModelPlan:
@@ -144,16 +134,7 @@ def _plan_model(config: SftConfig) -> ModelPlan:
         check_model(weights, key="model" if config.resume_from is None else "resume_from")
     if adapter is not None:
         _check_adapter(Path(adapter), config)
-    return ModelPlan(
-        weights=weights,
-        adapter=adapter,
-        lora=config.lora,
-        is_reward_model=config.head == "scalar",
-        dtype=config.dtype,
-        load_in_4bit=config.load_in_4bit,
-        trust_remote_code=config.trust_remote_code,
-        eos_token=config.eos_token,
-    )
+    return ModelPlan(weights=weights, adapter=adapter, **_unchanged(config, ModelPlan))
 
 
 def _starting_point(config: SftConfig) -> tuple[str, str | None]:
@@ -189,22 +170,13 @@ def _check_adapter(adapter: Path, config: SftConfig) -> None:
 
 def _plan_data(config: SftConfig) -> DataPlan:
     prompt = config.prompt
-    is_path = isinstance(config.data, str)
     return DataPlan(
-        name=str(config.data) if is_path else ", ".join(s.path for s in config.sources),
+        title=", ".join(source.path for source in config.sources) or str(config.data),
         sources=config.sources,
-        num_rows=config.num_rows,
-        seed=config.seed,
         has_preferences=config.head == "scalar",
         template=make_template(prompt.template, system=prompt.system, prefill=prompt.prefill),
-        answer_template=config.answer_template,
-        thinking=config.thinking,
-        no_thought=config.no_thought,
-        learns_prompt=config.learn_prompt,
-        max_tokens=config.max_tokens,
         drops_long=config.too_long == "drop",
-        packing=config.packing,
-        domains=config.domains,
+        **_unchanged(config, DataPlan),
     )
 
 
