@@ -1,16 +1,16 @@
-"""A thought that grows too long is closed by force, and the answer is written behind it.
+"""Budget forcing: reasoning over its token budget is closed with a cue, then the answer follows.
 
-prompt --budget tokens--> ended?  yes: done
-                                  no, in its thought: + cue ("</think>...") --the rest--> done
-                                  no, in its answer:                        --the rest--> done
+    prompt --budget tokens--> finished? yes: done
+                                        no, still reasoning: + cue ("</think>...") --rest--> done
+                                        no, in the answer:                         --rest--> done
 
-"Budget forcing" of s1 (arXiv 2501.19393, section 3.1) and the thinking budget of Qwen3 (arXiv
-2505.09388, section 4.3). The cue's tokens count as the completion's.
+As in s1 (arXiv 2501.19393, section 3.1) and the thinking budget of Qwen3 (arXiv 2505.09388, section
+4.3). The tokens of the cue count as tokens of the completion.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,8 +30,8 @@ class ThinkingBudget:
     """Engines whose reasoning is limited; `closed` holds the completions that were cut."""
 
     engines: Engines
-    budget: int  # tokens of a thought
-    cue_ids: NDArray[np.int32]  # that close it and begin the answer
+    budget: int  # tokens of reasoning
+    cue_ids: NDArray[np.int32]  # close the reasoning and begin the answer
     decode: Callable[[NDArray[np.int32]], str]
     think_prefilled: bool
     closed: set[tuple[int, int]] = field(default_factory=set)  # (task_index, sample_index)
@@ -39,10 +39,10 @@ class ThinkingBudget:
     async def generate(
         self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
-        """Chunks of whole completions.
+        """Yield chunks of whole completions.
 
         Raises:
-            ConfigError: the longest completion has no room behind budget and cue.
+            ConfigError: max_tokens leaves no room for an answer after budget and cue.
         """
         left = sampling.max_tokens - self.budget
         if left <= len(self.cue_ids):
@@ -51,29 +51,31 @@ class ThinkingBudget:
                 f"leave nothing of {sampling.max_tokens} tokens for the answer"
             )
         by_key = {(r.task_index, r.sample_index): r for r in requests}
-        cut: list[Finished] = []
+        thinking: list[Finished] = []
+        answering: list[Finished] = []
         first = replace(sampling, max_tokens=self.budget)
         async for chunk in self.engines.generate(requests, first, policy_version=policy_version):
-            cut += [item for item in chunk if _is_cut(item)]
-            if ended := [item for item in chunk if not _is_cut(item)]:
-                yield ended
-        thinking = [item for item in cut if self._is_thinking(item)]
-        answering = [item for item in cut if not self._is_thinking(item)]
+            finished = []
+            for item in chunk:
+                if item.completion.finish_reason is not FinishReason.LENGTH:
+                    finished.append(item)
+                elif is_thinking(item.completion.text, think_prefilled=self.think_prefilled):
+                    thinking.append(item)
+                else:
+                    answering.append(item)
+            if finished:
+                yield finished
         self.closed.update((item.task_index, item.sample_index) for item in thinking)
-        no_cue = np.empty(0, np.int32)
-        for items, cue in ((thinking, self.cue_ids), (answering, no_cue)):
+        for items, cue in ((thinking, self.cue_ids), (answering, np.empty(0, np.int32))):
             if items:
                 rest = replace(sampling, max_tokens=left - len(cue))
-                async for chunk in self._continued(items, by_key, cue, rest, policy_version):
+                async for chunk in self._continue(items, by_key, cue, rest, policy_version):
                     yield chunk
 
-    def _is_thinking(self, item: Finished) -> bool:
-        return is_thinking(item.completion.text, think_prefilled=self.think_prefilled)
-
-    async def _continued(
+    async def _continue(
         self,
         items: Sequence[Finished],
-        by_key: dict[tuple[int, int], Request],
+        by_key: Mapping[tuple[int, int], Request],
         cue: NDArray[np.int32],
         sampling: SamplingSpec,
         policy_version: int,
@@ -81,11 +83,11 @@ class ThinkingBudget:
         begun = {(item.task_index, item.sample_index): item.completion for item in items}
         requests = [
             replace(
-                by_key[key],
+                request := by_key[key],
                 prompt_token_ids=np.concatenate(
-                    [by_key[key].prompt_token_ids, completion.token_ids, cue]
+                    [request.prompt_token_ids, completion.token_ids, cue]
                 ),
-                seed=by_key[key].seed ^ 1,  # not the draws of the first part again
+                seed=request.seed ^ 1,  # other draws than those of the first part
             )
             for key, completion in begun.items()
         ]
@@ -101,17 +103,12 @@ class ThinkingBudget:
             ]
 
     def _joined(self, begun: Completion, cue: NDArray[np.int32], rest: Completion) -> Completion:
-        """One completion; nobody sampled the cue, so its log-probs are 0."""
+        """Return one completion; the cue was not sampled, so its log-probs are 0."""
         token_ids = np.concatenate([begun.token_ids, cue, rest.token_ids])
+        no_logprobs = np.zeros(len(cue), np.float32)
         return replace(
             rest,
             token_ids=token_ids,
-            logprobs=np.concatenate(
-                [begun.logprobs, np.zeros(len(cue), np.float32), rest.logprobs]
-            ),
+            logprobs=np.concatenate([begun.logprobs, no_logprobs, rest.logprobs]),
             text=self.decode(token_ids),
         )
-
-
-def _is_cut(item: Finished) -> bool:
-    return item.completion.finish_reason is FinishReason.LENGTH

@@ -1,4 +1,4 @@
-"""The recipes of an evaluation and of a comparison."""
+"""Recipe schemas of `rlvr eval` and `rlvr compare`."""
 
 from __future__ import annotations
 
@@ -28,60 +28,61 @@ __all__ = [
 
 
 class EvaluationSampling(SamplingSection):
-    """How an evaluation writes: as DeepSeek-R1's (arXiv 2501.12948, section 3, and its README)."""
+    """Sampling as in DeepSeek-R1's evaluation (arXiv 2501.12948, section 3, and its README)."""
 
     temperature: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
-        0.6, description="of sampling; 0.01 is vLLM's least"
+        0.6, description="of sampling; vLLM's minimum is 0.01"
     )
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.95, description="only the likeliest tokens of this mass are drawn from"
+        0.95, description="sample from the most likely tokens with this probability mass"
     )
 
 
 class SuiteSection(Section):
-    """Problems that are reported together, and what counts as right."""
+    """Problems that are reported together, and the rewards that grade them."""
 
     tasks: TasksSection
-    rewards: Rewards = Field({}, description="that grade this suite; none: those of the recipe")
+    rewards: Rewards = Field({}, description="rewards of this suite; empty: those of the recipe")
     correct_by: str | None = Field(
-        None, description="reward that says right or wrong; null: the first one"
+        None, description="a completion is correct if this reward is 1; null: the first reward"
     )
     samples: PositiveInt | None = Field(
-        None, description="completions of one task (k); null: rollout.group_size"
+        None, description="completions per task (k); null: rollout.group_size"
     )
     max_tokens: PositiveInt | None = Field(
-        None, description="longest completion; null: rollout.max_tokens, which it may not exceed"
+        None, description="longest completion; null: rollout.max_tokens, which is the maximum"
     )
     suffix: str = Field(
-        "", description="text behind each problem, e.g. a request to put the answer in a box"
+        "", description="text after each problem, e.g. a request to put the answer in a box"
     )
     noisy_of: str | None = Field(
-        None, description="the suite with the same problems without distractors, for robustness"
+        None, description="suite with the same problems without distractors, for robustness_drop"
     )
 
 
 class EvalJudgeSection(Section):
-    """A model behind an OpenAI-compatible address that gives scores from 0 to 10."""
+    """A judge behind an OpenAI-compatible address that gives scores from 0 to 10."""
 
     url: str = Field(description="http(s)://HOST[:PORT]/v1")
-    model: str = Field(description="its name there")
+    model: str = Field(description="name of the model at the address")
     key_env: str | None = Field(None, description="environment variable that holds the key")
     rubric: str = Field(
-        "The answer is correct, and each of its steps follows.", description="what a score is for"
+        "The answer is correct, and each of its steps follows.",
+        description="criterion of the score",
     )
 
 
 class StrategySection(Section):
-    """What is done with a task at inference time."""
+    """An inference strategy."""
 
     name: Literal["plain", "cot", "majority", "best_of_n", "beam"] = Field(
-        description="samples as they are; with a cue to think; a vote; the best one; a search"
+        description="samples as they are; with a cue to reason; a vote; best score; beam search"
     )
     cue: str | None = Field(
-        None, description="cot: text behind each problem; null: 'think step by step', or in Chinese"
+        None, description="cot: text after each problem; null: 'think step by step', or in Chinese"
     )
     scorer: Literal["rule", "reward_model", "judge"] | None = Field(
-        None, description="best_of_n and beam: what gives scores"
+        None, description="best_of_n and beam: source of the scores"
     )
     rule: str | None = Field(
         None, description="scorer rule: name of a reward, or package.module:function"
@@ -89,30 +90,31 @@ class StrategySection(Section):
     reward_model: PathText | None = Field(
         None, description="scorer reward_model: directory of a model with a scalar head"
     )
-    judge: EvalJudgeSection | None = Field(None, description="scorer judge: who it is")
+    judge: EvalJudgeSection | None = Field(None, description="scorer judge: its address and rubric")
     by_step: bool = Field(
-        False, description="best_of_n: score the text up to each step, not the whole alone"
+        False, description="best_of_n: score the text up to each step instead of the whole"
     )
-    aggregate: Literal["last", "min", "prod"] = Field("last", description="of step scores into one")
+    aggregate: Literal["last", "min", "prod"] = Field(
+        "last", description="how step scores become one score"
+    )
     vote: bool = Field(
-        False, description="best_of_n: add the scores of equal answers up, and take the most"
+        False, description="best_of_n: pick the answer with the largest sum of scores"
     )
-    beams: PositiveInt = Field(4, description="beam: texts that are kept (n)")
-    width: PositiveInt = Field(4, description="beam: next steps tried of each (m)")
-    max_iterations: PositiveInt = Field(40, description="beam: steps at most")
+    beams: PositiveInt = Field(4, description="beam: beams that are kept (n)")
+    width: PositiveInt = Field(4, description="beam: next steps sampled per beam (m)")
+    max_iterations: PositiveInt = Field(40, description="beam: maximum number of steps")
     step_end: Annotated[str, Field(min_length=1)] = Field(
         "\n\n", description="beam and by_step: text that ends a step"
     )
 
     @property
     def pool(self) -> str:
-        """Whose completions it looks at: majority and best_of_n choose among the plain ones."""
+        """Completions that it uses: majority and best_of_n choose among the plain ones."""
         return self.name if self.name in ("cot", "beam") else "plain"
 
     @model_validator(mode="after")
-    def _scorer_is_there(self) -> StrategySection:
-        needs_one = self.name in ("best_of_n", "beam")
-        if needs_one and self.scorer is None:
+    def _check_scorer(self) -> StrategySection:
+        if self.name in ("best_of_n", "beam") and self.scorer is None:
             raise ValueError(f"strategy {self.name} needs scorer: rule, reward_model or judge")
         if self.scorer is not None and getattr(self, self.scorer) is None:
             raise ValueError(f"scorer {self.scorer} needs the key {self.scorer} beside it")
@@ -120,7 +122,7 @@ class StrategySection(Section):
 
 
 def _as_list(value: Any) -> Any:
-    """`strategy: cot` is short for `strategy: [{name: cot}]`."""
+    """Expand `strategy: cot` to `strategy: [{name: cot}]`."""
     items = value if isinstance(value, list) else [value]
     return [{"name": item} if isinstance(item, str) else item for item in items]
 
@@ -133,38 +135,39 @@ class EvaluateConfig(GenerationStageConfig):
 
     stage: Literal["eval"] = Field("eval", description="which command the recipe is for")
     suites: Annotated[dict[str, SuiteSection], Field(min_length=1)] = Field(
-        description="name of a suite: its tasks and how they are graded"
+        description="name: tasks and rewards of a suite"
     )
-    rewards: Rewards = Field({}, description="of suites that name none of their own")
+    rewards: Rewards = Field({}, description="rewards of suites without their own")
     rollout: EvaluationSampling = EvaluationSampling()
     strategy: Strategies = Field(
-        [StrategySection(name="plain")], description="names or sections, each a row of the table"
+        [StrategySection(name="plain")],
+        description="names or sections; each is a row of the report",
     )
     thinking_budget: PositiveInt | None = Field(
-        None, description="tokens of a thought, which is then closed by force; null: no end is set"
+        None, description="tokens after which reasoning is closed by budget_cue; null: no limit"
     )
     budget_cue: str = Field(
-        "\n</think>\n\n", description="text that closes a thought and begins the answer"
+        "\n</think>\n\n", description="text that closes the reasoning and begins the answer"
     )
-    hide_thought: bool = Field(False, description="leave thoughts out of printed completions")
+    hide_thought: bool = Field(False, description="leave reasoning out of printed completions")
     num_examples: Annotated[int, Field(ge=0)] = Field(
-        2, description="completions of each suite in the report"
+        2, description="completions per suite in the report"
     )
 
     @model_validator(mode="after")
-    def _suites_are_whole(self) -> EvaluateConfig:
+    def _check(self) -> EvaluateConfig:
         for name, suite in self.suites.items():
             rewards = suite.rewards or self.rewards
             if not rewards:
-                raise ValueError(f"suites.{name}.rewards: nothing says what is right")
+                raise ValueError(f"suites.{name}.rewards: no reward is given here or in `rewards`")
             if suite.correct_by not in (None, *rewards):
                 raise ValueError(
-                    f"suites.{name}.correct_by: {suite.correct_by!r} is none of the rewards: "
+                    f"suites.{name}.correct_by: {suite.correct_by!r} is not one of the rewards: "
                     + ", ".join(rewards)
                 )
             if suite.noisy_of not in (None, *self.suites):
                 raise ValueError(
-                    f"suites.{name}.noisy_of: {suite.noisy_of!r} is none of the suites: "
+                    f"suites.{name}.noisy_of: {suite.noisy_of!r} is not one of the suites: "
                     + ", ".join(self.suites)
                 )
             if (suite.max_tokens or 0) > self.rollout.max_tokens:
@@ -172,17 +175,9 @@ class EvaluateConfig(GenerationStageConfig):
                     f"suites.{name}.max_tokens: {suite.max_tokens} is over rollout.max_tokens="
                     f"{self.rollout.max_tokens}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _strategies_are_different(self) -> EvaluateConfig:
         names = [strategy.name for strategy in self.strategy]
         if len(set(names)) < len(names):
-            raise ValueError("strategy: each may stand once")
-        return self
-
-    @model_validator(mode="after")
-    def _budget_fits(self) -> EvaluateConfig:
+            raise ValueError("strategy: each name may appear once")
         if self.thinking_budget is not None and self.thinking_budget >= self.rollout.max_tokens:
             raise ValueError(
                 f"thinking_budget: {self.thinking_budget} leaves nothing of rollout.max_tokens="
@@ -192,34 +187,38 @@ class EvaluateConfig(GenerationStageConfig):
 
 
 class CompareConfig(StageConfig):
-    """A comparison of finished evaluations."""
+    """A comparison of evaluations."""
 
     stage: Literal["compare"] = Field("compare", description="which command the recipe is for")
     folders: dict[str, PathText] = Field(
         {}, description="label: folder of a finished `rlvr eval`, in the order of the columns"
     )
     models: dict[str, PathText] = Field(
-        {}, description="label: model that is evaluated first, as `evaluation` says"
+        {}, description="label: model to evaluate first, with the recipe `evaluation`"
     )
     evaluation: PathText | None = Field(None, description="recipe of `rlvr eval` for `models`")
     title: str = Field("Comparison", description="heading of the report")
-    suites: list[str] = Field([], description="only these; empty: all that some folder has")
+    suites: list[str] = Field([], description="suites to compare; empty: all of them")
     num_prompts: Annotated[int, Field(ge=0)] = Field(
-        5, description="prompts of each suite that are shown side by side"
+        5, description="prompts per suite whose completions are shown side by side"
     )
-    hide_thought: bool = Field(False, description="show answers without their thoughts")
-    max_chars: PositiveInt = Field(2000, description="of a completion that is shown")
-    confidence: PositiveFloat = Field(1.0, description="standard errors behind +-; 1.96 is 95%")
+    hide_thought: bool = Field(False, description="show answers without their reasoning")
+    max_chars: PositiveInt = Field(2000, description="maximum length of a completion that is shown")
+    confidence: PositiveFloat = Field(
+        1.0, description="number of standard errors after ±; 1.96 is 95%"
+    )
     paper: list[Literal["r1_stages", "distilled"]] = Field(
         [], description="reference rows: DeepSeek-R1's stages, its distilled models"
     )
 
     @model_validator(mode="after")
-    def _something_is_compared(self) -> CompareConfig:
+    def _check(self) -> CompareConfig:
         if not self.folders and not self.models:
             raise ValueError("folders or models: there is nothing to compare")
         if self.models and self.evaluation is None:
-            raise ValueError("models: how to evaluate them is missing; add evaluation: RECIPE")
+            raise ValueError(
+                "models: add evaluation: RECIPE"
+            )
         if both := set(self.folders) & set(self.models):
-            raise ValueError(f"models: the label {min(both)!r} stands in folders already")
+            raise ValueError(f"models: the label {min(both)!r} is also in folders")
         return self

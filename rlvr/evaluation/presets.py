@@ -1,4 +1,4 @@
-"""What is known of families of models: template, thinking switch, sampling (presets.yaml).
+"""Presets of model families (presets.yaml): template, thinking switch, sampling.
 
 preset_of("Qwen/Qwen3-8B").overrides  ->  ["prompt.template=chat", ...] for `rlvr eval`
 """
@@ -21,27 +21,27 @@ __all__ = ["Preset", "known_models", "preset_of"]
 
 
 class Preset(Section):
-    """One family of models."""
+    """A family of models."""
 
     name: str
-    match: str = Field(description="pattern that the whole name on the hub matches")
+    match: str = Field(description="pattern of whole names on the Hugging Face hub")
     kind: Literal["base", "chat", "reasoning"]
-    template: Literal["chat", "r1_zero", "plain"] = Field(description="prompt.template")
-    prefill: str = Field(description="prompt.prefill")
-    answer_style: Literal["zero", "r1"] = Field(description="prompt.answer_style")
+    template: Literal["chat", "r1_zero", "plain"]
+    prefill: str
+    answer_style: Literal["zero", "r1"]
     thinking: Literal["always", "never", "switch", "prompted"] = Field(
-        description="whether it thinks; switch: by chat template arguments, prompted: asked to"
+        description="switch: by chat template arguments; prompted: by the prompt"
     )
-    thinking_on: Mapping[str, Any] = Field({}, description="chat template arguments for a thought")
-    thinking_off: Mapping[str, Any] = Field({}, description="and for none")
-    reasoning_parser: str | None = Field(None, description="of `vllm serve`; null: none is needed")
+    thinking_on: Mapping[str, Any] = Field({}, description="chat template arguments with reasoning")
+    thinking_off: Mapping[str, Any] = Field({}, description="and without")
+    reasoning_parser: str | None = Field(None, description="of `vllm serve`; null: none")
     temperature: float
     top_p: float
-    system: bool = Field(description="whether a system message does it good")
+    system: bool = Field(description="whether a system message is recommended")
 
     @property
     def overrides(self) -> list[str]:
-        """For `rlvr eval RECIPE ...`: how this family is asked."""
+        """Overrides for `rlvr eval RECIPE ...`."""
         return [
             f"prompt.template={self.template}",
             f"prompt.prefill={yaml.safe_dump(self.prefill, default_style=chr(34)).strip()}",
@@ -52,34 +52,25 @@ class Preset(Section):
 
 
 def preset_of(model: str) -> Preset:
-    """The family that a name on the hub belongs to.
-
-    Raises:
-        ConfigError: it is of none that is known.
-    """
-    for preset in _families():
+    """Return the preset of a model by its name on the hub. Raises ConfigError if there is none."""
+    families = [Preset.model_validate(family) for family in _load()["families"]]
+    for preset in families:
         if re.fullmatch(preset.match, model):
             return preset
+    names = ", ".join(preset.name for preset in families)
     raise ConfigError(
-        f"model.path: no preset for {model!r}; known are "
-        + ", ".join(preset.name for preset in _families())
-        + "; set prompt and rollout in the recipe"
+        f"model.path: no preset for {model!r}; known are {names}; set prompt and rollout in the "
+        "recipe"
     )
 
 
-@cache
 def known_models() -> tuple[str, ...]:
-    """Names on the hub that the file lists."""
-    return tuple(_file()["models"])
+    """Return the names on the hub that presets.yaml lists."""
+    return tuple(_load()["models"])
 
 
 @cache
-def _families() -> tuple[Preset, ...]:
-    return tuple(Preset.model_validate(family) for family in _file()["families"])
-
-
-@cache
-def _file() -> dict[str, Any]:
-    path = Path(__file__).with_name("presets.yaml")
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
+def _load() -> dict[str, Any]:
+    file = Path(__file__).with_name("presets.yaml")
+    data: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return data

@@ -232,8 +232,11 @@ def test_two_evaluations_stand_side_by_side(
     ("overrides", "said"),
     [
         (["folders={}"], "folders or models: there is nothing to compare"),
-        (["models={base: m}", "evaluation=e.yaml"], "the label 'base' stands in folders already"),
-        (["models={new: m}"], "models: how to evaluate them is missing; add evaluation: RECIPE"),
+        (["models={base: m}", "evaluation=e.yaml"], "the label 'base' is also in folders"),
+        (
+            ["models={new: m}"],
+            "models: add evaluation: RECIPE",
+        ),
         (["models={new: m}", "evaluation=/no/e.yaml"], "/no/e.yaml: no such recipe"),
     ],
 )
