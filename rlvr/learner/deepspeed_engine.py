@@ -49,12 +49,8 @@ class GuardedAdamW(torch.optim.AdamW):
         """Update the weights if the gradients are finite on all ranks."""
         from deepspeed.accelerator import get_accelerator
 
-        grads = [
-            p.grad for group in self.param_groups for p in group["params"] if p.grad is not None
-        ]
-        is_finite = (
-            torch.stack([torch.isfinite(grad.sum()) for grad in grads]).all().to(torch.float32)
-        )
+        grads = [p.grad for g in self.param_groups for p in g["params"] if p.grad is not None]
+        is_finite = torch.stack([torch.isfinite(grad.sum()) for grad in grads]).all().float()
         if dist.is_initialized():
             is_finite = is_finite.to(get_accelerator().current_device_name())  # if offloaded
             dist.all_reduce(is_finite, op=dist.ReduceOp.MIN)

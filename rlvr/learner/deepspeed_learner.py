@@ -145,9 +145,8 @@ class DeepSpeedLearner:
         if path is None:
             raise RLVRError(f"{folder}: DeepSpeed finds no checkpoint of the learner there")
         if self._reference is not None:
-            state = torch.load(
-                Path(folder) / "reference.pt", map_location=self._device, weights_only=True
-            )
+            file = Path(folder) / "reference.pt"
+            state = torch.load(file, map_location=self._device, weights_only=True)
             self._reference.load_state_dict(state)
 
     def export(self, folder: str) -> None:
@@ -182,7 +181,7 @@ class DeepSpeedLearner:
             clip_high=spec.loss.clip_high,
             beta=spec.loss.beta,
         )
-        sums = [
+        sums_of_terms = [
             terms.loss.detach(),
             entropy.detach().sum(),
             terms.clipped,
@@ -190,12 +189,9 @@ class DeepSpeedLearner:
             terms.mismatch_sum,
             loss_mask.sum(),
         ]
-        counts = torch.tensor(
-            [micro_batch.num_tokens, micro_batch.num_computed_tokens],
-            dtype=torch.float64,
-            device=self._device,
-        )
-        return terms, torch.cat([torch.stack([t.double() for t in sums]), counts])
+        counts = torch.tensor([micro_batch.num_tokens, micro_batch.num_computed_tokens])
+        sums = torch.stack([term.double() for term in sums_of_terms])
+        return terms, torch.cat([sums, counts.to(sums)])
 
     def _set_lr(self, step: int) -> None:
         learner = self._spec.learner

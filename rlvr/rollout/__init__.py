@@ -2,6 +2,5 @@
 
 engine_requests   requests and specs; free of vLLM
 engine            one vLLM engine in a Ray actor
-vllm_args         arguments of vLLM
 engine_pool       all engines as one
 """

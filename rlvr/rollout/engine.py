@@ -46,7 +46,7 @@ class _Batch:
     requests: Sequence[Request]
     sampling: SamplingSpec
     loop: asyncio.AbstractEventLoop
-    chunks: asyncio.Queue[list[Finished] | BaseException]
+    chunks: asyncio.Queue[list[Finished]]
     finished: list[Finished] = field(default_factory=list)
 
 
@@ -88,8 +88,6 @@ class VllmEngine:
         num_left = len(requests)
         while num_left:
             chunk = await batch.chunks.get()
-            if isinstance(chunk, BaseException):
-                raise chunk
             num_left -= len(chunk)
             yield chunk
 
@@ -133,10 +131,8 @@ class VllmEngine:
         from vllm import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        from rlvr.rollout.vllm_args import engine_args
-
         spec = self._spec
-        self._llm = LLMEngine.from_engine_args(EngineArgs(**engine_args(spec)))
+        self._llm = LLMEngine.from_engine_args(EngineArgs(**_engine_args(spec)))
         self._policy_version = spec.policy_version
         self._tokenizer = AutoTokenizer.from_pretrained(
             spec.model_path, trust_remote_code=spec.trust_remote_code
@@ -156,15 +152,13 @@ class VllmEngine:
                 done.set_exception(error)
 
     def _add(self, batch: _Batch) -> None:
-        from rlvr.rollout.vllm_args import sampling_params
-
         if not self._open:
             self._llm.reset_prefix_cache()  # an idle engine starts each batch from the same state
         for request in batch.requests:
             name = str(next(self._ids))
             self._open[name] = (batch, request)
             prompt = {"prompt_token_ids": request.prompt_token_ids.tolist()}
-            self._llm.add_request(name, prompt, sampling_params(batch.sampling, seed=request.seed))
+            self._llm.add_request(name, prompt, _sampling_params(batch.sampling, seed=request.seed))
 
     def _step(self) -> None:
         """Decode until a chunk of finished completions is due, or the inbox is not empty."""
@@ -187,7 +181,7 @@ class VllmEngine:
         token_ids = np.array(generated.token_ids, dtype=np.int32)
         completion = Completion(
             token_ids=token_ids,
-            # one entry per token: logprobs=0 in vllm_args
+            # one entry per token: logprobs=0
             logprobs=np.array(generated.logprobs.logprobs, dtype=np.float32),
             text=generated.text or self._tokenizer.decode(token_ids, skip_special_tokens=True),
             finish_reason=FinishReason(generated.finish_reason),
@@ -211,11 +205,12 @@ class VllmEngine:
         return digests[0]
 
     def _probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
-        from rlvr.rollout.vllm_args import probe_params
+        from vllm import SamplingParams
 
         assert not self._open, "the probe runs on an idle engine"
         self._llm.reset_prefix_cache()
-        self._llm.add_request("probe", {"prompt_token_ids": token_ids.tolist()}, probe_params())
+        params = SamplingParams(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        self._llm.add_request("probe", {"prompt_token_ids": token_ids.tolist()}, params)
         while self._llm.has_unfinished_requests():
             outputs = self._llm.step()
         (output,) = outputs
@@ -226,3 +221,52 @@ class VllmEngine:
             ],
             dtype=np.float32,
         )
+
+
+def _engine_args(spec: EngineSpec) -> dict[str, Any]:
+    """Return the arguments of `vllm.EngineArgs`, the same in vLLM 0.26 to 0.33."""
+    from vllm.platforms import current_platform
+
+    args: dict[str, Any] = {
+        "model": spec.model_path,
+        "dtype": spec.dtype,
+        "seed": spec.seed,
+        "max_model_len": spec.max_model_tokens,
+        "max_num_seqs": spec.max_concurrent,
+        "tensor_parallel_size": spec.tensor_parallel,
+        "kv_cache_memory_bytes": spec.kv_cache_bytes,
+        "gpu_memory_utilization": 0.05,  # must be free at the start; the cache size is explicit
+        "logprobs_mode": "processed_logprobs",  # after temperature and top-p
+        "generation_config": "vllm",  # ignore the model's own sampling defaults
+        "enable_prefix_caching": True,  # the prompt of a group is computed once
+        "skip_tokenizer_init": not spec.has_stop_strings,
+        "worker_extension_cls": "rlvr.weight_sync.worker_extension.WeightSyncWorker",
+        "disable_log_stats": True,
+        "trust_remote_code": spec.trust_remote_code,
+    }
+    if current_platform.is_cpu():
+        # no chunked prefill: a split prompt fails with "CPU Generator does not use offset"
+        args["enforce_eager"] = True
+        args["enable_chunked_prefill"] = False
+        args["max_num_batched_tokens"] = max(8192, spec.max_model_tokens)
+    return args
+
+
+def _sampling_params(sampling: SamplingSpec, *, seed: int) -> Any:
+    """Return the parameters of a completion that keeps its end token or stop string."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        seed=seed,
+        stop=list(sampling.stop) or None,
+        include_stop_str_in_output=True,
+        stop_token_ids=list(sampling.stop_token_ids),
+        logprobs=0,
+        flat_logprobs=True,
+        detokenize=bool(sampling.stop),
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console, Group
@@ -82,9 +84,8 @@ class RunConsole:
         self._step_s.append(metrics["time/step_s"])
         self._rewards.append(metrics["reward/mean"] or 0.0)
         self._last, self._note = metrics, ""
-        self._show(
-            step_line(metrics, num_steps=self._num_steps, left_s=self._left_s(metrics["step"]))
-        )
+        left_s = self._left_s(metrics["step"])
+        self._show(step_line(metrics, num_steps=self._num_steps, left_s=left_s))
 
     def evaluation(self, text: str) -> None:
         """Print a finished evaluation; on a terminal it stays above the live display."""
@@ -133,10 +134,7 @@ def _reward_parts(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {
         name.split("/")[1]: value
         for name, value in metrics.items()
-        if name.startswith("reward/")
-        and name.endswith("/mean")
-        and value is not None
-        and name != "reward/mean"
+        if re.fullmatch("reward/.+/mean", name) and value is not None
     }
 
 
@@ -152,10 +150,7 @@ def _clock(seconds: float) -> str:
 
 def _sparkline(values: list[float], width: int = 40) -> str:
     stride = max(1, -(-len(values) // width))
-    means = [
-        sum(values[i : i + stride]) / len(values[i : i + stride])
-        for i in range(0, len(values), stride)
-    ]
+    means = [fmean(values[i : i + stride]) for i in range(0, len(values), stride)]
     low, high = min(means), max(means)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((value - low) * scale)] for value in means)

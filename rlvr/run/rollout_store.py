@@ -28,17 +28,15 @@ def rollout_rows(
             "policy_version": rollout.completion.policy_version,
             "reward": rollout.reward.value,
             "advantage": rollout.advantage,
-            **{f"{name}/value": grade.value for name, grade in rollout.reward.grades.items()},
-            **{
-                f"{name}/outcome": grade.outcome.value
-                for name, grade in rollout.reward.grades.items()
-            },
-            **{f"{name}/reason": grade.reason for name, grade in rollout.reward.grades.items()},
+            **{f"{name}/value": grade.value for name, grade in grades.items()},
+            **{f"{name}/outcome": grade.outcome.value for name, grade in grades.items()},
+            **{f"{name}/reason": grade.reason for name, grade in grades.items()},
         }
         for group, prompt in zip(groups, prompts, strict=True)
         for k, rollout in zip(
             group.sample_indices or range(len(group.rollouts)), group.rollouts, strict=True
         )
+        for grades in [rollout.reward.grades]
     ]
 
 

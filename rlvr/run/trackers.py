@@ -20,15 +20,11 @@ class Trackers:
     """The trackers that the recipe enables and that have not failed."""
 
     def __init__(self, section: TrackersSection, *, folder: Path, name: str) -> None:
-        wanted: dict[str, Callable[[Path, str], Write]] = {}
-        if section.tensorboard:
-            wanted["tensorboard"] = _tensorboard
-        if section.wandb:
-            wanted["wandb"] = _wandb
         self._writers: dict[str, Write] = {}
-        for tracker, start in wanted.items():
-            with self._guarded(tracker):
-                self._writers[tracker] = start(folder, name)
+        for tracker, start in {"tensorboard": _tensorboard, "wandb": _wandb}.items():
+            if getattr(section, tracker):
+                with self._guarded(tracker):
+                    self._writers[tracker] = start(folder, name)
 
     def write(self, metrics: Mapping[str, Any]) -> None:
         """Send the numbers of a line of metrics.jsonl."""

@@ -135,7 +135,7 @@ def _auto_parser(spec: ServerSpec) -> str:
 
 
 def _cpu_options(spec: ServerSpec) -> dict[str, Any]:
-    """Same as for the engines of a run (rlvr.rollout.vllm_args)."""
+    """Same as for the engines of a run (rlvr.rollout.engine)."""
     config = _model_json(spec, "config.json")
     longest = spec.max_model_tokens or config.get("max_position_embeddings", 0)
     return {

@@ -43,9 +43,7 @@ def pack_weights(
     keeps its old head, even if the head shares its storage with the embedding.
     """
     named = [(name, tensor.detach().contiguous()) for name, tensor in tensors]
-    entries = tuple(
-        (name, str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in named
-    )
+    entries = tuple((n, str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in named)
     buffer = np.zeros(sum(_aligned(t.numel() * t.element_size()) for _, t in named), dtype=np.uint8)
     target, start = torch.from_numpy(buffer), 0
     for _, tensor in named:
