@@ -11,9 +11,9 @@ from rlvr.config import load_config
 from rlvr.errors import ConfigError
 from rlvr.run.manifest import input_digests
 from rlvr.run.run_folder import write_json
+from rlvr.stages.pipeline.pipeline_command import plan_text
 from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
 from rlvr.stages.pipeline.pipeline_plan import Step, StepState, planned_steps, state_of
-from rlvr.stages.pipeline.pipeline_run import plan_text
 
 ROOT = Path(__file__).parents[2]
 SFT = {"stage": "sft", "name": "cold", "model": "toy", "data": "rows.jsonl"}
@@ -120,7 +120,7 @@ def test_another_teacher_makes_its_lessons_stale(recipes: Path) -> None:
     model = recipes / "teacher"
     model.mkdir()
     (model / "config.json").write_text("{}", encoding="utf-8")
-    write_json(cold.taught_by, {"inputs": input_digests({"teacher.model": str(model)})})
+    write_json(cold.teacher_file, {"inputs": input_digests({"teacher.model": str(model)})})
     assert state_of(cold)[0] is StepState.DONE
     (model / "config.json").write_text('{"a": 1}', encoding="utf-8")
     assert state_of(cold) == (StepState.STALE, "the teacher has changed")
@@ -129,7 +129,7 @@ def test_another_teacher_makes_its_lessons_stale(recipes: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"set": {"model": "{zero}/model"}}, "steps.cold: {zero} is no step above it"),
+        ({"set": {"model": "{zero}/model"}}, "steps.cold: {zero} is no earlier step"),
         ({"set": {"modle": "x"}}, "unknown key modle; did you mean model?"),
         ({"recipe": "none.yaml"}, "none.yaml: no such recipe"),
         ({"run": "train"}, "steps.0.run: 'train' is not allowed"),

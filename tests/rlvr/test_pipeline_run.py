@@ -97,6 +97,6 @@ def test_a_step_that_fails_ends_the_chain_with_its_own_line(chain: Path) -> None
     assert failed.returncode == 2
     *_, why, where = failed.stderr.splitlines()
     assert "raw.jsonl:1: not JSON" in why
-    assert where == "rlvr: step steps ended with status 2; the same command goes on there"
+    assert where == "rlvr: step steps ended with status 2; the same command resumes with it"
     write_rows(chain.parent / "raw.jsonl", ROWS)
     assert run_chain(chain).returncode == 0

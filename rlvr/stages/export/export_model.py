@@ -21,7 +21,7 @@ from rlvr.stages.export.export_config import ExportConfig
 from rlvr.stages.export.gptq import check_gptq
 from rlvr.stages.export.hub_upload import check_push, push_folder
 from rlvr.stages.export.model_card import model_card
-from rlvr.stages.sft.rank_process import has_gpu, training_process
+from rlvr.stages.sft.ranks import has_gpu, training_process
 
 __all__ = ["Exported", "check_export", "run_export"]
 

@@ -1,10 +1,10 @@
-"""A chain of stages as a plan: what is done, what is stale, what comes next.
+"""A chain of stages as a plan: the steps with their run folders, and the state of each.
 
-    recipe --resolve--> Step (command, config, folder) --state--> done, stale, interrupted, missing
+    recipe --planned_steps--> Step (command, config, folder) --state_of--> done, stale, ...
 
-A step is done where its folder is finished, was made from the config that it would have now, and
-none of the files it read has changed since. That is asked again right before a step would run: a
-step that was done anew and left the same files makes nothing stale.
+A step is done if its run is finished, its config is the one it would have now, and no file it read
+has changed since. The state is computed again right before the step would run, so a step that is
+repeated with identical results leaves later steps done.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from rlvr.stages.pipeline.pipeline_config import ChainConfig, StepSection
 
 __all__ = ["Step", "StepState", "planned_steps", "state_of"]
 
-ADDRESS = "teacher"  # of a distillation: another one each time that the chain serves it
-TEACHER = {"endpoints": [{"url": "http://127.0.0.1:1/v1", "model": "teacher"}]}
+ADDRESS = "teacher"  # key of a distillation that differs each time the chain serves its teacher
+UNKNOWN_TEACHER = {"endpoints": [{"url": "http://127.0.0.1:1/v1", "model": "teacher"}]}
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
 
 
 class StepState(StrEnum):
-    """Where a step stands."""
+    """State of a step's run folder."""
 
     DONE = "done"
     STALE = "stale"
@@ -42,7 +42,7 @@ class StepState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One stage, resolved."""
+    """One stage with its resolved config."""
 
     section: StepSection
     overrides: tuple[str, ...]
@@ -50,25 +50,23 @@ class Step:
 
     @property
     def name(self) -> str:
-        """Of the step."""
         return self.section.name
 
     @property
     def folder(self) -> RunFolder:
-        """Of its run."""
         return RunFolder(self.config.run_dir)
 
     @property
-    def taught_by(self) -> Path:
-        """Says by hash which model taught: the step itself knows an address alone."""
+    def teacher_file(self) -> Path:
+        """Hashes of the teacher's model, of which the step's own manifest has only the address."""
         return self.config.run_dir / "teacher.json"
 
 
 def planned_steps(config: ChainConfig) -> list[Step]:
-    """All steps, or `only` some and what they need; each recipe read and checked.
+    """Return all steps, or `only` some and what they depend on, with each recipe checked.
 
     Raises:
-        ConfigError: a recipe that is not right, or a `{name}` that is no step above.
+        ConfigError: a wrong recipe, or a `{name}` that is not an earlier step.
     """
     folders: dict[str, Path] = {}
     steps = []
@@ -76,7 +74,7 @@ def planned_steps(config: ChainConfig) -> list[Step]:
     for section in config.steps:
         if section.name not in needed:
             continue
-        step = _resolved(section, config, folders)
+        step = _resolve(section, config, folders)
         if step.config.run_dir in folders.values():
             raise ConfigError(
                 f"steps.{section.name}: the folder {step.config.run_dir} is that of another step; "
@@ -88,7 +86,7 @@ def planned_steps(config: ChainConfig) -> list[Step]:
 
 
 def state_of(step: Step) -> tuple[StepState, str]:
-    """Where a step stands now, and why, in words."""
+    """Return the current state of a step, and the reason in words."""
     folder, status = step.folder, step.folder.status
     if status is RunStatus.NEW:
         return StepState.MISSING, ""
@@ -96,17 +94,17 @@ def state_of(step: Step) -> tuple[StepState, str]:
         return StepState.STALE, differing[0]
     if folder.manifest.exists() and (changed := changed_inputs(read_json(folder.manifest))):
         return StepState.STALE, f"{changed[0]} has changed"
-    if step.taught_by.exists() and changed_inputs(read_json(step.taught_by)):
+    if step.teacher_file.exists() and changed_inputs(read_json(step.teacher_file)):
         return StepState.STALE, "the teacher has changed"
     if status is RunStatus.INTERRUPTED:
         return StepState.INTERRUPTED, ""
     if changed := folder.differences(step.config, free=(ADDRESS,)):
-        return StepState.INTERRUPTED, changed[0]  # only its last part is done anew
+        return StepState.INTERRUPTED, changed[0]  # only its last part is repeated
     return StepState.DONE, ""
 
 
 def _needed(config: ChainConfig) -> set[str]:
-    """The steps that `only` names, and all whose folders they take, and so on."""
+    """Return the names in `only` and, transitively, the steps whose folders they read."""
     names = {step.name for step in config.steps}
     needed = set(config.only) or names
     for section in reversed(config.steps):
@@ -116,43 +114,36 @@ def _needed(config: ChainConfig) -> set[str]:
     return needed
 
 
-def _resolved(section: StepSection, config: ChainConfig, folders: Mapping[str, Path]) -> Step:
-    filled = {key: _filled(value, section.name, folders) for key, value in section.set.items()}
+def _resolve(section: StepSection, config: ChainConfig, folders: Mapping[str, Path]) -> Step:
+    filled = {key: _fill(value, section.name, folders) for key, value in section.set.items()}
     values = {"output_dir": config.output_dir, "seed": config.seed, **filled}
     if section.teacher is not None:
-        values["teacher"] = TEACHER
+        values["teacher"] = UNKNOWN_TEACHER
+        model = _fill(section.teacher.model, section.name, folders)
+        teacher = section.teacher.model_copy(update={"model": model})
+        section = section.model_copy(update={"teacher": teacher})
     overrides = tuple(f"{key}={json.dumps(value)}" for key, value in values.items())
+    schema = load_stage(section.run).schema
     return Step(
-        section=_with_folders(section, folders),
+        section=section,
         overrides=overrides,
-        config=load_config(load_stage(section.run).schema, section.recipe, overrides),
+        config=load_config(schema, section.recipe, overrides),
     )
 
 
-def _with_folders(section: StepSection, folders: Mapping[str, Path]) -> StepSection:
-    if section.teacher is None:
-        return section
-    model = _filled(section.teacher.model, section.name, folders)
-    return section.model_copy(
-        update={"teacher": section.teacher.model_copy(update={"model": model})}
-    )
-
-
-def _filled(value: Any, name: str, folders: Mapping[str, Path]) -> Any:
-    """`{step}` in a text becomes the folder of that step, at any depth."""
+def _fill(value: Any, name: str, folders: Mapping[str, Path]) -> Any:
+    """Replace `{step}` by the folder of that step, in texts at any depth."""
     if isinstance(value, Mapping):
-        return {key: _filled(one, name, folders) for key, one in value.items()}
+        return {key: _fill(one, name, folders) for key, one in value.items()}
     if isinstance(value, list):
-        return [_filled(one, name, folders) for one in value]
+        return [_fill(one, name, folders) for one in value]
     if not isinstance(value, str):
         return value
 
     def folder(match: re.Match[str]) -> str:
         if match[1] not in folders:
             known = ", ".join(folders) or "none"
-            raise ConfigError(
-                f"steps.{name}: {{{match[1]}}} is no step above it; those above: {known}"
-            )
+            raise ConfigError(f"steps.{name}: {{{match[1]}}} is no earlier step; known: {known}")
         return str(folders[match[1]])
 
     return _PLACEHOLDER.sub(folder, value)
