@@ -11,7 +11,7 @@ from typing import Any
 from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.dataset import make_data
 from rlvr.stages.sft.models import load_tokenizer
-from rlvr.stages.sft.rank_process import free_port, has_gpu, rank_env, training_process
+from rlvr.stages.sft.ranks import free_port, has_gpu, rank_env, training_process
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.stages.sft.sft_stage import STAGE

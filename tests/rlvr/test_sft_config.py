@@ -10,9 +10,9 @@ import yaml
 from pydantic import ValidationError
 
 from rlvr.config import load_config
-from rlvr.stages.sft.arguments import deepspeed_config, training_arguments
 from rlvr.stages.sft.sft_config import SftConfig, load_presets
 from rlvr.stages.sft.sft_plan import make_plan
+from rlvr.stages.sft.training import deepspeed_config, training_arguments
 
 ROOT = Path(__file__).parents[2]
 BASE: dict[str, Any] = {"name": "a", "model": "m", "data": "rows.jsonl"}

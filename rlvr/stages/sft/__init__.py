@@ -1,6 +1,6 @@
 """Supervised fine-tuning with TRL's SFTTrainer on DeepSpeed; with a scalar head, a reward model.
 
-recipe --sft_config, sft_plan--> SftPlan --ranks, rank_process--> one process per rank
+recipe --sft_config, sft_plan--> SftPlan --ranks--> one process per rank
   | row_sources   which rows of which files       examples   a row of any form as an Example
   | row_encoding  text as at inference, token ids and labels
   v dataset       an Arrow file and its counts

@@ -7,7 +7,7 @@ examples --row_encoding--> ids, labels --> run folder/tokens/N/rows.arrow
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -156,10 +156,12 @@ def _examples(plan: DataPlan) -> Iterator[tuple[int, Example]]:
     from rlvr.toy.corpus import documents, worked_examples
 
     assert plan.num_rows is not None  # checked by SftConfig
+    pairs: Iterable[tuple[str | None, str]]
     if plan.title == "toy_text":
-        for number, text in enumerate(islice(documents(plan.seed), plan.num_rows), start=1):
-            yield 0, Example(prompt=None, completion=text, where=f"toy_text:{number}", columns={})
-        return
-    for number, row in enumerate(worked_examples(plan.num_rows, seed=plan.seed), start=1):
-        where = f"toy_worked:{number}"
-        yield 0, Example(prompt=row.prompt, completion=row.completion, where=where, columns={})
+        pairs = ((None, text) for text in islice(documents(plan.seed), plan.num_rows))
+    else:
+        rows = worked_examples(plan.num_rows, seed=plan.seed)
+        pairs = ((row.prompt, row.completion) for row in rows)
+    for number, (prompt, completion) in enumerate(pairs, start=1):
+        where = f"{plan.title}:{number}"
+        yield 0, Example(prompt=prompt, completion=completion, where=where, columns={})

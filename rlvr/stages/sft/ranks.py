@@ -1,4 +1,4 @@
-"""The ranks of a run: one in this process, or several in processes of their own.
+"""The processes of a run: one rank in this process, or one process for each of several ranks.
 
 command --starts--> rank 0 (this console)   rank 1, 2, ... (logs/rank_N.log)
    Ctrl-C, SIGTERM --> all ranks: they agree on a step, write a checkpoint and end
@@ -10,28 +10,34 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from rlvr.cluster.process_reaper import no_orphans
+from rlvr.cluster.processes import actor_env
+from rlvr.cluster.signals import SIGNALS
 from rlvr.config import load_config
 from rlvr.errors import RLVRError, Stopped
 from rlvr.run.run_folder import RunFolder
-from rlvr.stages.sft.rank_process import (
-    free_port,
-    has_gpu,
-    rank_env,
-    signals_handled_by,
-    training_process,
-)
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 
-__all__ = ["run_ranks"]
+__all__ = [
+    "free_port",
+    "has_gpu",
+    "rank_env",
+    "run_ranks",
+    "signals_handled_by",
+    "training_process",
+]
 
 Process = subprocess.Popen[bytes]
 
@@ -41,12 +47,7 @@ GRACE_S = 60.0  # for the other ranks, once one has failed
 
 
 def run_ranks(plan: SftPlan, folder: RunFolder) -> None:
-    """Train with all ranks.
-
-    Raises:
-        RLVRError: a rank failed.
-        Stopped: after a signal, with the step of the checkpoint.
-    """
+    """Train with all ranks. Raises RLVRError if one fails, or Stopped after a signal."""
     if plan.num_ranks == 1:
         _train(plan, folder, rank=0, env=rank_env(plan, rank=0, port=free_port()))
         return
@@ -68,6 +69,61 @@ def run_ranks(plan: SftPlan, folder: RunFolder) -> None:
         if status:
             where = "see above" if rank == 0 else f"see {_log(folder, rank)}"
             raise RLVRError(f"rank {rank} ended with status {status}: {where}")
+
+
+def has_gpu() -> bool:
+    """Return whether the machine has an NVIDIA GPU, without importing torch."""
+    return shutil.which("nvidia-smi") is not None
+
+
+def rank_env(plan: SftPlan, *, rank: int, port: int) -> dict[str, str]:
+    """Return the environment of one rank; without DeepSpeed it names no ranks."""
+    env = actor_env(num_threads=plan.threads, is_cpu=plan.is_cpu)
+    env |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    if not plan.is_cpu and plan.num_ranks == 1:
+        env["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    if plan.deepspeed.zero_stage is not None:
+        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        env |= dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
+        env |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(plan.num_ranks))
+    return env
+
+
+def free_port() -> int:
+    """Return a port on which the ranks can meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def signals_handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM with `handler` in the block."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old_handler in before.items():
+            signal.signal(number, old_handler)
+
+
+@contextmanager
+def training_process(env: Mapping[str, str]) -> Iterator[None]:
+    """Train in this process under `env`, which torch reads when it is first imported.
+
+    Afterwards environment, ranks and devices are reset, for the next stage of a pipeline.
+    """
+    before = dict(os.environ)
+    os.environ.update(env)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        _reset_ranks()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _train(plan: SftPlan, folder: RunFolder, *, rank: int, env: Mapping[str, str]) -> None:
@@ -126,6 +182,19 @@ def _main(path: str, rank: str) -> int:
         print(f"rlvr: {error}", file=sys.stderr, flush=True)
         return error.exit_status
     return 0
+
+
+def _reset_ranks() -> None:
+    import torch.distributed as dist
+    from accelerate.state import (  # type: ignore[import-untyped, unused-ignore]
+        AcceleratorState,
+        GradientState,
+    )
+
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ import torch
 
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder
-from rlvr.stages.sft.arguments import training_arguments
 from rlvr.stages.sft.examples import Example
 from rlvr.stages.sft.models import load_tokenizer
 from rlvr.stages.sft.row_encoding import RenderedRow, RowEncoder
 from rlvr.stages.sft.row_sources import chosen_examples
 from rlvr.stages.sft.sft_plan import DataPlan, SftPlan
-from rlvr.stages.sft.training import add_counts, train_and_save
+from rlvr.stages.sft.training import add_counts, train_and_save, training_arguments
 from rlvr.types import Task
 
 __all__ = ["train_reward_model"]
@@ -38,7 +37,7 @@ def train_reward_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None:
         if num_long:
             print(f"warning: max_tokens: {plan.data.max_tokens}: {num_long} longer rows dropped")
     is_pairwise = "chosen_ids" in rows[0]
-    trainer = _make_trainer(plan, folder, rows, tokenizer, is_pairwise=is_pairwise)
+    trainer = _make_trainer(plan, folder, rows, tokenizer)
     summary = {"head": "scalar", "pairwise": is_pairwise, "num_rows": len(rows)}
     train_and_save(trainer, plan, folder, result=folder.model, summary=summary, is_main=rank == 0)
 
@@ -79,12 +78,7 @@ def _token_row(example: Example, encoder: RowEncoder) -> dict[str, Any]:
 
 
 def _make_trainer(
-    plan: SftPlan,
-    folder: RunFolder,
-    rows: list[dict[str, Any]],
-    tokenizer: Any,
-    *,
-    is_pairwise: bool,
+    plan: SftPlan, folder: RunFolder, rows: list[dict[str, Any]], tokenizer: Any
 ) -> Any:
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification, PrinterCallback, set_seed
@@ -109,7 +103,10 @@ def _make_trainer(
         "processing_class": tokenizer,
         "train_dataset": Dataset.from_list(rows),
     }
-    trainer = RewardTrainer(**shared) if is_pairwise else _pointwise_trainer(tokenizer, shared)
+    if "chosen_ids" in rows[0]:
+        trainer = RewardTrainer(**shared)
+    else:
+        trainer = _pointwise_trainer(tokenizer, shared)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

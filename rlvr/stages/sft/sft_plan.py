@@ -101,11 +101,7 @@ class SftPlan:
 
 
 def make_plan(config: SftConfig, *, is_cpu: bool) -> SftPlan:
-    """Resolve a recipe.
-
-    Raises:
-        ConfigError: model, adapter, teacher or template do not exist or do not fit.
-    """
+    """Resolve a recipe. Raises ConfigError for a model, adapter, teacher or template."""
     model = _plan_model(config)
     if config.distill is not None:
         check_model(config.distill.model, key="distill.model")

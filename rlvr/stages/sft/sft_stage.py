@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
-from rlvr.stages.sft.rank_process import has_gpu
+from rlvr.stages.sft.ranks import has_gpu, run_ranks
 from rlvr.stages.sft.row_sources import check_sources
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan, make_plan
@@ -20,7 +20,6 @@ def _check(config: SftConfig) -> SftPlan:
 
 def _run(config: SftConfig, folder: RunFolder, plan: SftPlan) -> None:
     from rlvr.run.manifest import make_manifest
-    from rlvr.stages.sft.ranks import run_ranks
 
     write_json(folder.manifest, make_manifest(config, inputs=plan.inputs))
     run_ranks(plan, folder)

@@ -6,32 +6,38 @@ tokens --> trainer (TRL on DeepSpeed) --> checkpoints/ ... --> model/ or adapter
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import Stopped
+from rlvr.errors import ConfigError, Stopped
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, read_json, write_json
-from rlvr.stages.sft.arguments import training_arguments
 from rlvr.stages.sft.dataset import TokenData, count_warnings, make_data
 from rlvr.stages.sft.models import load_model, load_teacher, load_tokenizer, make_lora
-from rlvr.stages.sft.rank_process import signals_handled_by
+from rlvr.stages.sft.ranks import signals_handled_by
+from rlvr.stages.sft.sft_config import DeepSpeedSection
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.training_memory import check_training_memory
 
-__all__ = ["add_counts", "make_trainer", "train_and_save", "train_language_model"]
+__all__ = [
+    "add_counts",
+    "deepspeed_config",
+    "make_trainer",
+    "train_and_save",
+    "train_language_model",
+    "training_arguments",
+]
+
+logger = logging.getLogger(__name__)
 
 
 def train_language_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None:
-    """Train and leave model/ or adapter/ and summary.json.
-
-    Raises:
-        RLVRError: data, model or memory do not allow the run.
-        Stopped: after a signal, with the step of the checkpoint.
-    """
+    """Train and leave model/ or adapter/ and summary.json. Raises RLVRError, or Stopped."""
     tokenizer = load_tokenizer(plan)
     data = make_data(plan.data, tokenizer, folder.path / "tokens" / str(rank))
     counts = data.counts
@@ -83,6 +89,60 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
     return trainer
 
 
+def training_arguments(plan: SftPlan, *, output_dir: Path) -> dict[str, Any]:
+    """Return the keyword arguments that SFTTrainer and RewardTrainer share."""
+    is_bfloat16 = plan.model.dtype == "bfloat16"
+    return {
+        "output_dir": str(output_dir),
+        "seed": plan.seed,
+        "use_cpu": plan.is_cpu,
+        # float32 weights compute in bfloat16 on a GPU; DeepSpeed computes in the weights' type
+        "bf16": not plan.is_cpu if plan.deepspeed.zero_stage is None else is_bfloat16,
+        "max_length": plan.data.max_tokens,
+        **plan.schedule,
+        "per_device_train_batch_size": plan.batch_size,
+        "gradient_accumulation_steps": plan.gradient_accumulation,
+        "optim": _optimizer(plan),
+        "learning_rate": plan.lr,
+        "weight_decay": plan.weight_decay,
+        "max_grad_norm": plan.max_grad_norm,
+        "gradient_checkpointing": plan.gradient_checkpointing,
+        "save_strategy": "steps",
+        "save_steps": plan.checkpoint.every_steps,
+        "report_to": "none",
+        "logging_steps": plan.log_steps,
+        "disable_tqdm": True,
+        "dataloader_pin_memory": not plan.is_cpu,
+        "deepspeed": deepspeed_config(plan.deepspeed, dtype=plan.model.dtype),
+        "eos_token": plan.model.eos_token,
+    }
+
+
+def deepspeed_config(section: DeepSpeedSection, *, dtype: str) -> dict[str, Any] | None:
+    """Return the DeepSpeed configuration, or None to train without DeepSpeed.
+
+    In bfloat16 the gradients of accumulated batches add up in float32 (ZeRO 1 and up).
+    """
+    if section.zero_stage is None:
+        return None
+    zero: dict[str, Any] = {"stage": section.zero_stage}
+    for key in ("offload_optimizer", "offload_param"):
+        if getattr(section, key):
+            zero[key] = {"device": "cpu"}
+    if section.zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    return {
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "bf16": {"enabled": dtype == "bfloat16"},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "zero_optimization": zero,
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+
+
 def add_counts(folder: RunFolder, counts: Mapping[str, Any]) -> None:
     """Add the counts of the rows to the manifest."""
     write_json(folder.manifest, {**read_json(folder.manifest), "counts": dict(counts)})
@@ -99,8 +159,7 @@ def train_and_save(
 ) -> None:
     """Train from the newest complete checkpoint, save the result and write the summary.
 
-    Raises:
-        Stopped: after a signal, with the step of the checkpoint.
+    Raises Stopped after a signal, with the step of its checkpoint.
     """
     from rlvr.run.trackers import Trackers
     from rlvr.stages.sft.progress import (
@@ -131,6 +190,18 @@ def train_and_save(
     if is_main:
         shutil.rmtree(folder.path / "tokens", ignore_errors=True)
         write_json(folder.summary, {**summary, **_training_summary(trainer, metrics)})
+
+
+def _optimizer(plan: SftPlan) -> str:
+    """Return transformers' name; the trainer itself creates Muon."""
+    if plan.optimizer != "adamw_8bit":
+        return "adamw_torch"
+    if plan.is_cpu:
+        logger.warning("optimizer: adamw_8bit needs a GPU; using plain adamw")
+        return "adamw_torch"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("optimizer: adamw_8bit: bitsandbytes is not installed; use adamw")
+    return "adamw_bnb_8bit"
 
 
 def _save(trainer: Any, result: Path, *, is_main: bool) -> None:
