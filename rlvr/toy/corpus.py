@@ -16,14 +16,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlvr.toy.problems import (
-    LANGUAGES,
-    LARGEST_FACTOR,
-    LARGEST_TERM,
-    LARGEST_VALUE,
-    Chain,
-    train_chain,
-)
+from rlvr.toy import problems
+from rlvr.toy.problems import LANGUAGES, Chain, train_chain
 from rlvr.toy.programs import train_program
 
 __all__ = ["CLOSE", "LEAD", "TEMPLATE", "WorkedExample", "documents", "worked_examples"]
@@ -46,14 +40,8 @@ _LAYOUTS = {
 _RESULT = {"en": ". The answer is {answer}.", "zh": "。答案是{answer}。"}
 _BOXED = {"en": ". So \\boxed{{{answer}}}.", "zh": "。所以\\boxed{{{answer}}}。"}
 _HASTY = {"en": ("Easy.", "Let me guess."), "zh": ("很简单。", "猜一下。")}
-_STYLES = {
-    "prose": 0.48,
-    "boxed": 0.16,
-    "bare": 0.10,
-    "reasoning": 0.14,
-    "hasty": 0.06,
-    "broken": 0.06,
-}
+_STYLES = ("prose", "boxed", "bare", "reasoning", "hasty", "broken")
+_STYLE_WEIGHTS = (0.48, 0.16, 0.10, 0.14, 0.06, 0.06)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +88,13 @@ def worked_examples(num_examples: int = 300, *, seed: int = 0) -> list[WorkedExa
 
 def _fact(rng: random.Random) -> str:
     if rng.random() < 0.15:
-        left, right = rng.randint(2, LARGEST_FACTOR), rng.randint(2, LARGEST_FACTOR)
+        left, right = (rng.randint(2, problems.LARGEST_FACTOR) for _ in range(2))
         return f"{left}*{right}={left * right}"
-    value, term = rng.randint(1, LARGEST_VALUE), rng.randint(1, LARGEST_TERM)
-    if value - term > 0 and (value + term > LARGEST_VALUE or rng.random() < 0.5):
+    largest = problems.LARGEST_VALUE
+    value, term = rng.randint(1, largest), rng.randint(1, problems.LARGEST_TERM)
+    if value - term > 0 and (value + term > largest or rng.random() < 0.5):
         term = -term
-    if not 0 < value + term <= LARGEST_VALUE:
+    if not 0 < value + term <= largest:
         return _fact(rng)
     return f"{value}{term:+d}={value + term}"
 
@@ -114,7 +103,7 @@ def _exchange(rng: random.Random) -> str:
     chain, language = train_chain(rng), rng.choice(LANGUAGES)
     prompt = chain.ask(language, rng)
     layout = rng.choice(_LAYOUTS[language])
-    (style,) = rng.choices(tuple(_STYLES), weights=tuple(_STYLES.values()))
+    (style,) = rng.choices(_STYLES, weights=_STYLE_WEIGHTS)
     return layout.format(prompt=prompt) + _answer(style, chain, _drift(language, rng), rng)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,11 +24,7 @@ from rlvr.types import Task
 __all__ = [
     "COMMA",
     "LANGUAGES",
-    "LARGEST_FACTOR",
-    "LARGEST_TERM",
-    "LARGEST_VALUE",
     "Chain",
-    "Split",
     "has_heldout_hash",
     "heldout_tasks",
     "problem",
@@ -86,12 +83,7 @@ class Chain:
     @property
     def values(self) -> tuple[int, ...]:
         """Running results: the head's value, then one after each term."""
-        value = self.head[0] * self.head[1] if len(self.head) == 2 else self.head[0]
-        running = [value]
-        for term in self.terms:
-            value += term
-            running.append(value)
-        return tuple(running)
+        return tuple(itertools.accumulate(self.terms, initial=math.prod(self.head)))
 
     @property
     def answer(self) -> int:
@@ -101,10 +93,10 @@ class Chain:
     @property
     def canonical(self) -> str:
         """Equal for all chains that differ only in the order of their factors or terms."""
-        if len(self.head) == 2:
-            low, high = sorted(self.head)
-            return f"{low}*{high}" + "".join(f"{term:+d}" for term in sorted(self.terms))
-        return "".join(f"{term:+d}" for term in sorted((*self.head, *self.terms)))
+        is_product = len(self.head) == 2
+        product = "*".join(map(str, sorted(self.head))) if is_product else ""
+        addends = self.terms if is_product else (*self.head, *self.terms)
+        return product + "".join(f"{term:+d}" for term in sorted(addends))
 
     @property
     def is_heldout(self) -> bool:

@@ -39,8 +39,7 @@ class ToyProgram:
         """The expression after each operation: ("x*2", "x*2+3")."""
         grown, expression = [], "x"
         for operation in self.operations:
-            is_sum = any(sign in expression for sign in "+-")
-            if operation[0] == "*" and is_sum:
+            if operation[0] == "*" and not {"+", "-"}.isdisjoint(expression):
                 expression = f"({expression})"
             expression += operation
             grown.append(expression)

@@ -20,9 +20,7 @@ __all__ = ["EOS_TOKEN", "PAD_TOKEN", "make_tokenizer"]
 
 EOS_TOKEN = "<|endoftext|>"
 PAD_TOKEN = "<|pad|>"
-VOCAB_SIZE = 640
-NUM_DOCUMENTS = 6000
-NUM_REQUESTS = 300
+VOCAB_SIZE, NUM_DOCUMENTS, NUM_REQUESTS = 640, 6000, 300
 
 # A digit, a tag, a code fence, a comma or a word with the following blank, Chinese, any character.
 _PIECES = r"\d| ?</?[a-z]+>|```python\n|\n```|[,;] |[A-Za-z]+ ?|[\u4e00-\u9fff]+|[\s\S]"
@@ -34,12 +32,9 @@ def make_tokenizer(*, seed: int = 0, vocab_size: int = VOCAB_SIZE) -> PreTrained
     The families are included because a tokenizer's text is broader than its model's.
     """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    split = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
