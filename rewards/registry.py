@@ -10,57 +10,71 @@ values: `short.value_range = (0.0, 1.0)`.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, ParamSpec
 
 from rewards.reward import GIVEN, Grade, Reward
 
-__all__ = ["REGISTERED", "check_flag", "load_reward", "reward"]
+__all__ = ["REGISTERED", "RewardFunction", "check_flag", "load_reward", "reward"]
 
 REGISTERED: dict[str, Reward] = {}
 
-GradeFunction = TypeVar("GradeFunction", bound=Callable[..., Sequence[Grade]])
+P = ParamSpec("P")
 
 _OPTIONAL = ("completion_ids", "prompts")  # passed only to functions that take them
 _TRAINER_ARGUMENTS = ("environments", "log_extra", "log_metric", "trainer_state")  # TRL's own
 
 
+class RewardFunction(Generic[P]):
+    """A reward in TRL's form; `grades` takes the same arguments and returns the Grades."""
+
+    def __init__(self, grades: Callable[P, Sequence[Grade]]) -> None:
+        functools.update_wrapper(self, grades)
+        self.grades = grades
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> list[float | None]:
+        return [grade.value for grade in self.grades(*args, **kwargs)]
+
+    def __reduce__(self) -> str:
+        return str(self.__qualname__)  # type: ignore[attr-defined]  # pickled by name, as functions
+
+
 def reward(
-    name: str,
     *,
-    value_range: tuple[float, float],
+    value_range: tuple[float, float] = (0.0, 1.0),
     columns: tuple[str, ...] = (),
     options: tuple[str, ...] = (),
+    wants: tuple[str, ...] = (),
     uses_sandbox: bool = False,
     check_options: Callable[[Mapping[str, Any]], None] = lambda options: None,
-) -> Callable[[GradeFunction], GradeFunction]:
-    """Register a function that takes keyword lists, as in TRL, and returns Grades.
+) -> Callable[[Callable[P, Sequence[Grade]]], RewardFunction[P]]:
+    """Make a function in TRL's form that returns Grades a reward, and register it by its name.
 
     Args:
-        name: the reward's name in a mix.
         value_range: least and largest value.
-        columns: the columns it needs; one that is also an option may be left out of the data.
-        options: names of its keyword arguments that a mix may set.
+        columns: the columns it needs; one that is also an option may be missing from the data.
+        options: the keyword arguments that a mix may set.
+        wants: which of "completion_ids" and "prompts" it needs.
         uses_sandbox: it runs programs.
         check_options: raises ValueError for wrong options, before the first call.
     """
 
-    def register(function: GradeFunction) -> GradeFunction:
-        accepts = frozenset({*_parameters(function), *options})
-        REGISTERED[name] = Reward(
-            name=name,
-            function=function,
-            accepts=accepts,
+    def register(grades: Callable[P, Sequence[Grade]]) -> RewardFunction[P]:
+        REGISTERED[grades.__name__] = Reward(
+            name=grades.__name__,
+            function=grades,
+            accepts=frozenset({"completions", "think_prefilled", *columns, *wants}),
             required_columns=columns,
             options=options,
             value_range=value_range,
-            wants=tuple(key for key in _OPTIONAL if key in accepts),
+            wants=wants,
             uses_sandbox=uses_sandbox,
             check_options=check_options,
         )
-        return function
+        return RewardFunction(grades)
 
     return register
 
@@ -98,11 +112,11 @@ def load_reward(name: str) -> Reward:
 
 
 def _user_reward(name: str, function: Callable[..., Any]) -> Reward:
-    named = _parameters(function)
-    takes_all = any(
-        p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()
-    )
-    required = tuple(p.name for p in named.values() if p.default is p.empty and p.name not in GIVEN)
+    parameters = inspect.signature(function).parameters.values()
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    accepts = frozenset(p.name for p in named)
+    required = tuple(p.name for p in named if p.default is p.empty and p.name not in GIVEN)
     for argument in set(required).intersection(_TRAINER_ARGUMENTS):
         raise ValueError(
             f"reward {name!r} needs {argument!r}, which only TRL's trainer has; give it a default"
@@ -110,16 +124,9 @@ def _user_reward(name: str, function: Callable[..., Any]) -> Reward:
     return Reward(
         name=name,
         function=function,
-        accepts=None if takes_all else frozenset(named),
+        accepts=None if takes_all else accepts,
         required_columns=required,
-        options=None if takes_all else tuple(sorted(named.keys() - set(GIVEN))),
+        options=None if takes_all else tuple(sorted(accepts.difference(GIVEN))),
         value_range=getattr(function, "value_range", None),
-        wants=tuple(key for key in _OPTIONAL if takes_all or key in named),
+        wants=tuple(key for key in _OPTIONAL if takes_all or key in accepts),
     )
-
-
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the parameters that can be passed by name."""
-    parameters = inspect.signature(function).parameters
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {name: parameter for name, parameter in parameters.items() if parameter.kind in kinds}

@@ -95,7 +95,7 @@ class Reward:
 
     name: str
     function: Callable[..., Any]  # keyword lists in; a Grade, a float or None per completion out
-    accepts: frozenset[str] | None  # its keyword arguments; None: any
+    accepts: frozenset[str] | None  # its keyword arguments besides options; None: any
     required_columns: tuple[str, ...]
     options: tuple[str, ...] | None  # names of its options; None: not declared
     value_range: tuple[float, float] | None  # least and largest value; None: not declared
@@ -109,9 +109,10 @@ class Reward:
         Raises:
             ValueError: the function returned anything but a finite number, None or a Grade each.
         """
-        given = {**batch.columns, **{name: getattr(batch, name) for name in GIVEN}, **options}
-        accepts = given if self.accepts is None else self.accepts
-        returned = self.function(**{name: given[name] for name in given if name in accepts})
+        given = {**batch.columns, **{name: getattr(batch, name) for name in GIVEN}}
+        if self.accepts is not None:
+            given = {name: given[name] for name in given if name in self.accepts}
+        returned = self.function(**{**given, **options})
         is_list = hasattr(returned, "__len__") and hasattr(returned, "__iter__")
         if not is_list or isinstance(returned, str):
             kind = type(returned).__name__

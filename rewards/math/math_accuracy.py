@@ -35,6 +35,7 @@ _cache: OrderedDict[AnswerPair, Grade] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
+@reward(columns=("answer",), options=("worked_out",), check_options=check_flag("worked_out"))
 def accuracy(
     completions: Sequence[object],
     answer: Sequence[object],
@@ -42,7 +43,7 @@ def accuracy(
     think_prefilled: bool | Sequence[bool] | None = None,
     worked_out: bool = False,
     **columns: object,
-) -> list[float | None]:
+) -> list[Grade]:
     r"""Reward answers that equal the gold; a reward function in TRL's format.
 
     `answer` has the golds: text, LaTeX or numbers. A value is None if the gold cannot be parsed or
@@ -61,8 +62,7 @@ def accuracy(
     flags = resolve_think_prefilled(
         len(completions), think_prefilled, prompts if isinstance(prompts, Sequence) else None
     )
-    grades = grade_accuracies(completions, answer, flags, worked_out=worked_out)
-    return [grade.value for grade in grades]
+    return grade_accuracies(completions, answer, flags, worked_out=worked_out)
 
 
 def grade_accuracy(
@@ -77,13 +77,6 @@ def grade_accuracy(
     return grade_accuracies([completion], [answer], flags, worked_out=worked_out)[0]
 
 
-@reward(
-    "accuracy",
-    value_range=(0.0, 1.0),
-    columns=("answer",),
-    options=("worked_out",),
-    check_options=check_flag("worked_out"),
-)
 def grade_accuracies(
     completions: Sequence[object],
     answer: Sequence[object],

@@ -18,17 +18,6 @@ four to some dozen words at a time:
 
 A technical term or a name counts by its script: of "用Python写" two of three words are Chinese. So
 does Hanja: it is Chinese.
-
-py3langid (BSD-3; naive Bayes over byte n-grams) was the most accurate of the small offline
-identifiers on 140 sentences of worked problems in seven languages, of one to thirteen words each:
-
-    | identifier             | right | ms per 2,000 characters | on disk | last release |
-    |------------------------|-------|-------------------------|---------|--------------|
-    | py3langid 0.4.0        | 138   | 2.5                     | 5 MB    | 2026         |
-    | lingua 2.1.1           | 139   | 9.0                     | 96 MB   | 2026         |
-    | lingua, low accuracy   | 133   | 6.0                     | 96 MB   | 2026         |
-    | langid 1.1.6           | 133   | 2.7                     | 5 MB    | 2016         |
-    | pycld2 0.42            | 128   | 1.7                     | 14 MB   | 2025         |
 """
 
 from __future__ import annotations
@@ -83,6 +72,13 @@ _PASSAGE_WORDS = 24  # without punctuation
 _loading = threading.Lock()
 
 
+def _check_language(options: Mapping[str, Any]) -> None:
+    language = options.get("language", "en")
+    if language not in LANGUAGES:
+        raise ValueError(f"language is {language!r}; allowed: {', '.join(LANGUAGES)}")
+
+
+@reward(columns=("language",), options=("language",), check_options=_check_language)
 def language_consistency(
     completions: Sequence[object],
     language: str | Sequence[str],
@@ -90,8 +86,8 @@ def language_consistency(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return the share of words in `language`, one code or one per completion. In TRL's form.
+) -> list[Grade]:
+    """Reward the share of words in `language`, one code or one per completion.
 
     The reasoning is a message's `reasoning_content` (or `thinking`), else the text between
     `<think>` and the last `</think>`. No reasoning, or none with a word, is worth 0.
@@ -102,39 +98,20 @@ def language_consistency(
         ValueError: an unknown code, lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_languages(completions, language, flags)]
+    if isinstance(language, str):
+        language = [language] * len(completions)
+    codes = one_each("language", language, len(completions))
+    for code in codes:
+        _check_language({"language": code})
+    rows = zip(completions, codes, flags, strict=True)
+    return [_grade(_reasoning(as_turn(item), prefilled), code) for item, code, prefilled in rows]
 
 
 def grade_language(
     completion: object, language: str, *, think_prefilled: bool | None = None
 ) -> Grade:
     """Return the grade of one completion by `language_consistency`."""
-    return _grade_languages([completion], language, [bool(think_prefilled)])[0]
-
-
-def _check_language(options: Mapping[str, Any]) -> None:
-    language = options.get("language", "en")
-    if language not in LANGUAGES:
-        raise ValueError(f"language is {language!r}; allowed: {', '.join(LANGUAGES)}")
-
-
-@reward(
-    "language_consistency",
-    value_range=(0.0, 1.0),
-    columns=("language",),
-    options=("language",),
-    check_options=_check_language,
-)
-def _grade_languages(
-    completions: Sequence[object], language: str | Sequence[str], think_prefilled: Sequence[bool]
-) -> list[Grade]:
-    if isinstance(language, str):
-        language = [language] * len(completions)
-    codes = one_each("language", language, len(completions))
-    for code in codes:
-        _check_language({"language": code})
-    rows = zip(completions, codes, think_prefilled, strict=True)
-    return [_grade(_reasoning(as_turn(item), prefilled), code) for item, code, prefilled in rows]
+    return language_consistency.grades([completion], language, think_prefilled=think_prefilled)[0]
 
 
 def _reasoning(turn: Turn, think_prefilled: bool) -> str | Grade:

@@ -43,26 +43,6 @@ _COSINE_VALUES = {
 }
 
 
-def overlong(
-    completions: Sequence[object],
-    completion_ids: Sequence[Sequence[int]],
-    *,
-    max_tokens: int,
-    cache_tokens: int,
-    **columns: object,
-) -> list[float | None]:
-    """Return 0 for a short completion, down to -1 at `max_tokens`. A reward in TRL's form.
-
-        overlong(["..."], [[7] * 90], max_tokens=100, cache_tokens=20) == [-0.5]
-
-    Raises:
-        ValueError: tokens that are not positive whole numbers, a cache above the maximum, or no
-            `completion_ids`.
-    """
-    options = {"max_tokens": max_tokens, "cache_tokens": cache_tokens}
-    return [grade.value for grade in _grade_overlongs(completions, completion_ids, **options)]
-
-
 def _check_overlong(options: Mapping[str, Any]) -> None:
     _check_tokens("max_tokens", options)
     _check_tokens("cache_tokens", options)
@@ -74,18 +54,27 @@ def _check_overlong(options: Mapping[str, Any]) -> None:
 
 
 @reward(
-    "overlong",
     value_range=(-1.0, 0.0),
     options=("max_tokens", "cache_tokens"),
+    wants=("completion_ids",),
     check_options=_check_overlong,
 )
-def _grade_overlongs(
+def overlong(
     completions: Sequence[object],
-    completion_ids: Sequence[Sequence[int]] | None,
+    completion_ids: Sequence[Sequence[int]],
     *,
     max_tokens: int,
     cache_tokens: int,
+    **columns: object,
 ) -> list[Grade]:
+    """Reward 0 for a short completion, down to -1 at `max_tokens`.
+
+        overlong(["..."], [[7] * 90], max_tokens=100, cache_tokens=20) == [-0.5]
+
+    Raises:
+        ValueError: tokens that are not positive whole numbers, a cache above the maximum, or no
+            `completion_ids`.
+    """
     return [
         grade_overlong(num_tokens, max_tokens=max_tokens, cache_tokens=cache_tokens)
         for num_tokens in _lengths(completions, completion_ids)
@@ -103,39 +92,6 @@ def grade_overlong(num_tokens: int, *, max_tokens: int, cache_tokens: int) -> Gr
     return Grade(value=value, outcome=Outcome.WRONG, reason=reason)
 
 
-def cosine_length(
-    completions: Sequence[object],
-    completion_ids: Sequence[Sequence[int]],
-    *,
-    max_tokens: int,
-    correct: Callable[..., Sequence[float | None]] = accuracy,
-    min_value_wrong: float = _COSINE_VALUES["min_value_wrong"],
-    max_value_wrong: float = _COSINE_VALUES["max_value_wrong"],
-    min_value_correct: float = _COSINE_VALUES["min_value_correct"],
-    max_value_correct: float = _COSINE_VALUES["max_value_correct"],
-    **columns: Any,
-) -> list[float | None]:
-    """Return values that fall with length for right answers and rise for wrong ones.
-
-    `correct` is a reward in TRL's form, called with the completions and all columns; 1 means right,
-    and None gives None. The default, `accuracy`, needs the column `answer`. A reward in TRL's form.
-
-    Raises:
-        ValueError: values that are not in order or outside [-1, 1], or no `completion_ids`.
-    """
-    lengths = _lengths(completions, completion_ids)
-    grades = _cosines(
-        lengths,
-        correct(completions=completions, completion_ids=completion_ids, **columns),
-        max_tokens=max_tokens,
-        min_value_wrong=min_value_wrong,
-        max_value_wrong=max_value_wrong,
-        min_value_correct=min_value_correct,
-        max_value_correct=max_value_correct,
-    )
-    return [grade.value for grade in grades]
-
-
 def _check_cosine(options: Mapping[str, Any]) -> None:
     _check_tokens("max_tokens", options)
     values = {name: options.get(name, default) for name, default in _COSINE_VALUES.items()}
@@ -148,28 +104,43 @@ def _check_cosine(options: Mapping[str, Any]) -> None:
 
 
 @reward(
-    "cosine_length",
     value_range=(-1.0, 1.0),
     columns=("answer",),
     options=("max_tokens", *_COSINE_VALUES),
+    wants=("completion_ids",),
     check_options=_check_cosine,
 )
-def _grade_cosines(
+def cosine_length(
     completions: Sequence[object],
-    answer: Sequence[object],
-    completion_ids: Sequence[Sequence[int]] | None,
-    think_prefilled: Sequence[bool],
-    **options: Any,
+    completion_ids: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    correct: Callable[..., Sequence[float | None]] = accuracy,
+    min_value_wrong: float = _COSINE_VALUES["min_value_wrong"],
+    max_value_wrong: float = _COSINE_VALUES["max_value_wrong"],
+    min_value_correct: float = _COSINE_VALUES["min_value_correct"],
+    max_value_correct: float = _COSINE_VALUES["max_value_correct"],
+    **columns: Any,
 ) -> list[Grade]:
+    """Reward right answers more the shorter they are, and wrong ones less.
+
+    `correct` is a reward in TRL's form, called with the completions and all columns; 1 means right,
+    and None gives None. The default, `accuracy`, needs the column `answer`.
+
+    Raises:
+        ValueError: values that are not in order or outside [-1, 1], or no `completion_ids`.
+    """
+    values = {
+        "min_value_wrong": min_value_wrong,
+        "max_value_wrong": max_value_wrong,
+        "min_value_correct": min_value_correct,
+        "max_value_correct": max_value_correct,
+    }
     lengths = _lengths(completions, completion_ids)
-    marks = accuracy(completions, answer, think_prefilled=think_prefilled)
-    return _cosines(lengths, marks, **options)
-
-
-def _cosines(lengths: Sequence[int], marks: Sequence[float | None], **options: Any) -> list[Grade]:
+    marks = correct(completions=completions, completion_ids=completion_ids, **columns)
     return [
-        grade_cosine(num_tokens, None if mark is None else mark >= 1, **options)
-        for num_tokens, mark in zip(lengths, marks, strict=True)
+        grade_cosine(num_tokens, None if m is None else m >= 1, max_tokens=max_tokens, **values)
+        for num_tokens, m in zip(lengths, marks, strict=True)
     ]
 
 

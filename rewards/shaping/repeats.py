@@ -28,24 +28,6 @@ _NO_SPACES = (
 _PIECE = re.compile(f"[{_NO_SPACES}]|[^\\s{_NO_SPACES}]+")
 
 
-def repetition(
-    completions: Sequence[object],
-    *,
-    ngram_size: int = 3,
-    max_penalty: float = -1.0,
-    **columns: object,
-) -> list[float | None]:
-    """Return 0 without repetition, down to nearly `max_penalty`. A reward in TRL's form.
-
-        repetition(["so so so so"], ngram_size=2) == [-2 / 3]
-
-    Raises:
-        ValueError: an n-gram size outside [1, 100], or a penalty outside [-1, 0].
-    """
-    grades = _grade_repetitions(completions, ngram_size=ngram_size, max_penalty=max_penalty)
-    return [grade.value for grade in grades]
-
-
 def _check_repetition(options: Mapping[str, Any]) -> None:
     size, penalty = options.get("ngram_size", 3), options.get("max_penalty", -1.0)
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= 100:
@@ -55,13 +37,26 @@ def _check_repetition(options: Mapping[str, Any]) -> None:
 
 
 @reward(
-    "repetition",
-    value_range=(-1.0, 0.0),
-    options=("ngram_size", "max_penalty"),
-    check_options=_check_repetition,
+    value_range=(-1.0, 0.0), options=("ngram_size", "max_penalty"), check_options=_check_repetition
 )
-def _grade_repetitions(completions: Sequence[object], **options: Any) -> list[Grade]:
-    return [grade_repetition(completion, **options) for completion in completions]
+def repetition(
+    completions: Sequence[object],
+    *,
+    ngram_size: int = 3,
+    max_penalty: float = -1.0,
+    **columns: object,
+) -> list[Grade]:
+    """Reward 0 without repetition, down to nearly `max_penalty`.
+
+        repetition(["so so so so"], ngram_size=2) == [-2 / 3]
+
+    Raises:
+        ValueError: an n-gram size outside [1, 100], or a penalty outside [-1, 0].
+    """
+    return [
+        grade_repetition(completion, ngram_size=ngram_size, max_penalty=max_penalty)
+        for completion in completions
+    ]
 
 
 def grade_repetition(

@@ -37,32 +37,23 @@ _MIN_STEP_CHARS = 2
 _TAGS = re.compile(r"</?(?:think|answer)>")
 
 
-def reasoning_steps(
-    completions: Sequence[object], *, num_steps: int = 3, **columns: object
-) -> list[float | None]:
-    """Return the share of `num_steps` steps in each completion, at most 1. In TRL's form.
-
-        reasoning_steps(["1. add both\n2. halve it"], num_steps=4) == [0.5]
-
-    Raises:
-        ValueError: `num_steps` is not a positive whole number.
-    """
-    return [grade.value for grade in _grade_steps(completions, num_steps=num_steps)]
-
-
 def _check_steps(options: Mapping[str, Any]) -> None:
     num_steps = options.get("num_steps", 3)
     if isinstance(num_steps, bool) or not isinstance(num_steps, int) or num_steps < 1:
         raise ValueError(f"num_steps is {num_steps!r}; it must be a whole number above 0")
 
 
-@reward(
-    "reasoning_steps",
-    value_range=(0.0, 1.0),
-    options=("num_steps",),
-    check_options=_check_steps,
-)
-def _grade_steps(completions: Sequence[object], *, num_steps: int = 3) -> list[Grade]:
+@reward(options=("num_steps",), check_options=_check_steps)
+def reasoning_steps(
+    completions: Sequence[object], *, num_steps: int = 3, **columns: object
+) -> list[Grade]:
+    """Reward the share of `num_steps` steps in each completion, at most 1.
+
+        reasoning_steps(["1. add both\n2. halve it"], num_steps=4) == [0.5]
+
+    Raises:
+        ValueError: `num_steps` is not a positive whole number.
+    """
     return [grade_steps(completion, num_steps=num_steps) for completion in completions]
 
 

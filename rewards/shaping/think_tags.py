@@ -51,6 +51,13 @@ _CLOSE_ANSWER = "</answer>"
 _TAGS = (OPEN_THINK, CLOSE_THINK, _OPEN_ANSWER, _CLOSE_ANSWER)
 
 
+def _check_profile(options: Mapping[str, Any]) -> None:
+    profile = options.get("profile", "zero")
+    if profile not in PROFILES:
+        raise ValueError(f"profile is {profile!r}; allowed: {', '.join(PROFILES)}")
+
+
+@reward(options=("profile",), check_options=_check_profile)
 def think_format(
     completions: Sequence[object],
     *,
@@ -58,38 +65,25 @@ def think_format(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return 1 for each completion in the form of `profile`, else 0. A reward in TRL's form.
+) -> list[Grade]:
+    """Reward 1 for each completion in the form of `profile`, else 0.
 
     Raises:
         ValueError: an unknown profile, lengths that differ, or a malformed completion.
     """
+    _check_profile({"profile": profile})
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_formats(completions, flags, profile=profile)]
+    return [
+        _format_grade(whole_text(as_turn(completion), prefilled), profile)
+        for completion, prefilled in zip(completions, flags, strict=True)
+    ]
 
 
 def grade_format(
     completion: object, *, profile: str = "zero", think_prefilled: bool | None = None
 ) -> Grade:
     """Return the grade of one completion by `think_format`."""
-    return _grade_formats([completion], [bool(think_prefilled)], profile=profile)[0]
-
-
-def _check_profile(options: Mapping[str, Any]) -> None:
-    profile = options.get("profile", "zero")
-    if profile not in PROFILES:
-        raise ValueError(f"profile is {profile!r}; allowed: {', '.join(PROFILES)}")
-
-
-@reward("think_format", value_range=(0.0, 1.0), options=("profile",), check_options=_check_profile)
-def _grade_formats(
-    completions: Sequence[object], think_prefilled: Sequence[bool], *, profile: str = "zero"
-) -> list[Grade]:
-    _check_profile({"profile": profile})
-    return [
-        _format_grade(whole_text(as_turn(completion), prefilled), profile)
-        for completion, prefilled in zip(completions, think_prefilled, strict=True)
-    ]
+    return think_format.grades([completion], profile=profile, think_prefilled=think_prefilled)[0]
 
 
 def _format_grade(text: str, profile: str) -> Grade:
@@ -129,26 +123,20 @@ def _tagged_answer_grade(after: str, num_opened: int, num_closed: int) -> Grade:
     return Grade.of(Outcome.CORRECT)
 
 
+@reward()
 def tag_count(
     completions: Sequence[object],
     *,
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return 0, 0.25, 0.5, 0.75 or 1 for each completion. A reward in TRL's form.
+) -> list[Grade]:
+    """Reward 0, 0.25, 0.5, 0.75 or 1 for each completion.
 
     tag_count(["<think>2+3 <answer>5</answer>"]) == [0.75]
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_tag_counts(completions, flags)]
-
-
-@reward("tag_count", value_range=(0.0, 1.0))
-def _grade_tag_counts(
-    completions: Sequence[object], think_prefilled: Sequence[bool]
-) -> list[Grade]:
-    rows = zip(completions, think_prefilled, strict=True)
+    rows = zip(completions, flags, strict=True)
     return [grade_tags(completion, think_prefilled=prefilled) for completion, prefilled in rows]
 
 

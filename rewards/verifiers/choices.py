@@ -57,6 +57,7 @@ _CHANGED = re.compile(
 )
 
 
+@reward(columns=("answer",))
 def multiple_choice(
     completions: Sequence[object],
     answer: Sequence[object],
@@ -64,8 +65,8 @@ def multiple_choice(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    r"""Return 1 where a completion chooses the letter in `answer`, else 0. A reward in TRL's form.
+) -> list[Grade]:
+    r"""Reward 1 where a completion chooses the letter in `answer`, else 0.
 
     None where the gold answer is not a letter.
 
@@ -75,23 +76,16 @@ def multiple_choice(
         ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_choices(completions, answer, flags)]
+    golds = one_each("answer", answer, len(completions))
+    rows = zip(completions, golds, flags, strict=True)
+    return [_grade(as_turn(completion), gold, prefilled) for completion, gold, prefilled in rows]
 
 
 def grade_choice(
     completion: object, answer: object, *, think_prefilled: bool | None = None
 ) -> Grade:
     """Return the grade of one completion by `multiple_choice`."""
-    return _grade_choices([completion], [answer], [bool(think_prefilled)])[0]
-
-
-@reward("multiple_choice", value_range=(0.0, 1.0), columns=("answer",))
-def _grade_choices(
-    completions: Sequence[object], answer: Sequence[object], think_prefilled: Sequence[bool]
-) -> list[Grade]:
-    golds = one_each("answer", answer, len(completions))
-    rows = zip(completions, golds, think_prefilled, strict=True)
-    return [_grade(as_turn(completion), gold, prefilled) for completion, gold, prefilled in rows]
+    return multiple_choice.grades([completion], [answer], think_prefilled=think_prefilled)[0]
 
 
 def _grade(turn: Turn, gold: object, think_prefilled: bool) -> Grade:

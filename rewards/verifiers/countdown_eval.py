@@ -45,6 +45,7 @@ _SPELLINGS = {
 _SPELLING = re.compile("|".join(re.escape(spelling) for spelling in _SPELLINGS))
 
 
+@reward(columns=("numbers", "target"))
 def countdown(
     completions: Sequence[Any],
     numbers: Sequence[Sequence[int]],
@@ -53,8 +54,8 @@ def countdown(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return 1 for an expression in `numbers` that equals `target`, else 0. In TRL's form.
+) -> list[Grade]:
+    """Reward 1 for an expression in `numbers` that equals `target`, else 0.
 
     None where `numbers` or `target` of a row are not integers.
 
@@ -62,17 +63,7 @@ def countdown(
         ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_countdowns(completions, numbers, target, flags)]
-
-
-@reward("countdown", value_range=(0.0, 1.0), columns=("numbers", "target"))
-def _grade_countdowns(
-    completions: Sequence[Any],
-    numbers: Sequence[Sequence[int]],
-    target: Sequence[int],
-    think_prefilled: Sequence[bool],
-) -> list[Grade]:
-    rows = zip(completions, numbers, target, think_prefilled, strict=True)
+    rows = zip(completions, numbers, target, flags, strict=True)
     return [
         grade_countdown(completion, numbers=given, target=goal, think_prefilled=prefilled)
         for completion, given, goal, prefilled in rows

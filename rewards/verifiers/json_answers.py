@@ -34,6 +34,13 @@ _FENCED = re.compile(r"^[ \t]*```[ \t]*\w*[ \t]*\n(.*?)^[ \t]*```[ \t]*$", re.MU
 _MAX_FENCES = 200
 
 
+def _check_schema(options: Mapping[str, Any]) -> None:
+    schema = options.get("schema", {})
+    if _schema_text(schema) is None:
+        raise ValueError(f"schema is {schema!r:.60}; it must be a mapping or its JSON text")
+
+
+@reward(columns=("schema",), options=("schema",), check_options=_check_schema)
 def json_schema(
     completions: Sequence[object],
     schema: Mapping[str, Any] | str | Sequence[Mapping[str, Any] | str],
@@ -41,10 +48,10 @@ def json_schema(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return 1 for each answer that is valid against `schema`, one or one per completion, else 0.
+) -> list[Grade]:
+    """Reward 1 for each answer that is valid against `schema`, one or one per completion, else 0.
 
-    None where the schema is invalid. A reward in TRL's form.
+    None where the schema is invalid.
 
         json_schema(['<answer>{"a": 5}</answer>'], {"required": ["a"]}) == [1.0]
 
@@ -53,46 +60,25 @@ def json_schema(
         WorkersUnavailable: jsonschema cannot be imported.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_jsons(completions, schema, flags)]
-
-
-def grade_json(
-    completion: object, schema: Mapping[str, Any] | str, *, think_prefilled: bool | None = None
-) -> Grade:
-    """Return the grade of one completion by `json_schema`; the reason is the first violation."""
-    return _grade_jsons([completion], schema, [bool(think_prefilled)])[0]
-
-
-def _check_schema(options: Mapping[str, Any]) -> None:
-    schema = options.get("schema", {})
-    if _schema_text(schema) is None:
-        raise ValueError(f"schema is {schema!r:.60}; it must be a mapping or its JSON text")
-
-
-@reward(
-    "json_schema",
-    value_range=(0.0, 1.0),
-    columns=("schema",),
-    options=("schema",),
-    check_options=_check_schema,
-)
-def _grade_jsons(
-    completions: Sequence[object],
-    schema: Mapping[str, Any] | str | Sequence[object],
-    think_prefilled: Sequence[bool],
-) -> list[Grade]:
     if isinstance(schema, str | Mapping):
         schema = [schema] * len(completions)
     texts = [_schema_text(entry) for entry in one_each("schema", schema, len(completions))]
     answers = [
         _answer(as_turn(completion), prefilled)
-        for completion, prefilled in zip(completions, think_prefilled, strict=True)
+        for completion, prefilled in zip(completions, flags, strict=True)
     ]
     rows = list(zip(texts, answers, strict=True))
     faults = _POOL.ask_each(
         (text, answer) for text, answer in rows if text is not None and isinstance(answer, str)
     )
     return [_grade(text, answer, faults) for text, answer in rows]
+
+
+def grade_json(
+    completion: object, schema: Mapping[str, Any] | str, *, think_prefilled: bool | None = None
+) -> Grade:
+    """Return the grade of one completion by `json_schema`; the reason is the first violation."""
+    return json_schema.grades([completion], schema, think_prefilled=think_prefilled)[0]
 
 
 def _schema_text(schema: object) -> str | None:

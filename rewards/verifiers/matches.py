@@ -29,6 +29,7 @@ _POOL = WorkerPool(
 )
 
 
+@reward(columns=("answer",), options=("ignore_case",), check_options=check_flag("ignore_case"))
 def exact_match(
     completions: Sequence[object],
     answer: Sequence[object],
@@ -37,8 +38,8 @@ def exact_match(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return 1 for each answer that equals the text in `answer`, else 0. A reward in TRL's form.
+) -> list[Grade]:
+    """Reward 1 for each answer that equals the text in `answer`, else 0.
 
     White space around both is ignored. None where the gold answer is not text.
 
@@ -48,8 +49,11 @@ def exact_match(
         ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    grades = _grade_exacts(completions, answer, flags, ignore_case=ignore_case)
-    return [grade.value for grade in grades]
+    golds = one_each("answer", answer, len(completions))
+    return [
+        _compare(_answer(as_turn(completion), prefilled), gold, ignore_case)
+        for completion, gold, prefilled in zip(completions, golds, flags, strict=True)
+    ]
 
 
 def grade_exact(
@@ -60,32 +64,12 @@ def grade_exact(
     think_prefilled: bool | None = None,
 ) -> Grade:
     """Return the grade of one completion by `exact_match`."""
-    flags = [bool(think_prefilled)]
-    return _grade_exacts([completion], [answer], flags, ignore_case=ignore_case)[0]
+    return exact_match.grades(
+        [completion], [answer], ignore_case=ignore_case, think_prefilled=think_prefilled
+    )[0]
 
 
-@reward(
-    "exact_match",
-    value_range=(0.0, 1.0),
-    columns=("answer",),
-    options=("ignore_case",),
-    check_options=check_flag("ignore_case"),
-)
-def _grade_exacts(
-    completions: Sequence[object],
-    answer: Sequence[object],
-    think_prefilled: Sequence[bool],
-    *,
-    ignore_case: bool = False,
-) -> list[Grade]:
-    golds = one_each("answer", answer, len(completions))
-    rows = zip(completions, golds, think_prefilled, strict=True)
-    return [
-        _compare(_answer(as_turn(completion), prefilled), gold, ignore_case)
-        for completion, gold, prefilled in rows
-    ]
-
-
+@reward(columns=("pattern",), options=("pattern",))
 def regex_match(
     completions: Sequence[object],
     pattern: str | Sequence[str],
@@ -93,10 +77,10 @@ def regex_match(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    r"""Return 1 for each answer that matches `pattern`, one or one per completion, else 0.
+) -> list[Grade]:
+    r"""Reward 1 for each answer that matches `pattern`, one or one per completion, else 0.
 
-    None where the pattern is invalid. A reward in TRL's form.
+    None where the pattern is invalid.
 
         regex_match(["<answer>2024-02-29</answer>"], r"\d{4}-\d\d-\d\d") == [1.0]
 
@@ -105,29 +89,22 @@ def regex_match(
         WorkersUnavailable: a child process cannot be started.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_regexes(completions, pattern, flags)]
-
-
-def grade_regex(completion: object, pattern: str, *, think_prefilled: bool | None = None) -> Grade:
-    """Return the grade of one completion by `regex_match`."""
-    return _grade_regexes([completion], pattern, [bool(think_prefilled)])[0]
-
-
-@reward("regex_match", value_range=(0.0, 1.0), columns=("pattern",), options=("pattern",))
-def _grade_regexes(
-    completions: Sequence[object], pattern: str | Sequence[object], think_prefilled: Sequence[bool]
-) -> list[Grade]:
     if isinstance(pattern, str):
         pattern = [pattern] * len(completions)
     answers = [
         _answer(as_turn(completion), prefilled)
-        for completion, prefilled in zip(completions, think_prefilled, strict=True)
+        for completion, prefilled in zip(completions, flags, strict=True)
     ]
     rows = list(zip(one_each("pattern", pattern, len(completions)), answers, strict=True))
     results = _POOL.ask_each(
         (gold, answer) for gold, answer in rows if isinstance(gold, str) and isinstance(answer, str)
     )
     return [_match(gold, answer, results) for gold, answer in rows]
+
+
+def grade_regex(completion: object, pattern: str, *, think_prefilled: bool | None = None) -> Grade:
+    """Return the grade of one completion by `regex_match`."""
+    return regex_match.grades([completion], pattern, think_prefilled=think_prefilled)[0]
 
 
 def match_job(payload: Any) -> str:

@@ -108,10 +108,19 @@ class JudgeEndpoint:
         raise AssertionError("num_tries is above 0")
 
 
+def _check_judge(options: Mapping[str, Any]) -> None:
+    for name in ("url", "model"):
+        if name not in options:
+            raise ValueError(f"{name} is missing; a judge needs url and model")
+    check_part(options.get("part", "answer"))
+    JudgeEndpoint(**{name: options[name] for name in options if name not in ("rubric", "part")})
+
+
+@reward(options=_OPTIONS, wants=("prompts",), check_options=_check_judge)
 def judge_rubric(
     completions: Sequence[object],
     *,
-    prompts: Sequence[object],
+    prompts: Sequence[object] | None,
     url: str,
     model: str,
     rubric: str = _DEFAULT_RUBRIC,
@@ -121,7 +130,7 @@ def judge_rubric(
     concurrency: int = 16,
     timeout_s: float = 60.0,
     **columns: object,
-) -> list[float | None]:
+) -> list[Grade]:
     """Return a judge's score of each completion, from 0 to 1, in TRL's form.
 
     None where the judge gives none.
@@ -134,15 +143,16 @@ def judge_rubric(
     endpoint = JudgeEndpoint(
         url=url, model=model, key_env=key_env, concurrency=concurrency, timeout_s=timeout_s
     )
-    grades = grade_rubrics(completions, prompts, flags, endpoint, rubric=rubric, part=part)
-    return [grade.value for grade in grades]
+    prompts = prompts or [""] * len(completions)
+    return grade_rubrics(completions, prompts, flags, endpoint, rubric=rubric, part=part)
 
 
+@reward(columns=("reference",), options=_OPTIONS, wants=("prompts",), check_options=_check_judge)
 def judge_preference(
     completions: Sequence[object],
     reference: Sequence[str],
     *,
-    prompts: Sequence[object],
+    prompts: Sequence[object] | None,
     url: str,
     model: str,
     rubric: str = _DEFAULT_RUBRIC,
@@ -152,7 +162,7 @@ def judge_preference(
     concurrency: int = 16,
     timeout_s: float = 60.0,
     **columns: object,
-) -> list[float | None]:
+) -> list[Grade]:
     """Return how far a judge prefers each completion to its row's reference, from 0 to 1.
 
     The judge is asked in both orders. Otherwise as `judge_rubric`.
@@ -161,10 +171,10 @@ def judge_preference(
     endpoint = JudgeEndpoint(
         url=url, model=model, key_env=key_env, concurrency=concurrency, timeout_s=timeout_s
     )
-    grades = grade_preferences(
+    prompts = prompts or [""] * len(completions)
+    return grade_preferences(
         completions, reference, prompts, flags, endpoint, rubric=rubric, part=part
     )
-    return [grade.value for grade in grades]
 
 
 def grade_rubrics(
@@ -308,47 +318,3 @@ def _read_preference(reply: str, number: int) -> float | None:
         return None
     better = found[-1].upper()
     return 0.5 if better == "TIE" else float(better == "AB"[number])
-
-
-def _check_judge(options: Mapping[str, Any]) -> None:
-    for name in ("url", "model"):
-        if name not in options:
-            raise ValueError(f"{name} is missing; a judge needs url and model")
-    check_part(options.get("part", "answer"))
-    _split_options(options)
-
-
-def _split_options(options: Mapping[str, Any]) -> tuple[JudgeEndpoint, dict[str, Any]]:
-    rest = {name: options[name] for name in ("rubric", "part") if name in options}
-    return JudgeEndpoint(**{name: options[name] for name in options if name not in rest}), rest
-
-
-@reward("judge_rubric", value_range=(0.0, 1.0), options=_OPTIONS, check_options=_check_judge)
-def _mixed_rubrics(
-    completions: Sequence[object],
-    prompts: Sequence[object] | None,
-    think_prefilled: Sequence[bool],
-    **options: Any,
-) -> list[Grade]:
-    endpoint, rest = _split_options(options)
-    prompts = prompts or [""] * len(completions)
-    return grade_rubrics(completions, prompts, think_prefilled, endpoint, **rest)
-
-
-@reward(
-    "judge_preference",
-    value_range=(0.0, 1.0),
-    columns=("reference",),
-    options=_OPTIONS,
-    check_options=_check_judge,
-)
-def _mixed_preferences(
-    completions: Sequence[object],
-    reference: Sequence[str],
-    prompts: Sequence[object] | None,
-    think_prefilled: Sequence[bool],
-    **options: Any,
-) -> list[Grade]:
-    endpoint, rest = _split_options(options)
-    prompts = prompts or [""] * len(completions)
-    return grade_preferences(completions, reference, prompts, think_prefilled, endpoint, **rest)

@@ -36,6 +36,9 @@ _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
 _CLOSE_ANSWER, _OPEN_ANSWER = "</answer>", "<answer>"
 
 
+@reward(
+    columns=("tests",), options=("partial",), uses_sandbox=True, check_options=check_flag("partial")
+)
 def passes_tests(
     completions: Sequence[object],
     tests: Sequence[Mapping[str, Any] | str],
@@ -44,17 +47,23 @@ def passes_tests(
     prompts: Sequence[object] | None = None,
     think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
-) -> list[float | None]:
-    """Return 1 where all tests pass, else 0 or, with `partial`, the share that passes.
+) -> list[Grade]:
+    """Reward 1 where all tests pass, else 0 or, with `partial`, the share that passes.
 
-    None where a row's tests cannot be read, or the sandbox failed. A reward in TRL's form.
+    None where a row's tests cannot be read, or the sandbox failed.
 
     Raises:
         SandboxUnavailable: this machine has no isolation, or lacks a compiler.
         ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [grade.value for grade in _grade_programs(completions, tests, flags, partial=partial)]
+    rows = one_each("tests", tests, len(completions))
+
+    def grade(completion: object, row: Mapping[str, Any] | str, prefilled: bool) -> Grade:
+        return _grade(as_turn(completion), row, think_prefilled=prefilled, partial=partial)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return list(threads.map(grade, completions, rows, flags))
 
 
 def grade_tests(
@@ -65,30 +74,9 @@ def grade_tests(
     think_prefilled: bool = False,
 ) -> Grade:
     """Return the grade of one completion by `passes_tests`, with the verdict as its reason."""
-    return _grade_programs([completion], [tests], [think_prefilled], partial=partial)[0]
-
-
-@reward(
-    "passes_tests",
-    value_range=(0.0, 1.0),
-    columns=("tests",),
-    options=("partial",),
-    uses_sandbox=True,
-    check_options=check_flag("partial"),
-)
-def _grade_programs(
-    completions: Sequence[object],
-    tests: Sequence[Mapping[str, Any] | str],
-    think_prefilled: Sequence[bool],
-    *,
-    partial: bool = False,
-) -> list[Grade]:
-    def grade(completion: object, row: Mapping[str, Any] | str, prefilled: bool) -> Grade:
-        return _grade(as_turn(completion), row, think_prefilled=prefilled, partial=partial)
-
-    rows = one_each("tests", tests, len(completions))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return list(threads.map(grade, completions, rows, think_prefilled))
+    return passes_tests.grades(
+        [completion], [tests], partial=partial, think_prefilled=think_prefilled
+    )[0]
 
 
 def last_code_block(text: str) -> str | None:

@@ -321,7 +321,7 @@ def test_languages_come_as_a_column_or_as_one() -> None:
         1.0,
     ]
     assert language_consistency(completions, "zh", think_prefilled=True) == [1.0, 0.0]
-    with pytest.raises(ValueError, match="2 completions, but 1 languages"):
+    with pytest.raises(ValueError, match="needs a list of 2 entries, not 1"):
         language_consistency(completions, ["zh"])
 
 

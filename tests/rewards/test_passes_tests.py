@@ -49,8 +49,8 @@ def test_the_last_whole_block_is_the_program(text: str, block: str | None) -> No
         (fenced("import os; os._exit(0)"), 0.0, Outcome.WRONG, "wrong_answer"),
         (fenced("print("), 0.0, Outcome.WRONG, "compile_error"),
         ("<think>```\nprint(1)\n```", 0.0, Outcome.TRUNCATED, "never closed"),
-        ("<think>a</think> The answer is 42.", 0.0, Outcome.NO_ANSWER, "no whole code block"),
-        ("```python\n \n```", 0.0, Outcome.NO_ANSWER, "no whole code block"),
+        ("<think>a</think> The answer is 42.", 0.0, Outcome.NO_ANSWER, "no complete code block"),
+        ("```python\n \n```", 0.0, Outcome.NO_ANSWER, "no complete code block"),
         (f"<answer>{fenced('print(int(input())*2)')}</answer> x", 1.0, Outcome.CORRECT, ""),
     ],
 )
@@ -127,7 +127,7 @@ def test_it_is_a_reward_in_trls_form() -> None:
     values = passes_tests([GOOD, messages, "nothing"], [DOUBLE] * 3, difficulty=[1, 2, 3])
     assert values == [1.0, 1.0, 0.0]
     assert passes_tests([GOOD], [DOUBLE], think_prefilled=True) == [1.0]
-    with pytest.raises(ValueError, match="not one entry for each of 1"):
+    with pytest.raises(ValueError, match="needs a list of 1 entries, not 2"):
         passes_tests([GOOD], [DOUBLE] * 2)
 
 
