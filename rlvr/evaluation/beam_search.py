@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.cluster.signals import in_daemon_thread
-from rlvr.evaluation.best_of_n import Aggregation, aggregate_scores
+from rlvr.evaluation.best_of_n import aggregate_scores
 from rlvr.evaluation.completion_rows import CompletionPool, evaluation_row, key_of
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import Scorer, ScorerInput
@@ -63,15 +63,11 @@ class Beam:
 class BeamSearch:
     """A search; `score` maps (task index, text so far) to the scores of their last steps."""
 
+    strategy: StrategySection
     engines: Engines
     score: ScoreSteps
     decode: Callable[[NDArray[np.int32]], str]
     sampling: SamplingSpec  # of a whole completion; a step gets the tokens that are left
-    step_end: str
-    beams: int  # n
-    width: int  # m
-    max_iterations: int
-    aggregate: Aggregation
 
     async def search(
         self, prompts: Sequence[NDArray[np.int32]], *, seed_parts: Sequence[Sequence[int | str]]
@@ -82,8 +78,8 @@ class BeamSearch:
         """
         kept = [[Beam()] for _ in prompts]
         num_tokens = [0] * len(prompts)
-        for iteration in range(self.max_iterations):
-            copies = self.width if iteration else self.width * self.beams
+        for iteration in range(self.strategy.max_iterations):
+            copies = self.strategy.width * (1 if iteration else self.strategy.beams)
             parents = {
                 (task, i * copies + copy): beam
                 for task, beams in enumerate(kept)
@@ -138,7 +134,7 @@ class BeamSearch:
         steps: dict[BeamKey, Completion] = {}
 
         async def generate(some: Sequence[Request], max_tokens: int) -> None:
-            stop = (*self.sampling.stop, self.step_end)
+            stop = (*self.sampling.stop, self.strategy.step_end)
             sampling = replace(self.sampling, max_tokens=max_tokens, stop=stop)
             chunks = self.engines.generate(some, sampling, policy_version=FIXED_POLICY_VERSION)
             async for chunk in chunks:
@@ -151,7 +147,7 @@ class BeamSearch:
         token_ids = np.concatenate([parent.token_ids, step.token_ids])
         is_unfinished = (
             step.finish_reason is FinishReason.STOP
-            and step.text.endswith(self.step_end)
+            and step.text.endswith(self.strategy.step_end)
             and len(token_ids) < self.sampling.max_tokens
         )
         return replace(
@@ -163,10 +159,11 @@ class BeamSearch:
         )
 
     def _best(self, candidates: Sequence[Beam]) -> list[Beam]:
-        """Return the `beams` best with different texts; of equal scores the first."""
+        """Return the n best with different texts."""
         unique = list({beam.text: beam for beam in reversed(candidates)}.values())[::-1]
-        order = sorted(unique, key=lambda beam: -aggregate_scores(beam.step_scores, self.aggregate))
-        return order[: self.beams]
+        how = self.strategy.aggregate
+        order = sorted(unique, key=lambda beam: -aggregate_scores(beam.step_scores, how))
+        return order[: self.strategy.beams]
 
 
 async def search_suite(
@@ -187,15 +184,11 @@ async def search_suite(
         tasks = missing[start : start + TASKS_PER_BATCH]
         prompts = [collector.encoder.text(task) for task in tasks]
         search = BeamSearch(
+            strategy=strategy,
             engines=collector.engines,
             score=partial(_score, scorer, tasks, prompts),
             decode=decode,
             sampling=pool.sampling,
-            step_end=strategy.step_end,
-            beams=strategy.beams,
-            width=strategy.width,
-            max_iterations=strategy.max_iterations,
-            aggregate=strategy.aggregate,
         )
         found = await search.search(
             [collector.encoder.encode(task) for task in tasks],

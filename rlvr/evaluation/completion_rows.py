@@ -84,13 +84,10 @@ def _missing(
     suite: Suite, pool: CompletionPool, tasks: Sequence[Task], log: RowLog, encoder: PromptEncoder
 ) -> list[Request]:
     on_disk = {key_of(row) for row in log.rows}
-    requests = []
+    requests: list[Request] = []
     for i, task in enumerate(tasks):
-        missing = [
-            k
-            for k in range(suite.num_samples)
-            if (pool.name, suite.name, task.id, k) not in on_disk
-        ]
+        keys = [(pool.name, suite.name, task.id, k) for k in range(suite.num_samples)]
+        missing = [key[-1] for key in keys if key not in on_disk]
         if not missing:
             continue
         prompt = encoder.encode(task)

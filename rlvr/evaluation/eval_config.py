@@ -216,9 +216,7 @@ class CompareConfig(StageConfig):
         if not self.folders and not self.models:
             raise ValueError("folders or models: there is nothing to compare")
         if self.models and self.evaluation is None:
-            raise ValueError(
-                "models: add evaluation: RECIPE"
-            )
+            raise ValueError("models: add evaluation: RECIPE")
         if both := set(self.folders) & set(self.models):
             raise ValueError(f"models: the label {min(both)!r} is also in folders")
         return self

@@ -17,29 +17,13 @@ from rlvr.types import Task
 
 __all__ = ["chat_template", "own_template", "writes_bos"]
 
-_TURNS = r"""{%- macro ask(question) -%}
-{%- set said = question.rstrip(CLOSERS) -%}
-{%- set dot = '' if said and said[-1] in ENDS else '.' -%}
-ASK
-{%- endmacro -%}
-BOS
-{%- for message in messages -%}
-{%- if message['role'] == 'system' -%}
-{{- message['content'] + '\n' -}}
-{%- elif message['role'] == 'user' -%}
-{{- ask(message['content'].strip()) -}}
-{%- else -%}
-{{- ' ' + message['content'].strip() + '\n' -}}
-{%- endif -%}
-{%- endfor -%}
-"""
 _CLOSERS = " \t\n\r\f\v\"'”’)]*$\\"  # noqa: RUF001 - same as in rlvr.data.prompts
 _ENDS = ".?!:;…。？！：；"  # noqa: RUF001
 _MARK = "\ue000"  # private use: in no template
-_SYSTEM = """{%- if messages[0]['role'] != 'system' -%}
-{%- set messages = [{'role': 'system', 'content': SYSTEM}] + messages -%}
-{%- endif -%}
-"""
+_SYSTEM = (
+    "{%- if messages[0]['role'] != 'system' -%}"
+    "{%- set messages = [{'role': 'system', 'content': SYSTEM}] + messages -%}{%- endif -%}\n"
+)
 
 
 def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
@@ -50,8 +34,9 @@ def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
     """
     if template.text is not None:
         bos = "{{- bos_token -}}" if writes_bos(model_path) else ""
-        turns = _TURNS.replace("ASK", _ask(template.text)).replace("BOS", bos)
+        turns = Path(__file__).with_name("chat_turns.j2").read_text(encoding="utf-8")
         turns = turns.replace("CLOSERS", _literal(_CLOSERS)).replace("ENDS", _literal(_ENDS))
+        turns = turns.replace("BOS", bos).replace("ASK", _ask(template.text))  # user text last
         return turns + _ending(template.prefill)
     if not template.prefill and template.system is None:
         return None

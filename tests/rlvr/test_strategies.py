@@ -363,15 +363,20 @@ def searched(*, beams: int, width: int, max_iterations: int = 4, aggregate: Any 
         return [SCORES[text.rstrip("|")[-1]] for _, text in items]
 
     search = BeamSearch(
+        strategy=section(
+            name="beam",
+            scorer="rule",
+            rule="think_format",
+            step_end="|",
+            beams=beams,
+            width=width,
+            max_iterations=max_iterations,
+            aggregate=aggregate,
+        ),
         engines=engines,
         score=score,
         decode=letters,
         sampling=SAMPLING,
-        step_end="|",
-        beams=beams,
-        width=width,
-        max_iterations=max_iterations,
-        aggregate=aggregate,
     )
     [(beam, num_tokens)] = asyncio.run(search.search([ids("Q: ")], seed_parts=[("n", 0)]))
     assert num_tokens == engines.num_tokens
