@@ -16,7 +16,7 @@ returns a `Grade`: value, outcome and reason. None means "could not be graded".
     shaping/think_tags       think_format, tag_count
         language             language_consistency (words: the words of a text by script)
         lengths              overlong, cosine_length
-        repeats, steps       repetition; reasoning_steps
+        text_structure       reasoning_steps, repetition
     worker_pool/pool         child processes that are killed when they overrun
         worker_client        the parent's side of them
         fork_server          the child's side
@@ -32,8 +32,12 @@ from rewards.mix import RewardMix, RewardSpec
 from rewards.reward import Grade, Outcome, RewardResult
 from rewards.shaping.language import grade_language, language_consistency
 from rewards.shaping.lengths import cosine_length, grade_cosine, grade_overlong, overlong
-from rewards.shaping.repeats import grade_repetition, repetition
-from rewards.shaping.steps import grade_steps, reasoning_steps
+from rewards.shaping.text_structure import (
+    grade_repetition,
+    grade_steps,
+    reasoning_steps,
+    repetition,
+)
 from rewards.shaping.think_tags import grade_format, grade_tags, tag_count, think_format
 from rewards.verifiers.choices import grade_choice, multiple_choice
 from rewards.verifiers.countdown_eval import countdown, grade_countdown

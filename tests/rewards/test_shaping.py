@@ -18,8 +18,12 @@ from rewards.shaping.lengths import (
     grade_overlong,
     overlong,
 )
-from rewards.shaping.repeats import grade_repetition, repetition
-from rewards.shaping.steps import grade_steps, reasoning_steps
+from rewards.shaping.text_structure import (
+    grade_repetition,
+    grade_steps,
+    reasoning_steps,
+    repetition,
+)
 from rewards.shaping.think_tags import grade_tags, tag_count
 
 OVERLONG = [(0, 0.0), (80, 0.0), (81, -0.05), (90, -0.5), (100, -1.0), (101, -1.0), (10**9, -1.0)]

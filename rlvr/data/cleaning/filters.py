@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rewards.grades import Outcome
+from rewards import Outcome
 from rewards.shaping.language import grade_language
-from rewards.shaping.repeats import grade_repetition
+from rewards.shaping.text_structure import grade_repetition
 from rewards.shaping.think_tags import grade_format
 from rewards.transcript import after_thought, as_turn
 from rlvr.data.samples import answer_of, question_of
@@ -64,7 +64,7 @@ def code_in_thought(thought: str) -> str | None:
 
 
 def repetition_rate(text: str, *, ngram: int = NGRAM) -> float:
-    """Return 1 - unique n-grams / n-grams, in [0, 1); words are those of rewards.shaping.repeats.
+    """Return 1 - unique n-grams / n-grams, in [0, 1); words are those of rewards.shaping.text_structure.
 
     repetition_rate("so so so so", ngram=2) == 2 / 3
     """

@@ -1,3 +1,0 @@
-from rewards.reward import Grade, Outcome, RewardResult
-
-__all__ = ["Grade", "Outcome", "RewardResult"]
