@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - Chinese punctuation is meant
 """Samples: completions as rows of training data, the common form of the stages.
 
     {"id": "gsm8k/7#0", "task_id": "gsm8k/7", "prompt": text or messages,
@@ -9,10 +10,13 @@ The readers also accept the columns of other data sets:
     question   context and task_desc, or prompt, or messages
     reasoning  reasoning_content, or steps, or the tags in completion
     answer     content, or the rest of completion, or answer
+
+Reasoning is split into steps by step markers, else numbers, else bullets, else paragraphs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,9 +24,31 @@ from rewards.shaping.words import Script, sentences
 from rlvr.data.reasoning_tags import Parts, split_reasoning
 from rlvr.types import Rollout, Task
 
-__all__ = ["answer_of", "completion_of", "language_of", "question_of", "reasoning_of", "sample_row"]
+__all__ = [
+    "answer_of",
+    "completion_of",
+    "language_of",
+    "question_of",
+    "reasoning_of",
+    "sample_row",
+    "split_steps",
+    "steps_of",
+]
 
 Sample = Mapping[str, Any]
+
+_NUMBER = r"[\d一二三四五六七八九十]{1,3}"
+_MARKERS = (
+    re.compile(
+        rf"\bStep\s?\d{{1,3}}\s?[:.)]|步骤\s?{_NUMBER}\s?[:：.、，,]?|第{_NUMBER}步\s?[:：，,、]?"
+    ),
+    re.compile(
+        r"^[ \t]{0,8}(?:\d{1,3}[.)、．](?!\d)|[（(]\d{1,3}[)）]|[一二三四五六七八九十]{1,3}、)",
+        re.MULTILINE,
+    ),
+    re.compile(r"^[ \t]{0,8}[-*•](?![-*])[ \t]", re.MULTILINE),
+)
+_PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def sample_row(
@@ -64,6 +90,25 @@ def reasoning_of(sample: Sample) -> str:
     if isinstance(sample.get("steps"), list):
         return "\n".join(str(step) for step in sample["steps"])
     return _parts(sample).thought or ""
+
+
+def steps_of(sample: Sample) -> list[str]:
+    """Return the `steps` of a sample, by default those of its reasoning."""
+    steps = sample.get("steps")
+    if isinstance(steps, list):
+        return [str(step) for step in steps]
+    return split_steps(reasoning_of(sample))
+
+
+def split_steps(text: str) -> list[str]:
+    """Return the non-empty steps without their markers; the text before the first is dropped.
+
+    Two markers of one kind make a list, and markers of a lower kind within a step are part of it.
+    split_steps("Step 1: add. Step 2: halve.") == ["add.", "halve."]
+    """
+    splits = (marker.split(text) for marker in _MARKERS)
+    steps = next((pieces[1:] for pieces in splits if len(pieces) > 2), _PARAGRAPH.split(text))
+    return [step.strip() for step in steps if step.strip()]
 
 
 def answer_of(sample: Sample) -> str:

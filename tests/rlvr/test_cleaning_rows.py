@@ -11,9 +11,14 @@ import pytest
 from rlvr.data.cleaning.domains import Domains, balance, read_domains
 from rlvr.data.cleaning.duplicates import Duplicates, normalized
 from rlvr.data.cleaning.filters import wrong_form
-from rlvr.data.cleaning.prompt_edits import lay_out, with_caption, with_distractors, with_system
-from rlvr.data.cleaning.reasoning_steps import numbered, split_steps
-from rlvr.data.samples import answer_of, language_of, question_of, reasoning_of
+from rlvr.data.cleaning.prompt_edits import (
+    lay_out,
+    numbered,
+    with_caption,
+    with_distractors,
+    with_system,
+)
+from rlvr.data.samples import answer_of, language_of, question_of, reasoning_of, split_steps
 from rlvr.errors import ConfigError
 
 

@@ -147,5 +147,5 @@ def test_each_task_needs_the_columns_of_its_own_rewards(model: str, tmp_path: Pa
     assert check_inputs(config(model, **sections)).rewards["accuracy"]["only"] == {"kind": "math"}
     sections["rewards"] = {"countdown": {"only": {"kind": "cd"}}}
     assert refusal(model, **sections) == (
-        "tasks: task jsonl/1: no reward is for it; look at their `only`"
+        "tasks: task jsonl/1: no reward applies to it; check their `only`"
     )

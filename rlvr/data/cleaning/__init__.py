@@ -6,5 +6,4 @@ duplicates     exact and near duplicates
 contamination  prompts that overlap with an evaluation set
 domains        the domain of a question, by keywords
 prompt_edits   layout, system message, caption and distractors of a prompt
-reasoning_steps   reasoning split into its steps
 """

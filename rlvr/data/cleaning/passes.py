@@ -19,9 +19,15 @@ from rlvr.data.cleaning.contamination import Contamination
 from rlvr.data.cleaning.domains import Domains, read_domains
 from rlvr.data.cleaning.duplicates import Duplicates
 from rlvr.data.cleaning.prompt_edits import lay_out, with_caption, with_distractors, with_system
-from rlvr.data.cleaning.reasoning_steps import steps_of
 from rlvr.data.inputs import check_is_finite, open_section
-from rlvr.data.samples import answer_of, completion_of, language_of, question_of, reasoning_of
+from rlvr.data.samples import (
+    answer_of,
+    completion_of,
+    language_of,
+    question_of,
+    reasoning_of,
+    steps_of,
+)
 from rlvr.errors import ConfigError
 
 __all__ = ["Pass", "PassSection", "Sample", "make_passes"]

@@ -6,13 +6,12 @@ from __future__ import annotations
 import hashlib
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlvr.data.cleaning.reasoning_steps import numbered, steps_of
-from rlvr.data.samples import language_of
+from rlvr.data.samples import language_of, steps_of
 
-__all__ = ["lay_out", "with_caption", "with_distractors", "with_system"]
+__all__ = ["lay_out", "numbered", "with_caption", "with_distractors", "with_system"]
 
 REQUIREMENTS = {"zh": "推理要求：", "en": "Requirements: "}
 CAPTION = {"zh": "图片说明：", "en": "Image description: "}
@@ -55,6 +54,11 @@ def lay_out(sample: Sample) -> dict[str, Any]:
         edited["content"] = str(sample["answer"])
     edited.pop("completion", None)  # it has the old reasoning
     return edited
+
+
+def numbered(steps: Sequence[str]) -> str:
+    """`numbered(["add", "halve"]) == "1. add\\n2. halve"`."""
+    return "\n".join(f"{number}. {step.strip()}" for number, step in enumerate(steps, start=1))
 
 
 def with_system(sample: Sample, systems: Mapping[str, str]) -> dict[str, Any]:

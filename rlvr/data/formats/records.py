@@ -35,54 +35,46 @@ _REASONING_KEYS = ("reasoning_content", "thinking", "reasoning")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A conversation whose last reply is learned: `Exchange(prompt="2+3?", thought=None, ...)`."""
+    """A conversation whose last reply is learned. Raises UnreadableRow for other turns."""
 
-    prompt: str  # the last user turn
-    thought: str | None  # reasoning of the reply; None: none
-    content: str  # the reply without its reasoning
-    system: str | None = None
-    history: tuple[tuple[str, str], ...] = ()  # earlier (question, reply) pairs
+    turns: Turns  # user and assistant in turn, after at most one system turn; no reasoning
+    thought: str | None  # reasoning of the last reply; None: none
+
+    def __post_init__(self) -> None:
+        roles = [role for role, _ in self.chat]
+        if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
+            raise UnreadableRow("the turns do not alternate between user and assistant")
 
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> Exchange:
-        """Convert a sample; its prompt is text or chat messages. Raises UnreadableRow."""
-        prompt, thought, content = row["prompt"], row.get("reasoning_content"), row["content"]
-        if isinstance(prompt, str):
-            return cls(prompt=prompt, thought=thought, content=content)
-        turns = [(str(message["role"]), str(message["content"])) for message in prompt]
-        return cls.of_turns([*turns, ("assistant", content)], thought=thought)
-
-    @classmethod
-    def of_turns(cls, turns: Turns, *, thought: str | None) -> Exchange:
-        """Convert turns, of which the last is the reply without its reasoning."""
-        has_system = bool(turns) and turns[0][0] == "system"
-        chat = turns[1:] if has_system else turns
-        if not chat or [role for role, _ in chat] != ["user", "assistant"] * (len(chat) // 2):
-            raise UnreadableRow("the turns do not alternate between user and assistant")
-        texts = [text for _, text in chat]
-        return cls(
-            prompt=texts[-2],
-            thought=thought,
-            content=texts[-1],
-            system=turns[0][1] if has_system else None,
-            history=tuple(zip(texts[:-2:2], texts[1:-2:2], strict=True)),
-        )
+        """Convert a sample; its prompt is text or chat messages."""
+        prompt = row["prompt"]
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        turns = [(str(message["role"]), str(message["content"])) for message in messages]
+        reply = ("assistant", row["content"])
+        return cls(turns=[*turns, reply], thought=row.get("reasoning_content"))
 
     @property
-    def turns(self) -> list[tuple[str, str]]:
-        """All turns, the reply with its reasoning."""
-        turns = [("system", self.system)] if self.system is not None else []
-        reply = join_reply(self.thought, self.content)
-        for question, answer in [*self.history, (self.prompt, reply)]:
-            turns += [("user", question), ("assistant", answer)]
-        return turns
+    def system(self) -> str:
+        """The system text; "" if there is none."""
+        role, text = self.turns[0]
+        return text if role == "system" else ""
+
+    @property
+    def chat(self) -> list[tuple[str, str]]:
+        """All turns but the system turn, the last reply with its reasoning."""
+        *turns, (role, content) = self.turns
+        if turns and turns[0][0] == "system":
+            turns = turns[1:]
+        return [*turns, (role, join_reply(self.thought, content))]
 
     @property
     def row(self) -> dict[str, Any]:
         """The columns of a sample; the prompt is text if there is no earlier turn."""
-        messages = [{"role": role, "content": text} for role, text in self.turns[:-1]]
-        prompt = self.prompt if len(messages) == 1 else messages
-        return {"prompt": prompt, "reasoning_content": self.thought, "content": self.content}
+        *turns, (_, content) = self.turns
+        messages = [{"role": role, "content": text} for role, text in turns]
+        prompt = turns[0][1] if len(turns) == 1 else messages
+        return {"prompt": prompt, "reasoning_content": self.thought, "content": content}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,35 +112,30 @@ def split_reply(text: str) -> tuple[str | None, str]:
 
 def write_alpaca(exchange: Exchange) -> dict[str, Any]:
     """Every record has all keys."""
+    texts = [text for _, text in exchange.chat]
     return {
-        "instruction": exchange.prompt,
+        "instruction": texts[-2],
         "input": "",
-        "output": exchange.turns[-1][1],
-        "system": exchange.system or "",
-        "history": [list(pair) for pair in exchange.history],
+        "output": texts[-1],
+        "system": exchange.system,
+        "history": [list(pair) for pair in zip(texts[:-2:2], texts[1:-2:2], strict=True)],
     }
 
 
 def read_alpaca(record: Record) -> Exchange:
+    turns = [("system", system)] if (system := _text(record, "system", default="")) else []
+    for question, reply in record.get("history") or []:
+        turns += [("user", str(question)), ("assistant", str(reply))]
     parts = [_text(record, "instruction"), _text(record, "input", default="")]
-    thought, content = split_reply(_text(record, "output"))
-    return Exchange(
-        prompt="\n".join(part for part in parts if part),
-        thought=thought,
-        content=content,
-        system=_text(record, "system", default="") or None,
-        history=tuple((str(user), str(reply)) for user, reply in record.get("history") or []),
-    )
+    turns.append(("user", "\n".join(part for part in parts if part)))
+    return _of_turns([*turns, ("assistant", _text(record, "output"))])
 
 
 def write_sharegpt(exchange: Exchange) -> dict[str, Any]:
     """The system text has a key of its own."""
-    turns = [
-        {"from": "human" if role == "user" else "gpt", "value": text}
-        for role, text in exchange.turns
-        if role != "system"
-    ]
-    return {"conversations": turns, "system": exchange.system or ""}
+    names = {"user": "human", "assistant": "gpt"}
+    turns = [{"from": names[role], "value": text} for role, text in exchange.chat]
+    return {"conversations": turns, "system": exchange.system}
 
 
 def read_sharegpt(record: Record) -> Exchange:
@@ -158,7 +145,8 @@ def read_sharegpt(record: Record) -> Exchange:
 
 
 def write_messages(exchange: Exchange) -> dict[str, Any]:
-    return {"messages": [{"role": role, "content": text} for role, text in exchange.turns]}
+    turns = [*exchange.turns[:-1], exchange.chat[-1]]
+    return {"messages": [{"role": role, "content": text} for role, text in turns]}
 
 
 def read_messages(record: Record) -> Exchange:
@@ -170,7 +158,7 @@ def read_messages(record: Record) -> Exchange:
         return exchange
     if exchange.thought is not None:
         raise UnreadableRow("the reply has reasoning in its content and in a key of its own")
-    return Exchange.of_turns(exchange.turns, thought=str(thought))
+    return Exchange(turns=exchange.turns, thought=str(thought))
 
 
 def _read_turns(messages: Any, *, role_key: str, text_key: str) -> list[tuple[str, str]]:
@@ -189,7 +177,7 @@ def _of_turns(turns: Turns) -> Exchange:
     if not turns or turns[-1][0] != "assistant":
         raise UnreadableRow("the last turn is not the assistant's")
     thought, content = split_reply(turns[-1][1])
-    return Exchange.of_turns([*turns[:-1], ("assistant", content)], thought=thought)
+    return Exchange(turns=[*turns[:-1], ("assistant", content)], thought=thought)
 
 
 def _text(record: Record, key: str, *, default: str | None = None) -> str:
@@ -218,11 +206,7 @@ FORMATS: dict[str, Format] = {
             "formatting": "sharegpt",
             "columns": {"messages": "messages"},
             "tags": {
-                "role_tag": "role",
-                "content_tag": "content",
-                "user_tag": "user",
-                "assistant_tag": "assistant",
-                "system_tag": "system",
+                f"{tag}_tag": tag for tag in ("role", "content", "user", "assistant", "system")
             },
         },
     ),

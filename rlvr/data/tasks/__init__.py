@@ -5,7 +5,7 @@
     task_loading   open_tasks: the `tasks` section of a recipe as a TaskSource
     adapters       the registry of known data sets; question_sets and program_sets read their rows
     task_list      TaskSource and TaskList
-    task_stream    a shuffle per epoch, with a cursor; mixture: several sources with exact shares
+    task_stream    TaskStream and Mixture: the order of the tasks
 
 Nothing here imports torch; pyarrow and datasets are imported only to read their formats.
 """
@@ -13,10 +13,9 @@ Nothing here imports torch; pyarrow and datasets are imported only to read their
 from __future__ import annotations
 
 from rlvr.data.tasks.adapters import ADAPTERS, Adapter
-from rlvr.data.tasks.mixture import Mixture, MixtureSource
 from rlvr.data.tasks.task_list import SkippedRow, TaskList, TaskSource
 from rlvr.data.tasks.task_loading import open_tasks
-from rlvr.data.tasks.task_stream import TaskStream
+from rlvr.data.tasks.task_stream import Mixture, MixtureSource, TaskStream
 
 __all__ = [
     "ADAPTERS",

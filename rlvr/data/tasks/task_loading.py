@@ -54,16 +54,21 @@ def open_tasks(
     if num_tasks is not None and num_tasks < 1:
         raise ConfigError(f"{section}.num_tasks: {num_tasks} is not 1 or more")
     if source in ADAPTERS:
-        adapter, columns = ADAPTERS[source], columns or {}
-        _check_columns(columns, adapter=adapter, source=source, section=section)
-        path = path or adapter.path
+        _check_columns(columns or {}, source, section=section)
+        path = path or ADAPTERS[source].path
         if path is None:
             raise ConfigError(f"{section}.path: source {source} needs a file or a datasets name")
         rows = read_rows(path, split=split, section=section)
-        mapped = _mapped(rows, adapter, columns, section=section)
-        tasks, skipped = _read_tasks(mapped, adapter, source=source, num_tasks=num_tasks)
-        _check_found(tasks, skipped, path=path, section=section)
-        return TaskList(name=source, tasks=tuple(tasks), skipped=tuple(skipped))
+        mapped = _mapped(rows, ADAPTERS[source], columns or {}, section=section)
+        tasks = _row_tasks(mapped, source, num_tasks=num_tasks)
+        if not tasks.tasks and not tasks.skipped:
+            raise ConfigError(f"{section}.path: {path} holds no row")
+        if not tasks.tasks:
+            first, num_rows = tasks.skipped[0], len(tasks.skipped)
+            raise ConfigError(
+                f"{path}: none of its {num_rows} rows makes a task; {first.where}: {first.reason}"
+            )
+        return tasks
     if columns:
         raise ConfigError(
             f"{section}.columns: only sources that read rows have columns, {source} makes its own"
@@ -77,16 +82,14 @@ def open_tasks(
     return _function_tasks(source, options, section=section)
 
 
-def _check_columns(
-    columns: Mapping[str, str], *, adapter: Adapter, source: str, section: str
-) -> None:
+def _check_columns(columns: Mapping[str, str], source: str, *, section: str) -> None:
     for name, column in columns.items():
         if name in RESERVED_COLUMNS:
             raise ConfigError(
                 f"{section}.columns.{name}: the trainer itself calls rewards with {name}; "
                 "choose another name"
             )
-        if not column and name not in adapter.droppable:
+        if not column and name not in ADAPTERS[source].droppable:
             raise ConfigError(
                 f"{section}.columns.{name}: is empty; source {source} needs the name of a column"
             )
@@ -95,10 +98,14 @@ def _check_columns(
 def _mapped(
     rows: Iterable[Row], adapter: Adapter, columns: Mapping[str, str], *, section: str
 ) -> Iterator[tuple[Row, dict[str, Any]]]:
-    mapping: Mapping[str, str] | None = None
+    """Rows with their mapped values; the first row decides on the mapping."""
+    merged = [{**defaults, **columns} for defaults in adapter.columns]
+    mappings = [{name: column for name, column in one.items() if column} for one in merged]
+    mapping: dict[str, str] = {}
     for row in rows:
-        if mapping is None:
-            mapping = _choose_mapping(adapter, columns, row=row)
+        if not mapping:
+            fitting = (one for one in mappings if row.values.keys() >= set(one.values()))
+            mapping = next(fitting, mappings[0])
         for name, column in mapping.items():
             if column not in row.values:
                 found = ", ".join(map(repr, row.values)) or "none"
@@ -109,39 +116,28 @@ def _mapped(
         yield row, {name: row.values[column] for name, column in mapping.items()}
 
 
-def _choose_mapping(adapter: Adapter, columns: Mapping[str, str], *, row: Row) -> Mapping[str, str]:
-    merged = [{**defaults, **columns} for defaults in adapter.columns]
-    mappings = [{name: column for name, column in one.items() if column} for one in merged]
-    return next((one for one in mappings if row.values.keys() >= set(one.values())), mappings[0])
-
-
-def _read_tasks(
-    mapped: Iterable[tuple[Row, dict[str, Any]]],
-    adapter: Adapter,
-    *,
-    source: str,
-    num_tasks: int | None,
-) -> tuple[list[Task], list[SkippedRow]]:
+def _row_tasks(
+    mapped: Iterable[tuple[Row, dict[str, Any]]], source: str, *, num_tasks: int | None
+) -> TaskList:
     tasks: list[Task] = []
     skipped: list[SkippedRow] = []
     for row, values in mapped:
         try:
-            columns = dict(adapter.read(values))
-            prompt = columns.pop("prompt")
-            _check_prompt(prompt)
+            columns = dict(ADAPTERS[source].read(values))
+            prompt = _checked_prompt(columns.pop("prompt"))
             tasks.append(Task(id=f"{source}/{row.number}", prompt=prompt, columns=columns))
         except UnreadableRow as error:
             skipped.append(SkippedRow(where=row.where, reason=str(error)))
+            logger.warning("skipped %s: %s", row.where, error)
         if len(tasks) == num_tasks:
             break
-    return tasks, skipped
+    return TaskList(name=source, tasks=tuple(tasks), skipped=tuple(skipped))
 
 
-def _check_prompt(prompt: Any) -> None:
+def _checked_prompt(prompt: Any) -> Any:
     is_chat = isinstance(prompt, list) and all(
         isinstance(message, dict)
-        and isinstance(message.get("role"), str)
-        and isinstance(message.get("content"), str)
+        and all(isinstance(message.get(key), str) for key in ("role", "content"))
         for message in prompt
     )
     if not (isinstance(prompt, str) or is_chat):
@@ -150,18 +146,7 @@ def _check_prompt(prompt: Any) -> None:
         )
     if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise UnreadableRow("the prompt is empty")
-
-
-def _check_found(tasks: list[Task], skipped: list[SkippedRow], *, path: str, section: str) -> None:
-    if not tasks and not skipped:
-        raise ConfigError(f"{section}.path: {path} holds no row")
-    if not tasks:
-        first = skipped[0]
-        raise ConfigError(
-            f"{path}: none of its {len(skipped)} rows makes a task; {first.where}: {first.reason}"
-        )
-    for row in skipped:
-        logger.warning("skipped %s: %s", row.where, row.reason)
+    return prompt
 
 
 def _function_tasks(source: str, options: Mapping[str, Any], *, section: str) -> TaskSource:

@@ -95,7 +95,7 @@ def _summary(rows: Sequence[Sample], names: Sequence[str]) -> dict[str, Any]:
 
 def _pass_files(config: CleanConfig) -> dict[str, str]:
     """Evaluation sets and keyword files, by key."""
-    files: dict[str, str] = {}
+    files: dict[str, str | None] = {}
     for i, section in enumerate(config.passes):
         key = f"passes.{i}.{section.name}"
         sets: Mapping[str, Any] = getattr(section.options, "sets", {})
