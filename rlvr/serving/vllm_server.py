@@ -110,24 +110,15 @@ def served(
     template: str = "chat",
     system: str | None = None,
     prefill: str = "",
-    port: int = 0,
-    name: str = "model",
-    log: Path | None = None,
     dtype: str = "float32",
     max_model_tokens: int | None = None,
-    max_concurrent: int = 64,
-    kv_cache_gib: float = 1.0,
-    threads: int | None = None,
-    seed: int = 0,
-    reasoning_parser: str = "auto",
-    deadline_s: float = DEADLINE_S,
+    log: Path | None = None,
 ) -> Iterator[str]:
-    """Serve a model on 127.0.0.1 with vLLM's OpenAI server; yield the base URL, ending in /v1.
+    """Serve a model as `model` on a free port of 127.0.0.1; yield the base URL, ending in /v1.
 
     `template`, `system` and `prefill` are those of a recipe's `prompt`; a model without a chat
     template needs a text template. Replies have reasoning under `reasoning` and the answer under
-    `content`. `log` defaults to logs/server.log beside the model. port 0: a free one. No API key
-    is required.
+    `content`. `log` defaults to logs/server.log beside the model. No API key is required.
 
     Raises:
         ConfigError: the model does not exist, or cannot have this template.
@@ -137,17 +128,12 @@ def served(
     spec = ServerSpec(
         model_path=str(model_path),
         template=make_template(template, system=system, prefill=prefill),
-        name=name,
         dtype=dtype,
-        seed=seed,
-        reasoning_parser=reasoning_parser,
         max_model_tokens=max_model_tokens,
-        max_concurrent=max_concurrent,
-        kv_cache_gib=kv_cache_gib,
-        threads=threads or len(os.sched_getaffinity(0)),
+        threads=len(os.sched_getaffinity(0)),
         gpus=() if shutil.which("nvidia-smi") is None else ("0",),
     )
-    port = port or free_port()
+    port = free_port()
     if log is None and Path(model_path).is_dir():
         log = Path(model_path).parent / "logs" / "server.log"
     elif log is None:
@@ -157,7 +143,7 @@ def served(
     server = ServerProcess(command, env=env, url=f"http://127.0.0.1:{port}", log=log)
     try:
         server.start()
-        wait_healthy(server, deadline_s=deadline_s)
+        wait_healthy(server, deadline_s=DEADLINE_S)
         yield f"{server.url}/v1"
     finally:
         server.stop()
@@ -174,10 +160,10 @@ def wait_healthy(server: ServerProcess, *, deadline_s: float) -> None:
         time.sleep(POLL_S)
 
 
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
