@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,9 @@ from rlvr.stages.sft.row_encoding import (
     RowEncoder,
     TokenRow,
     end_of_turn,
-    render_row,
 )
+from rlvr.stages.sft.sft_config import SftConfig
+from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.toy.toy_tokenizer import EOS_TOKEN, make_tokenizer
 from rlvr.types import Task
 
@@ -65,14 +67,22 @@ TEMPLATES = {
 }
 
 
-def encode(
-    kind: str, prompt: Any, completion: str, *, no_thought: str = "plain", **rules: Any
-) -> tuple[RenderedRow, TokenRow]:
+RECIPE = {
+    "name": "a",
+    "model": "toy",
+    "data": "rows.jsonl",
+    "prompt": {"template": "plain"},
+    "max_tokens": 10_000,
+}
+PLAN = make_plan(SftConfig.model_validate(RECIPE), is_cpu=True).data
+
+
+def encode(kind: str, prompt: Any, completion: str, **rules: Any) -> tuple[RenderedRow, TokenRow]:
     tokenizer, template = TOKENIZERS[kind], TEMPLATES[kind]
     example = Example(prompt=prompt, completion=completion, where="rows.jsonl:1", columns={})
-    rendered = render_row(example, template, tokenizer, no_thought=no_thought)
-    rules = {"max_tokens": 10_000, **rules}
-    return rendered, RowEncoder(tokenizer=tokenizer, template=template, **rules).encode(rendered)
+    encoder = RowEncoder(replace(PLAN, template=template, **rules), tokenizer)
+    rendered = encoder.render(example)
+    return rendered, encoder.encode(rendered)
 
 
 def inference_ids(kind: str, prompt: Any) -> list[int]:
@@ -162,7 +172,7 @@ def test_an_answer_that_was_written_behind_an_open_thought_gets_its_tag() -> Non
 
 
 def test_the_prompt_is_learned_too_where_the_recipe_says_so() -> None:
-    _, row = encode("text", "2+3", " 5", learns_prompt=True)
+    _, row = encode("text", "2+3", " 5", learn_prompt=True)
     assert row.labels == row.input_ids
 
 

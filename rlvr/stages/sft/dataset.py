@@ -22,7 +22,6 @@ from rlvr.stages.sft.row_encoding import (
     RowEncoder,
     TokenRow,
     end_of_turn,
-    render_row,
 )
 from rlvr.stages.sft.row_sources import chosen_examples
 from rlvr.stages.sft.sft_plan import DataPlan
@@ -84,13 +83,7 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    encoder = RowEncoder(
-        tokenizer=tokenizer,
-        template=plan.template,
-        max_tokens=plan.max_tokens,
-        drops_long=plan.drops_long,
-        learns_prompt=plan.learn_prompt,
-    )
+    encoder = RowEncoder(plan, tokenizer)
     names = [source.path for source in plan.sources] or [plan.title]
     counts = RowCounts(other_end=end_of_turn(plan.template, tokenizer))
     domains: list[str] = []
@@ -99,7 +92,7 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
     path, features = str(folder / "rows.arrow"), Features({"input_ids": ids, "labels": ids})
     with ArrowWriter(path=path, features=features) as writer:
         for source, example in _examples(plan):
-            rendered = render_row(example, plan.template, tokenizer, no_thought=plan.no_thought)
+            rendered = encoder.render(example)
             row = encoder.encode(rendered)
             counts.add(row, rendered, source=names[source], where=example.where)
             if row.input_ids:

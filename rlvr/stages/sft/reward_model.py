@@ -9,6 +9,7 @@ The text is the rendered prompt, then the completion with its end token, as an e
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,9 +45,7 @@ def train_reward_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None:
 
 def _token_rows(plan: DataPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], int]:
     """Return the rows as ids, and the number of those that are too long."""
-    encoder = RowEncoder(
-        tokenizer=tokenizer, template=plan.template, max_tokens=plan.max_tokens, drops_long=True
-    )
+    encoder = RowEncoder(replace(plan, drops_long=True), tokenizer)
     rows: list[dict[str, Any]] = []
     num_long = 0
     for _, example in chosen_examples(plan):
@@ -65,7 +64,7 @@ def _token_rows(plan: DataPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], i
 def _token_row(example: Example, encoder: RowEncoder) -> dict[str, Any]:
     assert example.prompt is not None
     task = Task(id=example.where, prompt=example.prompt)
-    prompt = encoder.template.render(task, tokenizer=encoder.tokenizer).text
+    prompt = encoder.plan.template.render(task, tokenizer=encoder.tokenizer).text
 
     def ids(completion: str) -> list[int]:
         row = RenderedRow(prompt=task, prompt_text=prompt, completion=completion, has_thought=False)

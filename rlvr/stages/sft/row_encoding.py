@@ -1,6 +1,6 @@
 """An example as token ids and labels: the prompt exactly as at inference, then the completion.
 
-Example --render_row--> prompt text + completion --RowEncoder--> ids, labels
+Example --render--> prompt text + completion --encode--> ids, labels
     ids     [ prompt ......... | completion ........ eos ]
     labels  [ -100 ........... | completion ........ eos ]    one end token, as the last label
 
@@ -15,20 +15,13 @@ from enum import StrEnum
 from typing import Any
 
 from rewards.transcript import CLOSE_THINK, OPEN_THINK
-from rlvr.data.prompts import PromptTemplate, Tokenizer
+from rlvr.data.prompts import PromptTemplate
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.examples import Example, reasoning_of
+from rlvr.stages.sft.sft_plan import DataPlan
 from rlvr.types import Task
 
-__all__ = [
-    "IGNORED",
-    "Fate",
-    "RenderedRow",
-    "RowEncoder",
-    "TokenRow",
-    "end_of_turn",
-    "render_row",
-]
+__all__ = ["IGNORED", "Fate", "RenderedRow", "RowEncoder", "TokenRow", "end_of_turn"]
 
 EMPTY_REASONING = "<think>\n\n</think>\n\n"  # as Qwen3 writes it in non-thinking mode
 IGNORED = -100  # torch's ignore_index
@@ -38,10 +31,10 @@ IGNORED = -100  # torch's ignore_index
 class RenderedRow:
     """A row as text."""
 
-    prompt: Task | None  # for PromptTemplate.encode; None: plain text, learned as a whole
-    prompt_text: str
+    prompt: Task | None = None  # for PromptTemplate.encode; None: plain text, learned as a whole
+    prompt_text: str = ""
     completion: str
-    has_thought: bool
+    has_thought: bool = False
     think_prefilled: bool = False
 
 
@@ -50,7 +43,7 @@ class Fate(StrEnum):
 
     WHOLE = "whole"
     CUT = "cut"  # after max_tokens, without its end token
-    TOO_LONG = "too_long"  # dropped: longer than max_tokens, with drops_long or no label left
+    TOO_LONG = "too_long"  # dropped: over max_tokens, by drops_long or with no label left
     EMPTY = "empty"  # dropped: nothing to learn
 
 
@@ -63,15 +56,43 @@ class TokenRow:
     fate: Fate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RowEncoder:
-    """A tokenizer with the rules of a recipe."""
+    """Renders and tokenizes the rows of a plan."""
 
+    plan: DataPlan
     tokenizer: Any
-    template: PromptTemplate
-    max_tokens: int
-    drops_long: bool = False
-    learns_prompt: bool = False
+
+    def render(self, example: Example) -> RenderedRow:
+        """Render the prompt and fit the completion to it.
+
+        Raises ConfigError (file:line) if the prompt opens <think> and the row has no reasoning.
+        """
+        completion = example.completion
+        has_thought = bool(reasoning_of(completion))
+        if example.prompt is None:
+            return RenderedRow(completion=completion, has_thought=has_thought)
+        task = Task(id=example.where, prompt=example.prompt)
+        prompt = self.plan.template.render(task, tokenizer=self.tokenizer)
+        if CLOSE_THINK not in completion and OPEN_THINK not in completion:
+            if self.plan.no_thought == "empty_block":
+                completion = EMPTY_REASONING + completion
+            elif prompt.think_prefilled:
+                raise ConfigError(
+                    f"{example.where}: the prompt opens <think> and the row has no reasoning; set "
+                    "no_thought: empty_block, or remove <think> from the prompt"
+                )
+        if prompt.think_prefilled:
+            completion = _after_open_think(completion, prompt.text)
+        elif CLOSE_THINK in completion and OPEN_THINK not in completion:
+            completion = f"{OPEN_THINK}\n{completion}"  # generated from a prompt that opened it
+        return RenderedRow(
+            prompt=task,
+            prompt_text=prompt.text,
+            completion=completion,
+            has_thought=has_thought,
+            think_prefilled=prompt.think_prefilled,
+        )
 
     def encode(self, row: RenderedRow) -> TokenRow:
         """Tokenize a row."""
@@ -80,14 +101,14 @@ class RowEncoder:
             return TokenRow(input_ids=[], labels=[], fate=Fate.EMPTY)
         prompt_ids, ids = self._ids(row, completion)
         ids.append(self.tokenizer.eos_token_id)
-        num_ignored = 0 if self.learns_prompt else len(prompt_ids)
-        is_long = len(ids) > self.max_tokens
-        if is_long and (self.drops_long or num_ignored >= self.max_tokens):
+        num_ignored = 0 if self.plan.learn_prompt else len(prompt_ids)
+        is_long = len(ids) > self.plan.max_tokens
+        if is_long and (self.plan.drops_long or num_ignored >= self.plan.max_tokens):
             return TokenRow(input_ids=[], labels=[], fate=Fate.TOO_LONG)
         labels = [IGNORED] * num_ignored + ids[num_ignored:]
         return TokenRow(
-            input_ids=ids[: self.max_tokens],
-            labels=labels[: self.max_tokens],
+            input_ids=ids[: self.plan.max_tokens],
+            labels=labels[: self.plan.max_tokens],
             fate=Fate.CUT if is_long else Fate.WHOLE,
         )
 
@@ -107,10 +128,12 @@ class RowEncoder:
         tokenizer = self.tokenizer
         if row.prompt is None:
             return [], self._without_end_token(tokenizer(completion)["input_ids"])
-        prompt_ids = self.template.encode(tokenizer, row.prompt, max_prompt_tokens=10**9).tolist()
+        prompt_ids = self.plan.template.encode(
+            tokenizer, row.prompt, max_prompt_tokens=10**9
+        ).tolist()
         text = row.prompt_text + completion
         starts_with_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-        has_special_tokens = self.template.text is None or starts_with_bos
+        has_special_tokens = self.plan.template.text is None or starts_with_bos
         ids = self._without_end_token(
             tokenizer(text, add_special_tokens=not has_special_tokens)["input_ids"]
         )
@@ -125,43 +148,6 @@ class RowEncoder:
         while ids and ids[-1] == self.tokenizer.eos_token_id:
             ids.pop()
         return ids
-
-
-def render_row(
-    example: Example, template: PromptTemplate, tokenizer: Tokenizer, *, no_thought: str
-) -> RenderedRow:
-    """Render the prompt and fit the completion to it.
-
-    Raises:
-        ConfigError: (file:line) the prompt opens <think> and the row has no reasoning.
-    """
-    completion = example.completion
-    has_thought = bool(reasoning_of(completion))
-    if example.prompt is None:
-        return RenderedRow(
-            prompt=None, prompt_text="", completion=completion, has_thought=has_thought
-        )
-    task = Task(id=example.where, prompt=example.prompt)
-    prompt = template.render(task, tokenizer=tokenizer)
-    if CLOSE_THINK not in completion and OPEN_THINK not in completion:
-        if no_thought == "empty_block":
-            completion = EMPTY_REASONING + completion
-        elif prompt.think_prefilled:
-            raise ConfigError(
-                f"{example.where}: the prompt opens <think> and the row has no reasoning; set "
-                "no_thought: empty_block, or remove <think> from the prompt"
-            )
-    if prompt.think_prefilled:
-        completion = _after_open_think(completion, prompt.text)
-    elif CLOSE_THINK in completion and OPEN_THINK not in completion:
-        completion = f"{OPEN_THINK}\n{completion}"  # generated from a prompt that opened <think>
-    return RenderedRow(
-        prompt=task,
-        prompt_text=prompt.text,
-        completion=completion,
-        has_thought=has_thought,
-        think_prefilled=prompt.think_prefilled,
-    )
 
 
 def end_of_turn(template: PromptTemplate, tokenizer: Any) -> str | None:
