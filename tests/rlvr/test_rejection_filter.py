@@ -151,7 +151,7 @@ def test_a_kept_row_can_be_rewritten() -> None:
 
 
 def test_a_threshold_for_no_reward_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"keep\.at_least\.acuracy: is none of the rewards"):
+    with pytest.raises(ValueError, match=r"keep\.at_least\.acuracy: is not one of the rewards"):
         filter_of(at_least={"acuracy": 1.0})
 
 

@@ -1,9 +1,9 @@
-"""Which completions of rejection sampling become training rows, and why the others do not."""
+"""The filter of rejection sampling: which completions become training rows."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlvr.data.cleaning import filters
@@ -18,26 +18,25 @@ Row = Mapping[str, Any]
 
 
 class RejectionFilter:
-    """The `keep` section of a recipe, ready to judge."""
+    """Applies the `keep` and `rewrite` keys of a recipe."""
 
     def __init__(self, config: SampleConfig) -> None:
-        """Raises ConfigError for an evaluation set or a rewriting function that is not there."""
+        """Raises ConfigError for a missing evaluation set or rewriting function."""
         self._keep = config.keep
-        self._thought_filters = self._make_thought_filters()
-        self._contamination = self._read_sets(config.seed)
+        self._contamination = self._read_evaluation_sets(config.seed)
         self._rewrite: Callable[[dict[str, Any]], dict[str, Any] | None] | None = (
             load_function(config.rewrite, key="rewrite") if config.rewrite else None
         )
 
     def judge(self, sampled: Sequence[Row]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """All rows with pass rate, `kept` and `dropped_because`; and those to train on."""
+        """Return all rows with pass_rate, kept and dropped_because; and the rows to train on."""
         rates = self._pass_rates(sampled)
         seen: set[tuple[str, str]] = set()
         num_kept: Counter[str] = Counter()
         rows, kept = [], []
         for row in sampled:
             judged = {**row, "pass_rate": rates[row["task_id"]]}
-            reason = self._reason(judged, seen, num_kept)
+            reason = next(filter(None, self._reasons(judged, seen, num_kept)), None)
             training = judged if reason is None else None
             if training is not None and self._rewrite is not None:
                 training = self._rewrite(dict(training))
@@ -48,115 +47,65 @@ class RejectionFilter:
                 kept.append({**training, "kept": True, "dropped_because": None})
         return rows, kept
 
-    def _reason(
+    def _reasons(
         self, row: Row, seen: set[tuple[str, str]], num_kept: Mapping[str, int]
-    ) -> str | None:
-        """The first reason against a row."""
-        return next(
-            (reason for check in self._checks(seen, num_kept) if (reason := check(row))), None
-        )
-
-    def _checks(
-        self, seen: set[tuple[str, str]], num_kept: Mapping[str, int]
-    ) -> Iterable[Callable[[Row], str | None]]:
-        return (
-            self._low_score,
-            self._truncated,
-            *self._thought_filters,
-            self._unfit_pass_rate,
-            self._contaminated,
-            lambda row: self._duplicate(row, seen),
-            lambda row: self._too_many(row, num_kept),
-        )
+    ) -> Iterator[str | None]:
+        """Apply one filter after the other; yield its reason to drop the row, or None."""
+        keep, reasoning = self._keep, row["reasoning_content"] or ""
+        yield self._low_score(row)
+        if not keep.truncated:
+            yield filters.truncated(
+                row["completion"],
+                finish_reason=row["finish_reason"],
+                think_prefilled=row["think_prefilled"],
+            )
+        if keep.one_language is not None:
+            yield filters.mixed_language(reasoning, row["language"], min_frac=keep.one_language)
+        if keep.max_paragraph_chars is not None:
+            yield filters.long_paragraph(reasoning, max_chars=keep.max_paragraph_chars)
+        if not keep.code_in_thought:
+            yield filters.code_in_thought(reasoning)
+        if keep.max_repetition is not None:
+            yield filters.repeated(row["completion"], max_rate=keep.max_repetition)
+        if keep.pass_rate is not None:
+            least, greatest = keep.pass_rate
+            if not least <= row["pass_rate"] <= greatest:
+                yield f"pass_rate: {row['pass_rate']:.2f} is not in [{least:g}, {greatest:g}]"
+        if self._contamination and (name := self._contamination.found(_user_text(row["prompt"]))):
+            yield f"contaminated: the prompt shares words with {name}"
+        key = (row["task_id"], row["completion"])
+        if key in seen and not keep.duplicates:
+            yield "duplicate: of a completion of its task"
+        seen.add(key)
+        if keep.per_task is not None and num_kept[row["task_id"]] >= keep.per_task:
+            yield f"per_task: {keep.per_task} of its task are kept already"
 
     def _low_score(self, row: Row) -> str | None:
         scores = row["scores"]
         at_least = self._keep.at_least
         for name, least in (dict.fromkeys(scores, 1.0) if at_least is None else at_least).items():
-            value = scores.get(name, least)  # a reward that is not for the row says nothing
+            value = scores.get(name, least)  # a reward that does not apply to the row passes
             if value is None or value < least:
                 why = row["reasons"].get(name, "")
                 return f"{name}: {value} is below {least:g}" + (f" ({why})" if why else "")
         return None
 
-    def _truncated(self, row: Row) -> str | None:
-        if self._keep.truncated:
-            return None
-        return filters.truncated(
-            row["completion"],
-            finish_reason=row["finish_reason"],
-            think_prefilled=row["think_prefilled"],
-        )
-
-    def _make_thought_filters(self) -> list[Callable[[Row], str | None]]:
-        keep = self._keep
-        found: list[Callable[[Row], str | None]] = []
-        if keep.one_language is not None:
-            least = keep.one_language
-            found.append(
-                lambda row: filters.mixed_language(
-                    row["reasoning_content"] or "", row["language"], min_frac=least
-                )
-            )
-        if keep.max_paragraph_chars is not None:
-            longest = keep.max_paragraph_chars
-            found.append(
-                lambda row: filters.long_paragraph(
-                    row["reasoning_content"] or "", max_chars=longest
-                )
-            )
-        if not keep.code_in_thought:
-            found.append(lambda row: filters.code_in_thought(row["reasoning_content"] or ""))
-        if keep.max_repetition is not None:
-            most = keep.max_repetition
-            found.append(lambda row: filters.repeated(row["completion"], max_rate=most))
-        return found
-
-    def _unfit_pass_rate(self, row: Row) -> str | None:
-        if self._keep.pass_rate is None:
-            return None
-        least, greatest = self._keep.pass_rate
-        if least <= row["pass_rate"] <= greatest:
-            return None
-        return f"pass_rate: {row['pass_rate']:.2f} is not in [{least:g}, {greatest:g}]"
-
-    def _contaminated(self, row: Row) -> str | None:
-        name = self._contamination.found(_text(row["prompt"])) if self._contamination else None
-        return f"contaminated: the prompt shares words with {name}" if name else None
-
-    def _duplicate(self, row: Row, seen: set[tuple[str, str]]) -> str | None:
-        key = (row["task_id"], row["completion"])
-        is_new = key not in seen
-        seen.add(key)
-        return None if is_new or self._keep.duplicates else "duplicate: of a completion of its task"
-
-    def _too_many(self, row: Row, num_kept: Mapping[str, int]) -> str | None:
-        most = self._keep.per_task
-        if most is None or num_kept[row["task_id"]] < most:
-            return None
-        return f"per_task: {most} of its task are kept already"
-
     def _pass_rates(self, rows: Sequence[Row]) -> dict[str, float]:
-        """Task -> share of its completions with a score that is high enough."""
+        """Return for each task the share of its completions whose scores are high enough."""
         num: Counter[str] = Counter(row["task_id"] for row in rows)
-        right = Counter(row["task_id"] for row in rows if self._low_score(row) is None)
-        return {task: right[task] / count for task, count in num.items()}
+        passed = Counter(row["task_id"] for row in rows if self._low_score(row) is None)
+        return {task: passed[task] / count for task, count in num.items()}
 
-    def _read_sets(self, seed: int) -> Contamination | None:
-        sets = {
-            name: open_section(section, section=f"keep.decontaminate.{name}", seed=seed)
-            for name, section in self._keep.decontaminate.items()
-        }
-        if not sets:
-            return None
-        texts = {
-            name: [_text(source.task(i).prompt) for i in range(source.num_tasks or 0)]
-            for name, source in sets.items()
-        }
-        return Contamination(texts, ngram=self._keep.ngram)
+    def _read_evaluation_sets(self, seed: int) -> Contamination | None:
+        texts = {}
+        for name, section in self._keep.decontaminate.items():
+            source = open_section(section, section=f"keep.decontaminate.{name}", seed=seed)
+            tasks = [source.task(i) for i in range(source.num_tasks or 0)]
+            texts[name] = [_user_text(task.prompt) for task in tasks]
+        return Contamination(texts, ngram=self._keep.ngram) if texts else None
 
 
-def _text(prompt: Any) -> str:
+def _user_text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
     return "\n".join(message["content"] for message in prompt if message["role"] == "user")

@@ -1,10 +1,10 @@
-"""Rejection sampling (DeepSeek-R1, arXiv 2501.12948, section 2.3.3): write, verify, filter, keep.
+"""Rejection sampling (DeepSeek-R1, arXiv 2501.12948, section 2.3.3): generate, grade, filter.
 
-    tasks --engines--> k completions of each --rewards--> sampled.jsonl    goes on where it stopped
-    sampled.jsonl --keep--> rows.jsonl (all, with the reason why not) --rewrite--> kept.jsonl
+    tasks --engines--> k completions of each --rewards--> sampled.jsonl
+    sampled.jsonl --keep--> rows.jsonl (all, with the reason if dropped) --rewrite--> kept.jsonl
 
-Tasks are dealt out in chunks that hang on nothing but the recipe, and a chunk is written as a
-whole, so that an interrupted run goes on without a lost row or one that stands twice.
+Tasks are generated in chunks that depend only on the recipe, and the rows of a chunk are written
+together, so that an interrupted run resumes without a missing or a duplicate row.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.stages.sample.rejection_filter import RejectionFilter
 from rlvr.stages.sample.sample_config import SampleConfig
-from rlvr.types import Group, Task
+from rlvr.types import Task
 
 __all__ = ["run_sample"]
 
-MAX_CHUNKS_AT_ONCE = 2  # one is graded to its end while the next is written
+MAX_CHUNKS_AT_ONCE = 2  # one is graded while the next is generated
 
 
 def run_sample(config: SampleConfig, folder: RunFolder, inputs: Inputs) -> dict[str, Any]:
-    """Write what is not written yet, filter all of it; returns the summary.
+    """Generate the missing completions, filter all of them and return the summary.
 
     The caller holds the folder's lock and has claimed it.
 
     Raises:
-        RLVRError: Stopped, a dead actor, or the user's mistake.
+        RLVRError: Stopped, a dead actor, or wrong user input.
     """
     log = RowLog(folder.path / "sampled.jsonl")
     chunks = _chunks(inputs.tasks, config.rollout)
@@ -47,50 +47,11 @@ def run_sample(config: SampleConfig, folder: RunFolder, inputs: Inputs) -> dict[
     if missing:
 
         async def work(session: GenerationSession) -> None:
-            await _write(config, session, chunks, missing, log)
+            await _generate(config, session, chunks, missing, log)
 
         run_session(config, folder, inputs, work)
-    place = {task.id: i for i, task in enumerate(task for chunk in chunks for task in chunk)}
-    rows = sorted(log.rows, key=lambda row: place[row["task_id"]])  # whichever part ended first
-    return _filter(config, folder, rows)
-
-
-async def _write(
-    config: SampleConfig,
-    session: GenerationSession,
-    chunks: Sequence[Sequence[Task]],
-    missing: Sequence[int],
-    log: RowLog,
-) -> None:
-    sampling = _sampling(config.rollout, session.stop_token_ids)
-    turn = asyncio.Semaphore(MAX_CHUNKS_AT_ONCE)
-    num_done = len(chunks) - len(missing)
-
-    async def write(number: int) -> None:
-        nonlocal num_done
-        async with turn:
-            rollouts = await session.collector.collect(
-                chunks[number],
-                group_size=config.rollout.group_size,
-                sampling=sampling,
-                policy_version=FIXED_POLICY_VERSION,
-                seed_parts=("sample", number),
-            )
-        log.append(_rows(rollouts.groups, think_prefilled=session.encoder.think_prefilled))
-        num_done += 1
-        print(f"{num_done} of {len(chunks)} parts, {len(log.rows)} completions", flush=True)
-
-    try:
-        async with asyncio.TaskGroup() as writing:
-            for number in missing:
-                writing.create_task(write(number))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-
-
-def _filter(
-    config: SampleConfig, folder: RunFolder, sampled: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+    order = {task.id: i for i, task in enumerate(task for chunk in chunks for task in chunk)}
+    sampled = sorted(log.rows, key=lambda row: order[row["task_id"]])
     rows, kept = RejectionFilter(config).judge(sampled)
     write_rows(folder.path / "rows.jsonl", rows)
     write_rows(folder.path / "kept.jsonl", kept)
@@ -99,10 +60,61 @@ def _filter(
     return summary
 
 
+async def _generate(
+    config: SampleConfig,
+    session: GenerationSession,
+    chunks: Sequence[Sequence[Task]],
+    missing: Sequence[int],
+    log: RowLog,
+) -> None:
+    rollout = config.rollout
+    sampling = SamplingSpec(
+        temperature=rollout.temperature,
+        max_tokens=rollout.max_tokens,
+        stop=tuple(rollout.stop),
+        stop_token_ids=session.stop_token_ids,
+        top_p=rollout.top_p,
+    )
+    slots = asyncio.Semaphore(MAX_CHUNKS_AT_ONCE)
+    num_done = len(chunks) - len(missing)
+
+    async def generate(number: int) -> None:
+        nonlocal num_done
+        async with slots:
+            rollouts = await session.collector.collect(
+                chunks[number],
+                group_size=rollout.group_size,
+                sampling=sampling,
+                policy_version=FIXED_POLICY_VERSION,
+                seed_parts=("sample", number),
+            )
+        log.append(
+            sample_row(group.task, one, number=k, think_prefilled=session.encoder.think_prefilled)
+            for group in rollouts.groups
+            for k, one in enumerate(group.rollouts)
+        )
+        num_done += 1
+        print(f"{num_done} of {len(chunks)} parts, {len(log.rows)} completions", flush=True)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in missing:
+                tasks.create_task(generate(number))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+def _chunks(source: TaskSource, rollout: SamplingSection) -> list[list[Task]]:
+    """Split all tasks, in order, into chunks that keep every engine busy."""
+    tasks = [source.task(i) for i in range(source.num_tasks or 0)]
+    size = max(1, 2 * rollout.num_engines * rollout.max_concurrent // rollout.group_size)
+    return [tasks[first : first + size] for first in range(0, len(tasks), size)]
+
+
 def _summary(
     rows: Sequence[Mapping[str, Any]], kept: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Counts; a dropped row counts under the first word of its reason."""
+    """Count the rows; a dropped one counts under the first word of its reason."""
     reasons = Counter(
         str(row["dropped_because"]).partition(":")[0] for row in rows if not row["kept"]
     )
@@ -112,36 +124,11 @@ def _summary(
         "num_rows": len(rows),
         "num_kept": len(kept),
         "dropped": dict(reasons.most_common()),
-        "kept_by_kind": _count(kept, "kind"),
-        "kept_by_language": _count(kept, "language"),
+        "kept_by_kind": _counts(kept, "kind"),
+        "kept_by_language": _counts(kept, "language"),
         "mean_pass_rate": sum(row["pass_rate"] for row in rows) / len(rows),
     }
 
 
-def _count(rows: Sequence[Mapping[str, Any]], column: str) -> dict[str, int]:
+def _counts(rows: Sequence[Mapping[str, Any]], column: str) -> dict[str, int]:
     return dict(Counter(str(row[column]) for row in rows if column in row))
-
-
-def _chunks(source: TaskSource, rollout: SamplingSection) -> list[list[Task]]:
-    """All tasks in their order, as many at a time as keep every engine busy."""
-    tasks = [source.task(i) for i in range(source.num_tasks or 0)]
-    size = max(1, 2 * rollout.num_engines * rollout.max_concurrent // rollout.group_size)
-    return [tasks[first : first + size] for first in range(0, len(tasks), size)]
-
-
-def _sampling(rollout: SamplingSection, stop_token_ids: tuple[int, ...]) -> SamplingSpec:
-    return SamplingSpec(
-        temperature=rollout.temperature,
-        max_tokens=rollout.max_tokens,
-        stop=tuple(rollout.stop),
-        stop_token_ids=stop_token_ids,
-        top_p=rollout.top_p,
-    )
-
-
-def _rows(groups: Sequence[Group], *, think_prefilled: bool) -> list[dict[str, Any]]:
-    return [
-        sample_row(group.task, rollout, number=k, think_prefilled=think_prefilled)
-        for group in groups
-        for k, rollout in enumerate(group.rollouts)
-    ]

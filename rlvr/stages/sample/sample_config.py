@@ -20,44 +20,44 @@ __all__ = ["KeepSection", "SampleConfig"]
 
 
 class KeepSection(Section):
-    """Which of the completions that were written are kept; all of it can be changed afterwards."""
+    """Which completions are kept; may change after they are generated."""
 
     at_least: dict[str, float] | None = Field(
-        None, description="reward: least value; null: full marks from every reward that was called"
+        None, description="reward: least value; null: full marks from every reward that applies"
     )
     one_language: Frac | None = Field(
-        None, description="least share of the thought's words in the task's language"
+        None, description="least share of the reasoning's words in the task's language"
     )
     max_paragraph_chars: PositiveInt | None = Field(
-        None, description="longest paragraph of a thought, in characters"
+        None, description="longest paragraph of the reasoning, in characters"
     )
     max_repetition: Frac | None = Field(
         0.7, description="1 - unique n-grams / n-grams of the completion"
     )
-    code_in_thought: bool = Field(True, description="false drops thoughts with a code block")
+    code_in_thought: bool = Field(True, description="false drops reasoning with a code block")
     truncated: bool = Field(False, description="true keeps completions that hit the token limit")
     duplicates: bool = Field(False, description="true keeps equal completions of one task")
     pass_rate: tuple[Frac, Frac] | None = Field(
         None, description="[least, greatest] share of a task's completions with full marks"
     )
-    per_task: PositiveInt | None = Field(None, description="at most so many of one task")
+    per_task: PositiveInt | None = Field(None, description="most completions of one task")
     decontaminate: dict[str, TasksSection] = Field(
-        {}, description="name of an evaluation set: its tasks, which no kept prompt may share"
+        {}, description="name of an evaluation set: its tasks, which kept prompts may not share"
     )
     ngram: Annotated[int, Field(ge=2)] = Field(
-        8, description="words in a row that count as sharing a task"
+        8, description="consecutive words that count as a shared task"
     )
 
     @field_validator("pass_rate")
     @classmethod
     def _in_order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value and value[0] > value[1]:
-            raise ValueError(f"the least share {value[0]} is over the greatest {value[1]}")
+            raise ValueError(f"the least share {value[0]} exceeds the greatest {value[1]}")
         return value
 
 
 class SampleConfig(GenerationStageConfig):
-    """Several completions of each task, graded, filtered and kept as training rows."""
+    """Several completions of each task, graded and filtered into training rows."""
 
     stage: Literal["sample"] = Field("sample", description="which command the recipe is for")
     tasks: TasksSection
@@ -65,13 +65,14 @@ class SampleConfig(GenerationStageConfig):
     rollout: SamplingSection = SamplingSection()
     keep: KeepSection = KeepSection()
     rewrite: str | None = Field(
-        None, description="pkg.module:function: a kept row -> the row to train on, or None to drop"
+        None,
+        description="pkg.module:function: a kept row -> the row to train on, or None to drop",
     )
 
     @model_validator(mode="after")
-    def _thresholds_are_of_rewards(self) -> SampleConfig:
+    def _thresholds_name_rewards(self) -> SampleConfig:
         for name in self.keep.at_least or {}:
             if name not in self.rewards:
                 known = ", ".join(self.rewards)
-                raise ValueError(f"keep.at_least.{name}: is none of the rewards: {known}")
+                raise ValueError(f"keep.at_least.{name}: is not one of the rewards: {known}")
         return self

@@ -1,4 +1,4 @@
-"""`rlvr sample`: rejection sampling."""
+"""`rlvr sample`: check the inputs, then run rejection sampling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["STAGE"]
 def _check(config: SampleConfig) -> Inputs:
     inputs = check_generation(config, config.tasks, config.rewards)
     check_is_finite(inputs.tasks, section="tasks")
-    RejectionFilter(config)
+    RejectionFilter(config)  # checks its evaluation sets and rewriting function
     if config.keep.one_language is not None and "language" not in inputs.tasks.task(0).columns:
         raise ConfigError(
             "keep.one_language: the tasks have no column 'language'; map one with "
