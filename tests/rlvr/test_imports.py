@@ -1,4 +1,4 @@
-"""Who may import whom, read from the code, and what an import drags in."""
+"""The order of the packages, unique names, and what an import loads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -19,36 +20,57 @@ FILES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-LIGHT = [
+FLOORS = [  # from the ground up: a package imports only from packages before it
     "sandbox",
     "rewards",
     "rlvr.errors",
-    "rlvr.data.formats",
-    "rlvr.teacher",
     "rlvr.types",
     "rlvr.config",
-    "rlvr.data.tasks",
-    "rlvr.data.prompts",
+    "rlvr.cluster",
+    "rlvr.run",
+    "rlvr.data",
+    "rlvr.report",
+    "rlvr.reward_models",
+    "rlvr.toy",
+    "rlvr.teacher",
+    "rlvr.weight_sync",
+    "rlvr.learner",
+    "rlvr.rollout",
+    "rlvr.grpo",
+    "rlvr.evaluation",
+    "rlvr.serving",
+    "rlvr.stages",
+    "rlvr.stages.sft",
+    "rlvr.stages.sample",
+    "rlvr.stages.distill",
+    "rlvr.stages.clean",
+    "rlvr.stages.export",
+    "rlvr.stages.pipeline",
+    "rlvr.cli",
+    "rlvr.__main__",
+]
+LIGHT = [  # in this order: each must not load anything heavy either
+    "sandbox",
+    "rewards",
+    "rlvr.errors",
+    "rlvr.types",
+    *sorted(m for m in FILES if m.startswith(("rlvr.config", "rlvr.data", "rlvr.report"))),
+    "rlvr.teacher",
     "rlvr.grpo.advantages",
-    "rlvr.stages.pipeline.pipeline_plan",
     "rlvr.grpo.rollout_buffer",
     "rlvr.grpo.batching",
-    "rlvr.data.inputs",
     "rlvr.grpo.loop",
     "rlvr.grpo.held_out_eval",
-    "rlvr.evaluation.results",
-    "rlvr.evaluation.suites",
-    "rlvr.evaluation.compare_report",
     "rlvr.grpo.checks",
     "rlvr.grpo.run_logger",
     "rlvr.grpo.run_summary",
+    "rlvr.evaluation.results",
+    "rlvr.evaluation.suites",
+    "rlvr.evaluation.compare_report",
+    "rlvr.stages.pipeline.pipeline_plan",
+    *sorted(m for m in FILES if m.endswith(("_config", "_stage", "_command"))),
+    "rlvr.reward_models.preference_reward",
     "rlvr.cli",
-    "rlvr.grpo.grpo_stage",
-    "rlvr.serving.chat_command",
-    "rlvr.stages.export.export_stage",
-    "rlvr.serving.serve_command",
-    "rlvr.stages.sft.sft_stage",
-    "rlvr.stages.clean.clean_stage",
 ]
 
 
@@ -70,6 +92,12 @@ def imported(module: str) -> set[str]:
             below = {f"{source}.{alias.name}" for alias in node.names}
             found |= {source} | {name for name in below if name in FILES}
     return found
+
+
+def floor_of(module: str) -> str | None:
+    """The deepest floor that holds the module; None for `rlvr` itself."""
+    found = [floor for floor in FLOORS if f"{module}.".startswith(f"{floor}.")]
+    return max(found, key=len, default=None)
 
 
 def importers_of(prefix: str) -> set[str]:
@@ -111,6 +139,47 @@ def test_imports_go_one_way() -> None:
             assert "rlvr" not in names, module
         if package in ("rewards", "sandbox"):
             assert not names & HEAVY, module
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_no_module_imports_from_a_floor_above(module: str) -> None:
+    """Since the floors are a list, packages do not import each other in a circle either."""
+    if module == "rlvr":
+        assert not imported(module) & set(FILES)
+        return
+    floor = floor_of(module)
+    assert floor is not None, f"{module} has no place in FLOORS"
+    below = FLOORS[: FLOORS.index(floor) + 1]
+    above = {name for name in imported(module) & set(FILES) if floor_of(name) not in below}
+    assert not above
+
+
+def test_every_floor_exists() -> None:
+    assert not set(FLOORS) - set(FILES)
+
+
+def test_no_two_modules_share_a_file_name() -> None:
+    names = Counter(path.name for path in FILES.values())
+    assert not {name for name, count in names.items() if count > 1} - {"__init__.py", "__main__.py"}
+
+
+def test_no_two_classes_share_a_name() -> None:
+    modules: dict[str, list[str]] = {}
+    for module in FILES:
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.ClassDef):
+                modules.setdefault(node.name, []).append(module)
+    assert not {name: where for name, where in modules.items() if len(where) > 1}
+
+
+def test_few_modules_are_at_the_top() -> None:
+    assert len(list((ROOT / "rlvr").glob("*.py"))) <= 10
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_a_module_has_a_docstring(module: str) -> None:
+    text = ast.get_docstring(tree_of(module))
+    assert text and "TODO" not in text
 
 
 def test_the_sandbox_needs_the_standard_library_only() -> None:
