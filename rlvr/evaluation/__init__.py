@@ -1,12 +1,11 @@
-"""How good a model is, at what cost, and what its texts are like: `rlvr eval`.
+"""Evaluation: `rlvr eval` and `rlvr compare`.
 
-suites            what a recipe asks: its tasks and rewards, checked before anything starts
-writing           completions as rows, resumable    budget      thoughts that are closed by force
-parts             thought and answer                text_metrics, worked_steps, key_points
-voting            equal answers, a majority         scorers, picking   best of n, weighted votes
-beam              a search over steps               summary     rows to numbers
-stage             all of it in order                presets     what is known of model families
-paper             DeepSeek-R1's own numbers, marked as such
-
-stage.run_eval(config, folder, inputs) is the stage; its import brings Ray and vLLM's parts with it.
+eval_stage, compare_stage  the commands       eval_config      their recipe schemas
+suites           tasks and rewards, checked   eval_run         the run: generate, score, report
+completion_rows  rows.jsonl, resumable        budget           limits the tokens of reasoning
+best_of_n        best score, weighted vote    beam_search      search over steps
+scorers          rule, reward model, judge    voting           majority vote (cons@k)
+suite_metrics    metrics of the rows          text_metrics, worked_steps   of one completion
+results          summary.json                 eval_report, compare_report  the reports
+presets          model families               paper.yaml       DeepSeek-R1's published numbers
 """
