@@ -4,20 +4,8 @@ r"""`language_consistency`: the share of the words of the reasoning that are in 
 
 DeepSeek-R1 (arXiv 2501.12948), equation 7, computed on the reasoning; rewards.shaping.words defines
 a word. The script decides first; among the languages of one script py3langid decides, offline, for
-four to some dozen words at a time:
-
-    | code                 | words that count                                                    |
-    |----------------------|---------------------------------------------------------------------|
-    | zh                   | Han characters, simplified and traditional alike                    |
-    | zh-Hans, zh-Hant     | Han characters of that spelling; those that both share, where the   |
-    |                      | sentence has no more characters of the other spelling alone         |
-    | ja                   | Kana; Han in a sentence with Kana (which then is not Chinese)       |
-    | ko, th               | Hangul; Thai                                                        |
-    | en fr de es pt it vi | Latin words of passages in this language                            |
-    | ru, ar, hi           | Cyrillic, Arabic, Devanagari, unless Ukrainian, Persian, ...        |
-
-A technical term or a name counts by its script: of "用Python写" two of three words are Chinese. So
-does Hanja: it is Chinese.
+four to some dozen words at a time. docs/rewards.md lists the codes with the words they count, and
+compares py3langid with other identifiers.
 """
 
 from __future__ import annotations

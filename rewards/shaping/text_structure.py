@@ -6,8 +6,9 @@ r"""`reasoning_steps` and `repetition`: rewards of the structure of a text.
 open-r1's reward (huggingface/open-r1, rewards.py, reasoning_steps_reward; 3 steps), in English and
 in Chinese, except that it counts the different texts after a mark: "First, First, First," earns
 nothing. It still rewards form alone: any three different sentences with a number before them earn
-all of it. Give it a small weight. Marks: "Step 1:"; "1.", "1)", "-", "*" and 一、 at the start of a
-line; "First,", "Second,", "Then,", "Next,", "Finally,"; 步骤1, 第一步, 首先, 其次, 然后, 接着, 最后.
+all of it. Give it a small weight. Marks: "Step 1:"; "1.", "1)", "-", "*" and 一、 at the start of
+a line; "First,", "Second,", "Then,", "Next,", "Finally,"; 步骤1, 第一步, 首先, 其次, 然后, 接着,
+接下来, 最后.
 
     repetition: R(y) = (1 - number of different n-grams / number of n-grams) * max_penalty
 

@@ -111,7 +111,7 @@ def _fault(text: str, *, numbers: list[int], target: int) -> str:
     if expression == str(target) and equals:
         expression, stated = stated, expression
     if equals and stated != str(target):
-        return f"states {_short(stated)!r}, not {target}"
+        return f"states {stated!r:.60}, not {target}"
     try:
         value, used = evaluate_expression(expression)
     except ValueError as error:
@@ -132,7 +132,7 @@ def _check_limits(text: str) -> None:
     if len(text) > MAX_CHARS:
         raise ValueError(f"longer than {MAX_CHARS} characters")
     if not _ALLOWED.fullmatch(text):
-        raise ValueError(f"{_short(text)!r} contains more than integers, + - * / and parentheses")
+        raise ValueError(f"{text!r:.60} contains more than integers, + - * / and parentheses")
     depth = 0
     for mark in text:
         depth += {"(": 1, ")": -1}.get(mark, 0)
@@ -162,7 +162,3 @@ def _integers(values: Sequence[Any]) -> list[int]:
         return [] if has_bool else list(map(operator.index, values))
     except TypeError:
         return []
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."

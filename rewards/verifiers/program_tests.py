@@ -22,9 +22,10 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from rewards.math.extract import answer_part
 from rewards.registry import check_flag, reward
 from rewards.reward import Grade, Outcome, one_each
-from rewards.transcript import Turn, after_thought, as_turn, resolve_think_prefilled
+from rewards.transcript import Turn, as_turn, resolve_think_prefilled
 from sandbox import Checker, Judgement, Limits, Verdict, from_asserts, judge
 from sandbox.literals import decode, encode
 
@@ -33,7 +34,6 @@ __all__ = ["grade_tests", "last_code_block", "passes_tests", "text_of_tests"]
 _KINDS = ({"cases"}, {"inputs", "outputs"}, {"asserts"})
 _OPTIONS = {"function", "language", "compare", "tolerance", "limits", "setup", "literals"}
 _FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*$", re.MULTILINE)
-_CLOSE_ANSWER, _OPEN_ANSWER = "</answer>", "<answer>"
 
 
 @reward(
@@ -107,10 +107,10 @@ def _grade(
         arguments = _read_tests(row)
     except (TypeError, ValueError, KeyError) as error:
         return Grade.of(Outcome.UNGRADABLE_GOLD, f"the tests cannot be read: {error}")
-    answer = after_thought(turn, think_prefilled)
-    if answer is None:
-        return Grade.of(Outcome.TRUNCATED, "the reasoning was opened and never closed")
-    code = last_code_block(_inside_answer(answer))
+    part = answer_part(turn, think_prefilled)
+    if isinstance(part, Grade):
+        return part
+    code = last_code_block(part[0])
     if code is None or not code.strip():
         return Grade.of(Outcome.NO_ANSWER, "no complete code block after the reasoning")
     try:
@@ -118,12 +118,6 @@ def _grade(
     except ValueError as error:
         return Grade.of(Outcome.UNGRADABLE_GOLD, f"the tests cannot be used: {error}")
     return _judgement_grade(judgement, len(arguments["cases"]), partial=partial)
-
-
-def _inside_answer(text: str) -> str:
-    end = text.rfind(_CLOSE_ANSWER)
-    start = text.rfind(_OPEN_ANSWER, 0, end) if end >= 0 else -1
-    return text[start + len(_OPEN_ANSWER) : end] if start >= 0 else text
 
 
 def _read_tests(row: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -63,10 +63,10 @@ def main(control_fd: int, parent_pid: int, job_path: str, memory_bytes: int) -> 
         if message[:1] == b"F":
             pid = _fork_worker(control, descriptors[0], job, memory_bytes)
             workers.add(pid)
-            control.sendall(b"%20d" % pid)
+            control.sendall(b"%d\n" % pid)
         else:
             _kill(int(message[1:]), workers)
-            control.sendall(b"%20d" % 0)
+            control.sendall(b"\n")
     for pid in tuple(workers):
         _kill(pid, workers)
 

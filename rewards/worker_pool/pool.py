@@ -18,7 +18,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -95,17 +95,13 @@ class WorkerPool:
             return Grade.of(Outcome.TIMEOUT, f"grading it failed twice: {fault}")
         return Grade.of(Outcome.ERROR, f"the control row failed too: {control_fault or fault}")
 
-    def ask_all(self, payloads: Sequence[Any]) -> list[Any]:
-        """Return the result of `ask` for each payload, in order, using all workers."""
-        if len(payloads) <= 1:
-            return [self.ask(payload) for payload in payloads]
-        with ThreadPoolExecutor(min(self.num_workers, len(payloads))) as threads:
-            return list(threads.map(self.ask, payloads))
-
     def ask_each(self, payloads: Iterable[Payload]) -> dict[Payload, Any]:
-        """Return the result of `ask` by payload; equal payloads are asked once."""
+        """Return the result of `ask` for each different payload, using all workers."""
         different = list(dict.fromkeys(payloads))
-        return dict(zip(different, self.ask_all(different), strict=True))
+        if len(different) <= 1:
+            return {payload: self.ask(payload) for payload in different}
+        with ThreadPoolExecutor(min(self.num_workers, len(different))) as threads:
+            return dict(zip(different, threads.map(self.ask, different), strict=True))
 
     def shutdown(self) -> None:
         """End all children once running jobs are done; the next `ask` starts new ones."""

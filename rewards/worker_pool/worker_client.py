@@ -67,9 +67,11 @@ class ForkServer:
     """Client of the process that forks the workers; not thread-safe."""
 
     def __init__(self, job: str, memory_bytes: int) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        path = json.dumps([entry or os.getcwd() for entry in [*sys.path, root]])
+        fixed = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"}
         ours, theirs = socket.socketpair()
         with theirs:
-            path = json.dumps(_import_path())
             arguments = [path, theirs.fileno(), os.getpid(), job, memory_bytes]
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, *map(str, arguments)],
@@ -77,7 +79,7 @@ class ForkServer:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=_environment(),
+                env={**os.environ, **fixed, "PYTHONWARNINGS": "ignore"},
                 start_new_session=True,  # Ctrl-C is for the parent
             )
         self._job = job
@@ -98,13 +100,13 @@ class ForkServer:
         """Return a new worker; after any error the fork server is unusable."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._control.send_descriptor(b"F", theirs.fileno())
-            pid = int(self._control.read_bytes(20, _FORK_S))
+            self._control.send(b"F", _FORK_S, theirs.fileno())
+            pid = int(self._control.read(_FORK_S))
         return PoolWorker(ours, pid)
 
     def kill(self, pid: int) -> None:
         self._control.send(b"K%d" % pid, _FORK_S)
-        self._control.read_bytes(20, _FORK_S)
+        self._control.read(_FORK_S)
 
     def abandon(self) -> None:
         """Release it without ending it, in a fork of its parent."""
@@ -122,43 +124,32 @@ class ForkServer:
 
 
 class _Lines:
-    """Lines and bytes over a socket, with a deadline per call."""
+    """Lines over a socket, with a deadline per call."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._buffer = b""
 
-    def send(self, data: bytes, deadline_s: float) -> None:
+    def send(self, data: bytes, deadline_s: float, *descriptors: int) -> None:
         self._connection.settimeout(deadline_s)
-        self._connection.sendall(data)
-
-    def send_descriptor(self, data: bytes, descriptor: int) -> None:
-        self._connection.settimeout(_FORK_S)
-        socket.send_fds(self._connection, [data], [descriptor])
+        if descriptors:
+            socket.send_fds(self._connection, [data], descriptors)
+        else:
+            self._connection.sendall(data)
 
     def read(self, deadline_s: float) -> bytes:
         end = time.monotonic() + deadline_s
         while b"\n" not in self._buffer:
-            self._receive(end)
+            self._connection.settimeout(max(end - time.monotonic(), 1e-4))
+            received = self._connection.recv(65536)
+            if not received:
+                raise EOFError
+            self._buffer += received
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
-    def read_bytes(self, num_bytes: int, deadline_s: float) -> bytes:
-        end = time.monotonic() + deadline_s
-        while len(self._buffer) < num_bytes:
-            self._receive(end)
-        data, self._buffer = self._buffer[:num_bytes], self._buffer[num_bytes:]
-        return data
-
     def close(self) -> None:
         self._connection.close()
-
-    def _receive(self, end: float) -> None:
-        self._connection.settimeout(max(end - time.monotonic(), 1e-4))
-        received = self._connection.recv(65536)
-        if not received:
-            raise EOFError
-        self._buffer += received
 
 
 def _cpu_s(pid: int) -> float:
@@ -168,15 +159,3 @@ def _cpu_s(pid: int) -> float:
     except OSError:
         return time.monotonic()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _import_path() -> list[str]:
-    """Return the import path of this process with absolute entries, for the child."""
-    root = str(Path(__file__).resolve().parents[2])
-    return [entry or os.getcwd() for entry in [*sys.path, root]]
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment with one thread, a fixed hash seed, and no `-W error`."""
-    fixed = {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"}
-    return {**os.environ, **fixed, "PYTHONSAFEPATH": "1"}

@@ -64,7 +64,7 @@ def code_in_thought(thought: str) -> str | None:
 
 
 def repetition_rate(text: str, *, ngram: int = NGRAM) -> float:
-    """Return 1 - unique n-grams / n-grams, in [0, 1); words are those of rewards.shaping.text_structure.
+    """Return 1 - unique n-grams / n-grams, in [0, 1); words as in text_structure.
 
     repetition_rate("so so so so", ngram=2) == 2 / 3
     """
