@@ -86,6 +86,7 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
     encoder = RowEncoder(plan, tokenizer)
     names = [source.path for source in plan.sources] or [plan.title]
     counts = RowCounts(other_end=end_of_turn(plan.template, tokenizer))
+    column = plan.domains.column if plan.domains else None
     domains: list[str] = []
     num_thoughts = 0
     ids = Sequence(Value("int32"))
@@ -97,7 +98,10 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
             counts.add(row, rendered, source=names[source], where=example.where)
             if row.input_ids:
                 num_thoughts += rendered.has_thought
-                domains.append(_domain(example, plan, default=f"{source}:{names[source]}"))
+                if column is not None and column not in example.columns:
+                    raise ConfigError(f"{example.where}: domains.column: no column {column!r}")
+                default = f"{source}:{names[source]}"
+                domains.append(default if column is None else str(example.columns[column]))
                 writer.write({"input_ids": row.input_ids, "labels": row.labels})
         if not domains:
             raise ConfigError(
@@ -131,15 +135,6 @@ def count_warnings(counts: RowCounts, plan: DataPlan) -> list[str]:
             "rows with reasoning, or set no_thought: empty_block"
         )
     return lines
-
-
-def _domain(example: Example, plan: DataPlan, *, default: str) -> str:
-    column = plan.domains.column if plan.domains else None
-    if column is None:
-        return default
-    if column not in example.columns:
-        raise ConfigError(f"{example.where}: domains.column: the row has no column {column!r}")
-    return str(example.columns[column])
 
 
 def _examples(plan: DataPlan) -> Iterator[tuple[int, Example]]:

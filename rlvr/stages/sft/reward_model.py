@@ -21,7 +21,8 @@ from rlvr.stages.sft.models import load_tokenizer
 from rlvr.stages.sft.row_encoding import RenderedRow, RowEncoder
 from rlvr.stages.sft.row_sources import chosen_examples
 from rlvr.stages.sft.sft_plan import DataPlan, SftPlan
-from rlvr.stages.sft.training import add_counts, train_and_save, training_arguments
+from rlvr.stages.sft.trainer_run import train_and_save
+from rlvr.stages.sft.training import add_counts, training_arguments
 from rlvr.types import Task
 
 __all__ = ["train_reward_model"]

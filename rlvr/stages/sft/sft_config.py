@@ -201,14 +201,10 @@ def _with_preset(recipe: dict[str, Any], name: str) -> dict[str, Any]:
     for pair in EXCLUSIVE:
         if any(key in recipe for key in pair):  # the recipe's choice of the two applies
             preset = {key: value for key, value in preset.items() if key not in pair}
-    return _merge(preset, recipe)
-
-
-def _merge(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    merged = {**defaults, **values}
-    for key in defaults.keys() & values.keys():
-        if isinstance(defaults[key], dict) and isinstance(values[key], dict):
-            merged[key] = _merge(defaults[key], values[key])
+    merged = {**preset, **recipe}
+    for key, value in recipe.items():
+        if isinstance(value, dict) and isinstance(preset.get(key), dict):  # a section
+            merged[key] = {**preset[key], **value}
     return merged
 
 
@@ -221,9 +217,7 @@ def _problems(config: SftConfig) -> Iterator[str]:
                 f"{keys[0]}: {first:.12g} and {keys[1]}: {second:.12g} exclude each other; drop one"
             )
     yield from _data_problems(config)
-    yield from _optimizer_problems(config)
-    yield from _deepspeed_problems(config)
-    yield from _adapter_problems(config)
+    yield from _training_problems(config)
     if config.head == "scalar":
         yield from _scalar_head_problems(config)
 
@@ -251,22 +245,19 @@ def _data_problems(config: SftConfig) -> Iterator[str]:
         yield "domains.column: name the column with a row's domain, or give two sources or more"
 
 
-def _optimizer_problems(config: SftConfig) -> Iterator[str]:
-    stage = config.deepspeed.zero_stage
-    if config.optimizer == "muon" and config.matrix_lr is None:
+def _training_problems(config: SftConfig) -> Iterator[str]:
+    has_lora, has_muon = config.lora is not None, config.matrix_lr is not None
+    section, stage = config.deepspeed, config.deepspeed.zero_stage
+    shown = "null" if stage is None else stage
+    if config.optimizer == "muon" and not has_muon:
         yield "matrix_lr: optimizer muon needs it, e.g. matrix_lr: 2.0e-2"
-    if config.optimizer == "adamw_8bit" and config.matrix_lr is not None:
+    if config.optimizer == "adamw_8bit" and has_muon:
         yield "matrix_lr: belongs to Muon; leave it out with optimizer adamw_8bit"
-    if config.matrix_lr is not None and stage:
+    if has_muon and stage:
         yield (
             f"deepspeed.zero_stage: {stage} flattens the matrices that Muon needs whole; use "
             "zero_stage 0 or optimizer adamw"
         )
-
-
-def _deepspeed_problems(config: SftConfig) -> Iterator[str]:
-    section, stage = config.deepspeed, config.deepspeed.zero_stage
-    shown = "null" if stage is None else stage
     if section.offload_param and stage != 3:
         yield (
             f"deepspeed.offload_param: true is valid with zero_stage 3 only (it is {shown}); "
@@ -281,16 +272,13 @@ def _deepspeed_problems(config: SftConfig) -> Iterator[str]:
             "deepspeed.zero_stage: with dtype bfloat16 use 1, 2 or 3, where gradients accumulate "
             "in float32; or dtype float32, which still computes in bfloat16 on a GPU"
         )
-
-
-def _adapter_problems(config: SftConfig) -> Iterator[str]:
-    if config.load_in_4bit and config.lora is None:
+    if config.load_in_4bit and not has_lora:
         yield "load_in_4bit: true needs adapters, since 4-bit weights are frozen; add lora: {}"
-    if config.load_in_4bit and config.deepspeed.zero_stage is not None:
+    if config.load_in_4bit and stage is not None:
         yield "load_in_4bit: true goes without DeepSpeed; set deepspeed.zero_stage: null"
-    if config.lora is not None and config.model in TOY_MODELS:
+    if has_lora and config.model in TOY_MODELS:
         yield f"lora: model {config.model} is untrained; adapters need a trained model"
-    if config.lora is not None and config.matrix_lr is not None:
+    if has_lora and has_muon:
         yield "lora: works with optimizer adamw or adamw_8bit, not with muon"
 
 

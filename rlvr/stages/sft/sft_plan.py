@@ -125,28 +125,25 @@ def _unchanged(config: SftConfig, plan: type[Any]) -> dict[str, Any]:
 
 
 def _plan_model(config: SftConfig) -> ModelPlan:
-    weights, adapter = _starting_point(config)
+    weights, adapter, key = config.model, None, "model"
+    if config.resume_from is not None:
+        folder, key = Path(config.resume_from), "resume_from"
+        for path in (folder / "adapter", folder / "model", folder):
+            if (path / "adapter_config.json").exists():
+                adapter = str(path)
+                _check_adapter(path, config)
+                break
+            if (path / "config.json").exists():
+                weights = str(path)
+                break
+        else:
+            raise ConfigError(
+                f"resume_from: {folder} has neither an adapter nor a model; give the folder of a "
+                "finished `rlvr sft`"
+            )
     if weights not in TOY_MODELS:
-        check_model(weights, key="model" if config.resume_from is None else "resume_from")
-    if adapter is not None:
-        _check_adapter(Path(adapter), config)
+        check_model(weights, key=key)
     return ModelPlan(weights=weights, adapter=adapter, **_unchanged(config, ModelPlan))
-
-
-def _starting_point(config: SftConfig) -> tuple[str, str | None]:
-    """The weights, and the adapter on top of them."""
-    if config.resume_from is None:
-        return config.model, None
-    folder = Path(config.resume_from)
-    for path in (folder / "adapter", folder / "model", folder):
-        if (path / "adapter_config.json").exists():
-            return config.model, str(path)
-        if (path / "config.json").exists():
-            return str(path), None
-    raise ConfigError(
-        f"resume_from: {folder} has neither an adapter nor a model; give the folder of a finished "
-        "`rlvr sft`"
-    )
 
 
 def _check_adapter(adapter: Path, config: SftConfig) -> None:

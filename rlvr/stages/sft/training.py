@@ -1,25 +1,18 @@
-"""Training on one rank, from the rows to the saved model.
-
-tokens --> trainer (TRL on DeepSpeed) --> checkpoints/ ... --> model/ or adapter/, summary.json
-               ^ resumes from the newest complete checkpoint
-"""
+"""Training of a language model on one rank: rows, memory check, trainer, and TRL's arguments."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError, Stopped
-from rlvr.run.row_log import MetricsFile
+from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.sft.dataset import TokenData, count_warnings, make_data
 from rlvr.stages.sft.models import load_model, load_teacher, load_tokenizer, make_lora
-from rlvr.stages.sft.ranks import signals_handled_by
 from rlvr.stages.sft.sft_config import DeepSpeedSection
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.training_memory import check_training_memory
@@ -28,7 +21,6 @@ __all__ = [
     "add_counts",
     "deepspeed_config",
     "make_trainer",
-    "train_and_save",
     "train_language_model",
     "training_arguments",
 ]
@@ -38,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 def train_language_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None:
     """Train and leave model/ or adapter/ and summary.json. Raises RLVRError, or Stopped."""
+    from rlvr.stages.sft.trainer_run import train_and_save
+
     tokenizer = load_tokenizer(plan)
     data = make_data(plan.data, tokenizer, folder.path / "tokens" / str(rank))
     counts = data.counts
@@ -48,11 +42,7 @@ def train_language_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None
     row_tokens = plan.data.max_tokens if plan.data.packing else counts.longest_tokens
     check_training_memory(plan, row_tokens=row_tokens, free_bytes=_free_bytes(plan))
     trainer = make_trainer(plan, data, tokenizer, output_dir=folder.checkpoints)
-    summary = {
-        "num_rows": counts.num_rows,
-        "thought_frac": counts.thought_frac,
-        "num_tokens": counts.num_tokens,
-    }
+    summary = {key: getattr(counts, key) for key in ("num_rows", "thought_frac", "num_tokens")}
     result = folder.path / "adapter" if plan.model.lora else folder.model
     train_and_save(trainer, plan, folder, result=result, summary=summary, is_main=rank == 0)
 
@@ -148,54 +138,9 @@ def add_counts(folder: RunFolder, counts: Mapping[str, Any]) -> None:
     write_json(folder.manifest, {**read_json(folder.manifest), "counts": dict(counts)})
 
 
-def train_and_save(
-    trainer: Any,
-    plan: SftPlan,
-    folder: RunFolder,
-    *,
-    result: Path,
-    summary: Mapping[str, Any],
-    is_main: bool,
-) -> None:
-    """Train from the newest complete checkpoint, save the result and write the summary.
-
-    Raises Stopped after a signal, with the step of its checkpoint.
-    """
-    from rlvr.run.trackers import Trackers
-    from rlvr.stages.sft.progress import (
-        Progress,
-        checkpoint_step,
-        latest_checkpoint,
-        wait_for_all_ranks,
-    )
-
-    metrics = MetricsFile(folder.metrics)
-    wait_for_all_ranks()
-    checkpoint = latest_checkpoint(folder.checkpoints)
-    step = checkpoint_step(checkpoint) if checkpoint else 0
-    trackers = Trackers(plan.trackers, folder=folder.path, name=plan.name)
-    if is_main:
-        metrics.forget_after(step)
-        if checkpoint:
-            print(f"resumes after step {step}", flush=True)
-    wait_for_all_ranks()
-    keep = plan.checkpoint.keep
-    progress = Progress(metrics=metrics, trackers=trackers, keep=keep, is_main=is_main)
-    trainer.add_callback(progress)
-    with signals_handled_by(progress.on_signal):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if progress.stopped_at is not None:
-        raise Stopped(progress.stopped_at)
-    _save(trainer, result, is_main=is_main)
-    if is_main:
-        shutil.rmtree(folder.path / "tokens", ignore_errors=True)
-        write_json(folder.summary, {**summary, **_training_summary(trainer, metrics)})
-
-
 def _optimizer(plan: SftPlan) -> str:
-    """Return transformers' name; the trainer itself creates Muon."""
     if plan.optimizer != "adamw_8bit":
-        return "adamw_torch"
+        return "adamw_torch"  # for muon too, which RecipeTrainer creates
     if plan.is_cpu:
         logger.warning("optimizer: adamw_8bit needs a GPU; using plain adamw")
         return "adamw_torch"
@@ -204,45 +149,7 @@ def _optimizer(plan: SftPlan) -> str:
     return "adamw_bnb_8bit"
 
 
-def _save(trainer: Any, result: Path, *, is_main: bool) -> None:
-    """Save the model or adapter atomically; every rank takes part, since ZeRO-3 gathers weights."""
-    from rlvr.stages.sft.progress import wait_for_all_ranks
-
-    temporary = result.with_name(f".{result.name}.tmp")
-    if is_main:
-        shutil.rmtree(temporary, ignore_errors=True)
-    wait_for_all_ranks()
-    accelerator, state = trainer.accelerator, None
-    # only for ZeRO-3: accelerate's copy of unsharded weights would untie the head
-    if trainer.is_deepspeed_enabled and accelerator.state.deepspeed_plugin.zero_stage == 3:
-        state = accelerator.get_state_dict(trainer.model_wrapped)
-    if is_main:
-        accelerator.unwrap_model(trainer.model).save_pretrained(temporary, state_dict=state)
-        trainer.processing_class.save_pretrained(temporary)
-        shutil.rmtree(result, ignore_errors=True)
-        temporary.rename(result)
-    wait_for_all_ranks()
-
-
-def _training_summary(trainer: Any, metrics: MetricsFile) -> dict[str, Any]:
-    """Summarize all steps, also those before an interruption."""
-    lines = [line for line in metrics.lines() if "loss" in line]
-    starts = [0, *(line["step"] for line in lines)]
-    parts = [
-        line["loss"] * (line["step"] - start) for line, start in zip(lines, starts, strict=False)
-    ]
-    num_steps = int(trainer.state.global_step)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    return {
-        "num_steps": num_steps,
-        "train_loss": sum(parts) / num_steps if num_steps else None,
-        "final_loss": lines[-1]["loss"] if lines else None,
-        "num_trained_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
-    }
-
-
 def _free_bytes(plan: SftPlan) -> int:
-    """Return the free memory of the host, or of the first GPU."""
     if plan.is_cpu:
         import psutil
 

@@ -1,4 +1,4 @@
-"""Metrics, checkpoints and stopping, between two steps of a trainer.
+"""Running a trainer: resuming, metrics, checkpoints, stopping and the saved result.
 
 checkpoints/checkpoint-200/   files of the trainer and of DeepSpeed, and `whole`, written last: a
                               checkpoint without it is incomplete and is deleted
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,16 +18,55 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
+from rlvr.errors import Stopped
 from rlvr.run.row_log import MetricsFile
-from rlvr.run.run_folder import report_disk_errors
+from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
 from rlvr.run.trackers import Trackers
+from rlvr.stages.sft.ranks import signals_handled_by
+from rlvr.stages.sft.sft_plan import SftPlan
 
-__all__ = ["Progress", "checkpoint_step", "latest_checkpoint", "wait_for_all_ranks"]
+__all__ = ["train_and_save"]
 
 COMPLETE = "whole"
 
 
-class Progress(TrainerCallback):
+def train_and_save(
+    trainer: Any,
+    plan: SftPlan,
+    folder: RunFolder,
+    *,
+    result: Path,
+    summary: Mapping[str, Any],
+    is_main: bool,
+) -> None:
+    """Resume from the newest complete checkpoint, train, save the result and write the summary.
+
+    Raises Stopped after a signal, with the step of its checkpoint.
+    """
+    metrics = MetricsFile(folder.metrics)
+    _wait_for_all_ranks()
+    checkpoint = _latest_checkpoint(folder.checkpoints)
+    step = _checkpoint_step(checkpoint) if checkpoint else 0
+    trackers = Trackers(plan.trackers, folder=folder.path, name=plan.name)
+    if is_main:
+        metrics.forget_after(step)
+        if checkpoint:
+            print(f"resumes after step {step}", flush=True)
+    _wait_for_all_ranks()
+    keep = plan.checkpoint.keep
+    progress = _Progress(metrics=metrics, trackers=trackers, keep=keep, is_main=is_main)
+    trainer.add_callback(progress)
+    with signals_handled_by(progress.on_signal):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if progress.stopped_at is not None:
+        raise Stopped(progress.stopped_at)
+    _save(trainer, result, is_main=is_main)
+    if is_main:
+        shutil.rmtree(folder.path / "tokens", ignore_errors=True)
+        write_json(folder.summary, {**summary, **_training_summary(trainer, metrics)})
+
+
+class _Progress(TrainerCallback):
     """Callback of one run; only the main rank writes.
 
     Signals wait for the end of the step: pass `on_signal` to `signals_handled_by`.
@@ -71,13 +111,13 @@ class Progress(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint complete once every rank has written its part; delete old ones."""
-        wait_for_all_ranks()
+        _wait_for_all_ranks()
         if self._is_main:
             folder = Path(args.output_dir)
             _mark_complete(folder / f"checkpoint-{state.global_step}")
-            for old in _complete(folder)[: -self._keep]:
+            for old in _complete_checkpoints(folder)[: -self._keep]:
                 shutil.rmtree(old)
-        wait_for_all_ranks()
+        _wait_for_all_ranks()
 
     def _any_rank_has_signal(self) -> bool:
         """All ranks must stop after the same step, or some would wait for the others forever."""
@@ -89,29 +129,27 @@ class Progress(TrainerCallback):
         return bool(flag.item())
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
+def _latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest complete checkpoint, and delete the incomplete ones."""
     for path in folder.glob("checkpoint-*"):
         if not (path / COMPLETE).exists():
             shutil.rmtree(path)
-    return next(reversed(_complete(folder)), None)
+    return next(reversed(_complete_checkpoints(folder)), None)
 
 
-def checkpoint_step(checkpoint: Path) -> int:
-    """Return the step in the checkpoint's name."""
+def _checkpoint_step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def wait_for_all_ranks() -> None:
-    """Wait until all ranks are here."""
+def _wait_for_all_ranks() -> None:
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.barrier()
 
 
-def _complete(folder: Path) -> list[Path]:
+def _complete_checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints, oldest first."""
     found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return sorted(found, key=checkpoint_step)
+    return sorted(found, key=_checkpoint_step)
 
 
 def _mark_complete(checkpoint: Path) -> None:
@@ -123,3 +161,38 @@ def _mark_complete(checkpoint: Path) -> None:
             finally:
                 os.close(descriptor)
         (checkpoint / COMPLETE).touch()
+
+
+def _save(trainer: Any, result: Path, *, is_main: bool) -> None:
+    """Save the model or adapter atomically; every rank takes part, since ZeRO-3 gathers weights."""
+    temporary = result.with_name(f".{result.name}.tmp")
+    if is_main:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _wait_for_all_ranks()
+    accelerator, state = trainer.accelerator, None
+    # only for ZeRO-3: accelerate's copy of unsharded weights would untie the head
+    if trainer.is_deepspeed_enabled and accelerator.state.deepspeed_plugin.zero_stage == 3:
+        state = accelerator.get_state_dict(trainer.model_wrapped)
+    if is_main:
+        accelerator.unwrap_model(trainer.model).save_pretrained(temporary, state_dict=state)
+        trainer.processing_class.save_pretrained(temporary)
+        shutil.rmtree(result, ignore_errors=True)
+        temporary.rename(result)
+    _wait_for_all_ranks()
+
+
+def _training_summary(trainer: Any, metrics: MetricsFile) -> dict[str, Any]:
+    """Summarize all steps, also those before an interruption."""
+    lines = [line for line in metrics.lines() if "loss" in line]
+    starts = [0, *(line["step"] for line in lines)]
+    parts = [
+        line["loss"] * (line["step"] - start) for line, start in zip(lines, starts, strict=False)
+    ]
+    num_steps = int(trainer.state.global_step)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return {
+        "num_steps": num_steps,
+        "train_loss": sum(parts) / num_steps if num_steps else None,
+        "final_loss": lines[-1]["loss"] if lines else None,
+        "num_trained_params": sum(p.numel() for p in model.parameters() if p.requires_grad),
+    }
