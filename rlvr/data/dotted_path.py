@@ -16,8 +16,7 @@ def load_function(dotted: str, *, key: str) -> Callable[..., Any]:
 
     An import error inside the user's module propagates with its traceback.
 
-    Raises:
-        ConfigError: malformed path, missing module, missing or uncallable attribute.
+    Raises ConfigError: malformed path, missing module, missing or uncallable attribute.
     """
     module_name, _, function_name = dotted.partition(":")
     if not module_name or not function_name:

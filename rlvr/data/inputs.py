@@ -74,8 +74,12 @@ def check_generation(
         mix = RewardMix(specs)
     except ValueError as error:
         raise ConfigError(f"rewards: {error}") from None
-    if mix.uses_sandbox:
-        _check_sandbox(config.sandbox.min_tier)
+    if mix.uses_sandbox:  # this node's; the reward workers check those of the other nodes
+        try:
+            require(config.sandbox.min_tier)
+        except SandboxUnavailable as error:
+            text = " ".join(str(error).split())
+            raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {text}") from None
     source = open_section(tasks, section=section, seed=config.seed)
     check_columns(source, mix, section=section)
     return Inputs(
@@ -139,12 +143,3 @@ def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncod
     tasks = [*map(inputs.tasks.task, range(inputs.tasks.num_tasks or 0)), *inputs.all_eval_tasks]
     inputs.template.check(tokenizer, tasks, max_prompt_tokens=max_prompt_tokens)
     return TemplateEncoder(inputs.template, tokenizer, max_prompt_tokens, first.think_prefilled)
-
-
-def _check_sandbox(min_tier: str) -> None:
-    """Check this node's sandbox; the reward workers check those of the other nodes."""
-    try:
-        require(min_tier)
-    except SandboxUnavailable as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"sandbox.min_tier: {min_tier}: {text}") from None

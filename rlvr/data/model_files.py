@@ -63,8 +63,7 @@ def weights_bytes(path: str) -> int:
 def end_token_ids(path: str, tokenizer: Any) -> tuple[int, ...]:
     """Return all tokens that end a completion, of the tokenizer and of the model's configuration.
 
-    Raises:
-        ConfigError: there is none.
+    Raises ConfigError: there is none.
     """
     configs = [_read_json(Path(path) / name) for name in ("generation_config.json", "config.json")]
     found = [tokenizer.eos_token_id, *(config.get("eos_token_id") for config in configs)]

@@ -21,8 +21,7 @@ _PLACEHOLDER = re.compile(
 def fill_placeholders(template: str, values: Mapping[str, Any], *, where: str, key: str) -> str:
     """Return the template with its values filled in unchanged.
 
-    Raises:
-        ConfigError: a value is missing; names the row (`where`) and the template's `key`.
+    Raises ConfigError: a value is missing; names the row (`where`) and the template's `key`.
     """
 
     def replace(match: re.Match[str]) -> str:

@@ -97,8 +97,7 @@ class PromptTemplate:
     def render(self, task: Task, *, tokenizer: Tokenizer | None = None) -> RenderedPrompt:
         """Return the text for the engine; a chat template needs the tokenizer.
 
-        Raises:
-            ConfigError: a conversation in a text template, or no usable chat template.
+        Raises ConfigError: a conversation in a text template, or no usable chat template.
         """
         if self.text is None:
             assert tokenizer is not None, "a chat template belongs to a tokenizer"
@@ -115,8 +114,7 @@ class PromptTemplate:
     ) -> NDArray[np.int32]:
         """Return token ids int32[P] with at most one begin-of-sequence token, and none at the end.
 
-        Raises:
-            ConfigError: P is over max_prompt_tokens.
+        Raises ConfigError: P is over max_prompt_tokens.
         """
         text = self.render(task, tokenizer=tokenizer).text
         # a chat template contains its special tokens
@@ -165,8 +163,7 @@ def make_template(
 ) -> PromptTemplate:
     """Return a template by the name of its preset, "chat", or as text with {prompt} in it.
 
-    Raises:
-        ConfigError: no {prompt}, another placeholder, or a system text without a chat template.
+    Raises ConfigError: no {prompt}, another placeholder, or a system text without a chat template.
     """
     if template == CHAT:
         return PromptTemplate(text=None, system=system, prefill=prefill)

@@ -183,27 +183,24 @@ def _parse(text: str, *, where: str) -> Any:
 
 
 def _dataset_rows(path: str, *, split: str, section: str) -> Iterator[Row]:
-    dataset = _load_dataset(path, split=split, section=section)
-    for number, values in enumerate(dataset, start=1):
-        yield Row(number=number, where=f"{path}[{split}]:{number}", values=values)
-
-
-def _load_dataset(path: str, *, split: str, section: str) -> Any:
     import datasets  # type: ignore[import-untyped, unused-ignore]
 
     name, _, configuration = path.partition(":")
     folder = Path(path).expanduser()
     try:
         if (folder / "dataset_dict.json").is_file():
-            return datasets.load_from_disk(str(folder))[split]
-        if (folder / "state.json").is_file():
-            return datasets.load_from_disk(str(folder))
-        if folder.is_dir():
-            return datasets.load_dataset(str(folder), split=split)
-        return datasets.load_dataset(name, configuration or None, split=split)
+            dataset = datasets.load_from_disk(str(folder))[split]
+        elif (folder / "state.json").is_file():
+            dataset = datasets.load_from_disk(str(folder))
+        elif folder.is_dir():
+            dataset = datasets.load_dataset(str(folder), split=split)
+        else:
+            dataset = datasets.load_dataset(name, configuration or None, split=split)
     except (datasets.exceptions.DatasetsError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]
         raise ConfigError(
             f"{section}.path: datasets cannot load {path!r} (split {split!r}): "
             f"{type(error).__name__}: {reason}"
         ) from error
+    for number, values in enumerate(dataset, start=1):
+        yield Row(number=number, where=f"{path}[{split}]:{number}", values=values)

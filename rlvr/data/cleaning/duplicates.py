@@ -61,7 +61,9 @@ class Duplicates:
         return None if self._near is None else self._found_near(text, id, self._near)
 
     def _found_near(self, text: str, id: str, least: float) -> str | None:
-        grams = np.unique(np.array([_hash(gram) for gram in ngrams(text, NGRAM)], dtype=np.uint64))
+        digests = (hashlib.blake2b(g.encode(), digest_size=8) for g in ngrams(text, NGRAM))
+        hashes = [int.from_bytes(digest.digest()) for digest in digests]
+        grams = np.unique(np.array(hashes, dtype=np.uint64))
         if not len(grams):
             return None
         minima = [(grams * factor >> np.uint64(32)).min() for factor in self._factors]
@@ -94,7 +96,3 @@ def _flat_text(value: Any) -> str:
 def _jaccard(a: Hashes, b: Hashes) -> float:
     num_both = len(np.intersect1d(a, b, assume_unique=True))
     return num_both / (len(a) + len(b) - num_both)
-
-
-def _hash(gram: str) -> int:
-    return int.from_bytes(hashlib.blake2b(gram.encode(), digest_size=8).digest())

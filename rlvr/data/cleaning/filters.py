@@ -7,7 +7,7 @@ languages, long paragraphs or code blocks; it gives no limits, so the defaults h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rewards import Outcome
@@ -43,8 +43,7 @@ def mixed_language(
 ) -> str | None:
     """Too few words in `language`, a code of rewards.shaping.language; a text without words passes.
 
-    Raises:
-        ValueError: an unknown code.
+    Raises ValueError: an unknown code.
     """
     grade = grade_language({"content": "", "reasoning_content": thought}, language)
     if grade.outcome is Outcome.NO_ANSWER or (grade.value or 0.0) >= min_frac:
@@ -106,39 +105,32 @@ def wrong_form(sample: Mapping[str, Any]) -> str | None:
 
     or the columns of rlvr.data.samples.
     """
+    return next((f"form: {problem}" for problem in _form_problems(sample)), None)
+
+
+def _form_problems(sample: Mapping[str, Any]) -> Iterator[str]:
     for name in ("context", "task_desc", "domain", "reasoning_content", "content", "language"):
-        if not isinstance(sample.get(name, ""), str | None):
-            return f"form: {name} is {_type_name(sample[name])}, not text"
-    if not isinstance(sample.get("answer", ""), str | int | float | None):
-        return f"form: answer is {_type_name(sample['answer'])}, neither text nor a number"
-    if "steps" in sample and (reason := _wrong_steps(sample["steps"])):
-        return f"form: {reason}"
-    for name in ("messages", "prompt"):
-        if isinstance(sample.get(name), list) and (reason := _wrong_messages(name, sample[name])):
-            return f"form: {reason}"
-    if not question_of(sample).strip():
-        return "form: no question: neither context, task_desc, prompt nor messages has text"
-    if not answer_of(sample).strip():
-        return "form: no answer: neither answer nor content has text"
-    return None
-
-
-def _wrong_steps(steps: Any) -> str | None:
+        if not isinstance(sample.get(name), str | None):
+            yield f"{name} is {_type_name(sample[name])}, not text"
+    if not isinstance(sample.get("answer"), str | int | float | None):
+        yield f"answer is {_type_name(sample['answer'])}, neither text nor a number"
+    steps = sample.get("steps", [])
     if not isinstance(steps, list):
-        return f"steps is {_type_name(steps)}, not a list"
+        yield f"steps is {_type_name(steps)}, not a list"
     for i, step in enumerate(steps):
         if not isinstance(step, str) or not step.strip():
-            return f"steps[{i}] is {_type_name(step)}, not text"
-    return None
-
-
-def _wrong_messages(name: str, messages: list[Any]) -> str | None:
-    for i, message in enumerate(messages):
-        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-            return f"{name}[{i}] has no role of {', '.join(ROLES)}"
-        if not isinstance(message.get("content"), str):
-            return f"{name}[{i}].content is {_type_name(message.get('content'))}, not text"
-    return None
+            yield f"steps[{i}] is {_type_name(step)}, not text"
+    for name in ("messages", "prompt"):
+        messages = sample[name] if isinstance(sample.get(name), list) else []
+        for i, message in enumerate(messages):
+            if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+                yield f"{name}[{i}] has no role of {', '.join(ROLES)}"
+            elif not isinstance(message.get("content"), str):
+                yield f"{name}[{i}].content is {_type_name(message.get('content'))}, not text"
+    if not question_of(sample).strip():
+        yield "no question: neither context, task_desc, prompt nor messages has text"
+    if not answer_of(sample).strip():
+        yield "no answer: neither answer nor content has text"
 
 
 def _type_name(value: Any) -> str:

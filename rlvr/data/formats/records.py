@@ -95,8 +95,7 @@ def join_reply(thought: str | None, content: str) -> str:
 def split_reply(text: str) -> tuple[str | None, str]:
     """Return reasoning and answer: exactly the arguments of `join_reply`, else stripped.
 
-    Raises:
-        UnreadableRow: the reasoning never ends, or there is more than one.
+    Raises UnreadableRow: the reasoning never ends, or there is more than one.
     """
     if text.startswith(_OPENING) and text.count("<think>") == text.count("</think>") == 1:
         thought, mark, content = text.removeprefix(_OPENING).partition(_CLOSING)

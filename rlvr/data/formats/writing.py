@@ -30,8 +30,7 @@ def write_exports(
 ) -> list[Path]:
     """Write rows of prompt, reasoning_content and content in each format; return the files.
 
-    Raises:
-        RLVRError: a file cannot be written.
+    Raises RLVRError: a file cannot be written.
     """
     exchanges = [Exchange.of_row(row) for row in rows]
     files, entries = [], {}

@@ -10,17 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlvr.data.tasks.program_sets import read_code, read_humaneval, read_livecodebench, read_mbpp
-from rlvr.data.tasks.question_sets import (
-    read_aime,
-    read_cmath,
-    read_countdown,
-    read_generic,
-    read_gpqa,
-    read_gsm8k,
-    read_math,
-    read_svamp,
-)
+from rlvr.data.tasks import program_sets, question_sets
 
 __all__ = ["ADAPTERS", "Adapter"]
 
@@ -44,15 +34,15 @@ _MBPP = dict(asserts="test_list", solution="code")
 _GPQA_WRONG = {f"wrong_{i}": f"Incorrect Answer {i}" for i in (1, 2, 3)}
 
 ADAPTERS: dict[str, Adapter] = {
-    "aime24": Adapter(read_aime, _AIME_COLUMNS, "HuggingFaceH4/aime_2024"),
-    "aime25": Adapter(read_aime, _AIME_COLUMNS, "MathArena/aime_2025"),
+    "aime24": Adapter(question_sets.read_aime, _AIME_COLUMNS, "HuggingFaceH4/aime_2024"),
+    "aime25": Adapter(question_sets.read_aime, _AIME_COLUMNS, "MathArena/aime_2025"),
     "cmath": Adapter(
-        read_cmath,
+        question_sets.read_cmath,
         (dict(prompt="input", answer="golden"), dict(prompt="question", answer="golden")),
         "weitianwen/cmath",
     ),
     "code": Adapter(
-        read_code,
+        program_sets.read_code,
         (
             dict(prompt="prompt", tests="tests", solution="solution"),
             dict(prompt="prompt", tests="tests"),
@@ -60,21 +50,23 @@ ADAPTERS: dict[str, Adapter] = {
         droppable=frozenset({"solution"}),
     ),
     "countdown": Adapter(
-        read_countdown,
+        question_sets.read_countdown,
         (
             dict(numbers="nums", target="target", answer="solution"),
             dict(numbers="nums", target="target"),
         ),
         "Jiayi-Pan/Countdown-Tasks-3to4",
     ),
-    "gsm8k": Adapter(read_gsm8k, (dict(prompt="question", answer="answer"),), "openai/gsm8k:main"),
+    "gsm8k": Adapter(
+        question_sets.read_gsm8k, (dict(prompt="question", answer="answer"),), "openai/gsm8k:main"
+    ),
     "gpqa": Adapter(
-        read_gpqa,
+        question_sets.read_gpqa,
         (dict(prompt="Question", right="Correct Answer", **_GPQA_WRONG),),
         "Idavidrein/gpqa:gpqa_diamond",
     ),
     "humaneval": Adapter(
-        read_humaneval,
+        program_sets.read_humaneval,
         (
             dict(
                 prompt="prompt",
@@ -87,12 +79,12 @@ ADAPTERS: dict[str, Adapter] = {
         droppable=frozenset({"solution"}),
     ),
     "jsonl": Adapter(
-        read_generic,
+        question_sets.read_generic,
         (dict(prompt="prompt", answer="answer"),),
         droppable=frozenset({"answer"}),
     ),
     "livecodebench": Adapter(
-        read_livecodebench,
+        program_sets.read_livecodebench,
         (
             dict(
                 prompt="question_content",
@@ -104,7 +96,7 @@ ADAPTERS: dict[str, Adapter] = {
         "livecodebench/code_generation_lite",
     ),
     "mbpp": Adapter(
-        read_mbpp,
+        program_sets.read_mbpp,
         (
             dict(prompt="prompt", setup="test_imports", **_MBPP),  # the sanitized configuration
             dict(prompt="text", setup="test_setup_code", **_MBPP),  # the full one
@@ -112,11 +104,13 @@ ADAPTERS: dict[str, Adapter] = {
         "google-research-datasets/mbpp:sanitized",
     ),
     "math": Adapter(
-        read_math,
+        question_sets.read_math,
         (dict(prompt="problem", answer="answer"), dict(prompt="problem", solution="solution")),
         "DigitalLearningGmbH/MATH-lighteval",
     ),
     "svamp": Adapter(
-        read_svamp, (dict(body="Body", prompt="Question", answer="Answer"),), "ChilleD/SVAMP"
+        question_sets.read_svamp,
+        (dict(body="Body", prompt="Question", answer="Answer"),),
+        "ChilleD/SVAMP",
     ),
 }

@@ -54,7 +54,8 @@ def read_math(values: Values) -> Values:
 def read_countdown(values: Values) -> Values:
     """Countdown as in TinyZero; `answer` is a reference solution, for rows that have one."""
     numbers, target = values["numbers"], values["target"]
-    if not isinstance(numbers, list) or not numbers or not all(map(_is_int, [*numbers, target])):
+    is_list = isinstance(numbers, list) and numbers
+    if not is_list or not all(type(number) is int for number in [*numbers, target]):
         raise UnreadableRow(f"numbers {numbers!r} or target {target!r} are not integers")
     prompt = (
         f"Here are the numbers {', '.join(map(str, numbers))}. Combine them into an arithmetic "
@@ -121,7 +122,3 @@ def _answer_text(answer: Any) -> Any:
     if isinstance(answer, float) and answer.is_integer():
         return str(int(answer))
     return str(answer) if isinstance(answer, int | float) else answer
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

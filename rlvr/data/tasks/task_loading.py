@@ -48,8 +48,7 @@ def open_tasks(
 
     A row with an unreadable gold answer is skipped, logged, and listed in `TaskList.skipped`.
 
-    Raises:
-        ConfigError: invalid arguments, a row without a mapped column, or an error of read_rows.
+    Raises ConfigError: invalid arguments, a row without a mapped column, or an error of read_rows.
     """
     if num_tasks is not None and num_tasks < 1:
         raise ConfigError(f"{section}.num_tasks: {num_tasks} is not 1 or more")

@@ -41,8 +41,7 @@ async def back_translate(
 ) -> list[Row]:
     """Return a new row for each Chinese one with an answer; rows in the log are not asked again.
 
-    Raises:
-        NoEndpointLeft: no endpoint answers; the replies so far are in the log.
+    Raises NoEndpointLeft: no endpoint answers; the replies so far are in the log.
     """
     chinese = [row for row in rows if language_of(row).startswith("zh") and row.get("answer")]
     chosen = chinese[: section.num_rows]
