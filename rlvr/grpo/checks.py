@@ -101,15 +101,9 @@ class SignalCheck:
             return
         self._num_steps += 1
         if self._num_steps >= self._max_steps:
-            values = [
-                r.reward.value
-                for group in groups
-                for r in group.graded
-                if r.reward.value is not None
-            ]
-            spread = (
-                f"all rewards are {values[0]:g}" if len(set(values)) == 1 else _by_group(groups)
-            )
+            values = [r.reward.value for group in groups for r in group.graded]
+            is_flat = len(set(values)) == 1
+            spread = f"all rewards are {values[0]:g}" if is_flat else _by_group(groups)
             raise CheckError(
                 f"no group had two different rewards for {self._num_steps} steps "
                 f"(checks.max_no_signal_steps): {spread}; the tasks are too hard or too easy for "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,7 @@ def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
     lines = MetricsFile(folder.metrics).lines()
     wall_s = sum(line.get("time/step_s", 0.0) for line in lines)
     evaluations = [
-        {
-            name.removeprefix("eval/"): value
-            for name, value in line.items()
-            if name.startswith("eval/")
-        }
+        {key.removeprefix("eval/"): value for key, value in line.items() if key.startswith("eval/")}
         for line in lines
         if "eval/pass_at_1" in line
     ]
@@ -43,45 +39,34 @@ def _table(summary: Mapping[str, Any]) -> str:
     before, after = summary["before"], summary["after"]
     if before is None or after is None:
         return f"{summary['num_steps']} steps in {summary['wall_s']:.0f} s, without an evaluation"
-    k, num_tasks = after["num_samples"], after["num_tasks"]
-    rows = [
-        (
-            "pass@1",
-            _share(before, "pass_at_1", "pass_at_1_stderr"),
-            _share(after, "pass_at_1", "pass_at_1_stderr"),
-        ),
-    ]
+    k = after["num_samples"]
+    cells = {"pass@1": [_interval(e, "pass_at_1", "pass_at_1_stderr") for e in (before, after)]}
     if k > 1:
         for i in reported_ks(k):
-            name = f"pass_at_{i}"
-            rows.append((f"pass@{i}", f"{before[name]:.3f}", f"{after[name]:.3f}"))
-        rows.append(
-            (f"majority of {k}", f"{before['majority_at_k']:.3f}", f"{after['majority_at_k']:.3f}")
-        )
+            cells[f"pass@{i}"] = [f"{e[f'pass_at_{i}']:.3f}" for e in (before, after)]
+        cells[f"majority of {k}"] = [f"{e['majority_at_k']:.3f}" for e in (before, after)]
     if after["format_frac"] is not None:
-        rows.append(
-            (
-                "well-formed",
-                _share(before, "format_frac", "format_stderr"),
-                _share(after, "format_frac", "format_stderr"),
-            )
-        )
-    rows.append(("truncated", f"{before['truncated_frac']:.3f}", f"{after['truncated_frac']:.3f}"))
-    rows.append(
-        ("mean length", f"{before['length_mean']:.1f} tokens", f"{after['length_mean']:.1f} tokens")
-    )
-    head = ("", "before", f"after {summary['num_steps']} steps")
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(3)]
+        cells["well-formed"] = [
+            _interval(e, "format_frac", "format_stderr") for e in (before, after)
+        ]
+    cells["truncated"] = [f"{e['truncated_frac']:.3f}" for e in (before, after)]
+    cells["mean length"] = [f"{e['length_mean']:.1f} tokens" for e in (before, after)]
+    rows = [["", "before", f"after {summary['num_steps']} steps"]]
+    rows += [[name, *values] for name, values in cells.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * width for width in widths])
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *rows]
+        for row in rows
     ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    note = f"{num_tasks} held-out problems, {k} completions each; +- is a 95% confidence interval; "
-    return "\n".join([*lines, note + f"{summary['wall_s']:.0f} s of training"])
+    lines.append(
+        f"{after['num_tasks']} held-out problems, {k} completions each; +- is a 95% confidence "
+        f"interval; {summary['wall_s']:.0f} s of training"
+    )
+    return "\n".join(lines)
 
 
-def _share(evaluation: Mapping[str, Any], name: str, stderr: str) -> str:
+def _interval(evaluation: Mapping[str, Any], name: str, stderr: str) -> str:
     return f"{evaluation[name]:.3f} +- {Z_95 * evaluation[stderr]:.3f}"
 
 
@@ -104,14 +89,9 @@ def _first_completions(path: Path) -> dict[str, tuple[str, str]]:
     """Return {task id: (prompt, first completion)}."""
     import pyarrow.parquet as pq
 
-    rows: Sequence[dict[str, Any]] = pq.read_table(
-        path, columns=["task_id", "sample_index", "prompt", "completion"]
-    ).to_pylist()
-    return {
-        row["task_id"]: (row["prompt"], row["completion"])
-        for row in rows
-        if row["sample_index"] == 0
-    }
+    columns = ["task_id", "sample_index", "prompt", "completion"]
+    rows = pq.read_table(path, columns=columns).to_pylist()
+    return {r["task_id"]: (r["prompt"], r["completion"]) for r in rows if r["sample_index"] == 0}
 
 
 def _one_line(text: str, limit: int = 300) -> str:
