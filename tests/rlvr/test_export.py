@@ -11,7 +11,7 @@ import torch
 
 from rlvr.errors import ConfigError, RLVRError
 from rlvr.stages.export.export_config import ExportConfig
-from rlvr.stages.export.export_model import check_export
+from rlvr.stages.export.export_stage import check_export
 from rlvr.stages.export.gptq import gptq_bytes
 from rlvr.stages.export.merge_adapters import check_logits
 from rlvr.stages.export.model_card import lineage

@@ -1,6 +1,6 @@
-"""A 4-bit copy by GPTQ: the call, and how small it gets.
+"""A quantized copy by GPTQ (Frantar et al. 2022, arXiv 2210.17323).
 
-Needs a GPU and the package gptqmodel; neither comes along.
+Requires an NVIDIA GPU and the package gptqmodel, which is not a dependency of rlvr.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ __all__ = ["check_gptq", "gptq_bytes", "quantize"]
 
 
 def check_gptq() -> None:
-    """Raises ConfigError where it cannot run."""
+    """Raise ConfigError where quantization cannot run."""
     if importlib.util.find_spec("gptqmodel") is None:
         raise ConfigError(
             "gptq: gptqmodel is not installed; `pip install gptqmodel` on a machine with an NVIDIA "
             "GPU, or leave gptq out"
         )
     if shutil.which("nvidia-smi") is None:
-        raise ConfigError("gptq: needs an NVIDIA GPU, and there is none here; leave gptq out")
+        raise ConfigError("gptq: requires an NVIDIA GPU, and this machine has none; leave gptq out")
 
 
 def gptq_bytes(num_inputs: int, num_outputs: int, *, bits: int = 4, group_size: int = 128) -> int:
-    """Of one linear layer as GPTQ files hold it.
+    """Return the size of one linear layer in a GPTQ file, in bytes.
 
-    Packed weights; for each group and output a float16 scale and a packed zero; for each input the
-    int32 number of its group.
+    The file holds packed weights; a float16 scale and a packed zero per group and output; and the
+    int32 number of its group per input.
     """
     groups = -(-num_inputs // group_size)
     weights = num_inputs * num_outputs * bits // 8
@@ -42,7 +42,7 @@ def gptq_bytes(num_inputs: int, num_outputs: int, *, bits: int = 4, group_size: 
 
 
 def quantize(model: Path, final: Path, section: GptqSection) -> dict[str, Any]:
-    """Write the quantized copy; returns what the summary says."""
+    """Write the quantized copy and return its entry for the summary."""
     from gptqmodel import GPTQModel, QuantizeConfig  # type: ignore[import-not-found]
 
     rows = read_rows(

@@ -1,4 +1,4 @@
-"""Upload to the hub, or the list of what would go. The token is never written anywhere."""
+"""Upload to the Hugging Face hub, or a dry run. The token is never written to a file or printed."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ __all__ = ["check_push", "push_folder"]
 
 
 def check_push(section: PushSection) -> None:
-    """Raises ConfigError where an upload is wanted and there is no token."""
+    """Raise ConfigError where an upload is required and no token exists."""
     if section.dry_run is False and not _has_token():
         raise ConfigError(
             f"push: no token for {section.repo}; set HF_TOKEN or log in with `hf auth login`, or "
-            "set push.dry_run=true to see what would go"
+            "set push.dry_run=true for a dry run"
         )
 
 
 def push_folder(folder: Path, section: PushSection) -> dict[str, Any]:
-    """Returns the files, and whether they went. Raises RLVRError where the hub refuses."""
+    """Upload a folder; return its files and whether they were pushed.
+
+    Raises:
+        RLVRError: the hub refuses or cannot be reached.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     listed = [{"path": str(p.relative_to(folder)), "bytes": p.stat().st_size} for p in files]
     is_dry = not _has_token() if section.dry_run is None else section.dry_run
     if is_dry:
-        total = sum(file.stat().st_size for file in files)
+        total = sum(path.stat().st_size for path in files)
         print(f"dry run: {len(files)} files, {total} bytes would go to {section.repo}:")
         for entry in listed:
             print(f"  {entry['path']}  {entry['bytes']}")
-        return {"repo": section.repo, "pushed": False, "files": listed}
-    _upload(folder, section)
-    return {"repo": section.repo, "pushed": True, "files": listed}
+    else:
+        _upload(folder, section)
+    return {"repo": section.repo, "pushed": not is_dry, "files": listed}
 
 
 def _upload(folder: Path, section: PushSection) -> None:
-    import httpx
+    import httpx2
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     api = HfApi()
     try:
         api.create_repo(section.repo, private=section.private, exist_ok=True)
         api.upload_folder(repo_id=section.repo, folder_path=folder, commit_message="rlvr export")
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise RLVRError(
             f"push: {section.repo}: {type(error).__name__}: {reason}; the same command tries again"

@@ -1,17 +1,17 @@
-"""The model card: data, recipe, evaluation and where everything came from, read from run folders.
+"""The model card: data, evaluation, lineage and recipe, read from run folders.
 
 run --manifest.json--> inputs --their run's manifest.json--> inputs ... down to files and hub names
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from rlvr.run.run_folder import read_json
 from rlvr.stages.export.export_config import ExportConfig
 
 __all__ = ["lineage", "model_card"]
@@ -20,35 +20,39 @@ SHORT_HASH = 12
 
 
 def model_card(
-    config: ExportConfig, run: Path, *, base: str | None, checked: dict[str, Any]
+    config: ExportConfig, run: Path, *, base: str | None, measured: Mapping[str, Any]
 ) -> str:
-    """README.md as the hub reads it: front matter, then Markdown."""
+    """Return README.md in the hub's form: front matter, then Markdown."""
     run = _run_of(run) or run
+    kind = "An adapter" if config.form == "adapter" else f"A model in {config.dtype}"
+    over = f" over `{base}`" if base else ""
     parts = [
         _front_matter(config, base),
         f"# {config.name}\n",
-        _opening(config, run, base, checked),
+        f"{kind}{over}, exported from the run `{run}`. Its logits on a fixed probe differ from the "
+        f"run's by {measured['max_logit_diff']:.2g} at most.\n",
         _data(run),
-        _evaluation(run, config),
+        _evaluation([run, *map(Path, config.evals)]),
         "## Lineage\n\n" + "\n".join(lineage(run)) + "\n",
-        _recipe(run),
+        _recipe(run / "config.yaml"),
     ]
     return "\n".join(part for part in parts if part)
 
 
 def lineage(run: Path) -> Iterator[str]:
-    """Markdown lines: a run, below it its inputs, each with the run that made it."""
+    """Yield Markdown lines: a run, below it its inputs, each with the run that made it."""
     yield from _lineage(run, depth=0, seen=set())
 
 
 def _lineage(run: Path, *, depth: int, seen: set[Path]) -> Iterator[str]:
     manifest = _json(run / "manifest.json")
+    config = run / "config.yaml"
+    recipe = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
     indent = "  " * depth
-    stage = _yaml(run / "config.yaml").get("stage", "model")
     revision = (manifest.get("git_revision") or "")[:SHORT_HASH]
     seed = f", seed {manifest['seed']}" if "seed" in manifest else ""
     made_by = f", rlvr {revision}" if revision else ""
-    yield f"{indent}- `{run}`: {stage}{seed}{made_by}"
+    yield f"{indent}- `{run}`: {recipe.get('stage', 'model')}{seed}{made_by}"
     seen.add(run.resolve())
     for key, entry in manifest.get("inputs", {}).items():
         digest = (entry.get("sha256") or "on the hub, or not kept")[:SHORT_HASH]
@@ -59,7 +63,7 @@ def _lineage(run: Path, *, depth: int, seen: set[Path]) -> Iterator[str]:
 
 
 def _run_of(path: Path) -> Path | None:
-    """The run folder that a model, an adapter or rows lie in."""
+    """Return the run folder of a model, an adapter or a file of rows."""
     candidates = [path, *path.parents][:3]
     return next((p for p in candidates if (p / "manifest.json").exists()), None)
 
@@ -76,62 +80,47 @@ def _front_matter(config: ExportConfig, base: str | None) -> str:
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
 
 
-def _opening(config: ExportConfig, run: Path, base: str | None, checked: dict[str, Any]) -> str:
-    kind = "An adapter" if config.form == "adapter" else f"A model in {config.dtype}"
-    over = f" over `{base}`" if base else ""
-    return (
-        f"{kind}{over}, exported from the run `{run}`. Its logits on a fixed probe differ from the "
-        f"run's by {checked['max_logit_diff']:.2g} at most.\n"
-    )
-
-
 def _data(run: Path) -> str:
     manifest = _json(run / "manifest.json")
-    inputs = [
+    lines = [
         f"- {key}: `{entry['path']}`"
         for key, entry in manifest.get("inputs", {}).items()
         if key.startswith(("data", "tasks", "teacher"))
     ]
-    counts = [
-        f"- {key}: {value}"
-        for key, value in manifest.get("counts", {}).items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+    counts = manifest.get("counts", {})
+    lines += [f"- {key}: {value}" for key, value in counts.items() if _is_number(value)]
+    return "\n".join(["## Data\n", *lines, ""]) if lines else ""
+
+
+def _evaluation(folders: list[Path]) -> str:
+    lines = [
+        f"| `{folder}` | {key} | {value:.6g} |"
+        for folder in folders
+        for key, value in _flat(_json(folder / "summary.json"))
+        if _is_number(value)
     ]
-    return "\n".join(["## Data\n", *inputs, *counts, ""]) if inputs or counts else ""
-
-
-def _evaluation(run: Path, config: ExportConfig) -> str:
-    lines = [line for folder in [run, *map(Path, config.evals)] for line in _numbers(folder)]
     if not lines:
         return ""
     return "\n".join(["## Evaluation\n", "| run | what | value |", "|---|---|---|", *lines, ""])
 
 
-def _numbers(folder: Path) -> Iterator[str]:
-    for key, value in _flat(_json(folder / "summary.json")):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"| `{folder}` | {key} | {value:.6g} |"
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _flat(data: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in data.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield f"{above}{key}", value
+            yield f"{prefix}{key}", value
 
 
-def _recipe(run: Path) -> str:
-    file = run / "config.yaml"
+def _recipe(file: Path) -> str:
     if not file.exists():
         return ""
     return f"## Recipe\n\n```yaml\n{file.read_text(encoding='utf-8')}```\n"
 
 
 def _json(path: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return data
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
