@@ -12,12 +12,11 @@ import yaml
 
 from rlvr.evaluation.eval_config import CompareConfig
 from rlvr.evaluation.eval_report import (
-    COSTS,
+    first_completions,
     metric_rows,
-    natural_order,
     prompt_text,
     shown_completion,
-    strategy_cells,
+    strategy_table,
 )
 from rlvr.report.document import Block, Heading, Quote, Table, Text
 from rlvr.report.number_format import MISSING, count, number, share
@@ -60,7 +59,13 @@ def comparison_report(
     ]
     for suite in suites:
         blocks += _suite(suite, evaluations, config)
-    blocks += [Heading("Strategies and their costs"), _strategies(evaluations, suites)]
+    strategies = [
+        (f"{one.label}, {suite}, {name}", found)
+        for one in evaluations
+        for suite in suites
+        for name, found in one.summary["strategies"].get(suite, {}).items()
+    ]
+    blocks += [Heading("Strategies and their costs"), strategy_table(strategies)]
     for name in config.paper:
         blocks += _paper(name)
     return blocks
@@ -101,9 +106,14 @@ def _side_by_side(
     suite: str, evaluations: Sequence[FinishedEvaluation], config: CompareConfig
 ) -> Iterator[Block]:
     """Yield the first completion of each model for prompts that all of them have."""
-    firsts = [_first_rows(one, suite) for one in evaluations]
+    firsts = []
+    for one in evaluations:
+        pool = next(iter(one.summary["strategies"][suite]), "plain")
+        pool = pool if pool in ("cot", "beam") else "plain"
+        rows = first_completions(one.rows, suite=suite, pool=pool)
+        firsts.append({row["id"]: row for row in rows})
     shared = [row for key, row in firsts[0].items() if all(key in first for first in firsts)]
-    for row in sorted(shared, key=natural_order)[: config.num_prompts]:
+    for row in shared[: config.num_prompts]:
         yield Text(f"{row['id']}: {prompt_text(row['prompt'])}")
         yield Quote(
             [
@@ -113,32 +123,11 @@ def _side_by_side(
         )
 
 
-def _first_rows(one: FinishedEvaluation, suite: str) -> dict[str, Row]:
-    """Return the first completion by task id, of the strategy whose metrics are in the table."""
-    pool = next(iter(one.summary["strategies"][suite]), "plain")
-    pool = pool if pool in ("cot", "beam") else "plain"
-    return {
-        row["id"]: row
-        for row in one.rows
-        if (row["suite"], row["strategy"], row["sample_index"]) == (suite, pool, 0)
-    }
-
-
 def _labelled(label: str, row: Row, config: CompareConfig) -> tuple[str, str]:
     verdict = "right" if row["is_right"] else "not right"
     thought, answer = count(row["thought_tokens"]), count(row["answer_tokens"])
     text = shown_completion(row, hide_thought=config.hide_thought, max_chars=config.max_chars)
     return f"{label}: {verdict}, thought {thought} tokens, answer {answer}", text
-
-
-def _strategies(evaluations: Sequence[FinishedEvaluation], suites: Sequence[str]) -> Table:
-    rows = [
-        (f"{one.label}, {suite}, {name}", *strategy_cells(found))
-        for one in evaluations
-        for suite in suites
-        for name, found in one.summary["strategies"].get(suite, {}).items()
-    ]
-    return Table(("", *COSTS), rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

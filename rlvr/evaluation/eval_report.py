@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlvr.evaluation.eval_config import EvaluateConfig
@@ -10,32 +10,41 @@ from rlvr.report.document import Block, Heading, Quote, Table, Text
 from rlvr.report.number_format import MISSING, count, number, percent, share
 
 __all__ = [
-    "COSTS",
     "evaluation_report",
+    "first_completions",
     "metric_rows",
-    "natural_order",
     "prompt_text",
     "shown_completion",
-    "strategy_cells",
+    "strategy_table",
 ]
 
 Metrics = Mapping[str, Any]
-
-COSTS = ("accuracy", "samples", "tokens/task", "tokens/correct", "seconds/task")
+Row = Mapping[str, Any]
 
 
 def evaluation_report(
-    summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], config: EvaluateConfig
+    summary: Mapping[str, Any], rows: Sequence[Row], config: EvaluateConfig
 ) -> list[Block]:
     """Return the blocks of the report; `rows` are those of rows.jsonl."""
     suites: Mapping[str, Metrics] = summary["suites"]
+    protocol = summary["protocol"]
+    budget = protocol["thinking_budget"]
+    strategies = [
+        (f"{suite}, {name}" if len(suites) > 1 else name, found)
+        for suite, by_name in summary["strategies"].items()
+        for name, found in by_name.items()
+    ]
     blocks: list[Block] = [
         Heading(f"Evaluation of {summary['model']}", 1),
-        Text(_protocol(summary["protocol"])),
+        Text(
+            f"Temperature {protocol['temperature']:g}, top-p {protocol['top_p']:g}, at most "
+            f"{max(protocol['max_tokens'].values()):,} tokens"
+            + (f", reasoning closed after {budget:,} tokens." if budget else ".")
+        ),
         Table(("", *suites), list(metric_rows(list(suites.values())))),
         Text("± is one standard error over tasks. The rows are defined in docs/evaluation.md."),
         Heading("Strategies and their costs"),
-        Table(("", *COSTS), list(_strategy_rows(summary["strategies"]))),
+        strategy_table(strategies),
     ]
     return blocks + list(_examples(rows, config))
 
@@ -87,7 +96,7 @@ def _rewards(columns: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
         yield f"reward {label}", [number(m.get("rewards", {}).get(name), 3) for m in columns]
 
 
-def shown_completion(row: Mapping[str, Any], *, hide_thought: bool, max_chars: int = 2000) -> str:
+def shown_completion(row: Row, *, hide_thought: bool, max_chars: int = 2000) -> str:
     """Return a completion for display; hidden reasoning is replaced by its length."""
     text = str(row["completion"]).strip()
     if hide_thought and row["reasoning_content"] is not None:
@@ -102,49 +111,45 @@ def _passes(columns: Sequence[Metrics]) -> Iterator[tuple[str, list[str]]]:
         yield f"pass@{k}", [share(m.get(f"pass_at_{k}")) for m in columns]
 
 
-def _protocol(protocol: Mapping[str, Any]) -> str:
-    budget = protocol["thinking_budget"]
-    longest = max(protocol["max_tokens"].values())
-    text = (
-        f"Temperature {protocol['temperature']:g}, top-p {protocol['top_p']:g}, at most "
-        f"{longest:,} tokens"
-    )
-    return text + (f", thoughts closed after {budget:,} tokens." if budget else ".")
+def strategy_table(strategies: Iterable[tuple[str, Metrics]]) -> Table:
+    """Return a table of accuracy and costs with a row for each (label, metrics)."""
+    head = ("", "accuracy", "samples", "tokens/task", "tokens/correct", "seconds/task")
+    rows = [
+        (
+            label,
+            share(found["accuracy"], found["accuracy_stderr"]),
+            str(found["samples"]),
+            number(found["tokens_per_task"]),
+            number(found["tokens_per_correct"]),
+            number(found["seconds_per_task"], 3),
+        )
+        for label, found in strategies
+    ]
+    return Table(head, rows)
 
 
-def _strategy_rows(strategies: Mapping[str, Mapping[str, Metrics]]) -> Iterator[tuple[str, ...]]:
-    for suite, by_name in strategies.items():
-        for name, found in by_name.items():
-            yield f"{suite}, {name}" if len(strategies) > 1 else name, *strategy_cells(found)
-
-
-def strategy_cells(found: Metrics) -> tuple[str, ...]:
-    """Return the cells of the columns COSTS."""
-    return (
-        share(found["accuracy"], found["accuracy_stderr"]),
-        str(found["samples"]),
-        number(found["tokens_per_task"]),
-        number(found["tokens_per_correct"]),
-        number(found["seconds_per_task"], 3),
-    )
-
-
-def _examples(rows: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> Iterator[Block]:
+def _examples(rows: Sequence[Row], config: EvaluateConfig) -> Iterator[Block]:
     """Yield the first completion of the first tasks of each suite, under the first strategy."""
-    pool = config.strategy[0].pool
     for suite in config.suites:
-        first = [
-            row
-            for row in rows
-            if (row["suite"], row["strategy"], row["sample_index"]) == (suite, pool, 0)
-        ]
-        shown = sorted(first, key=natural_order)[: config.num_examples]
-        if shown:
+        shown = first_completions(rows, suite=suite, pool=config.strategy[0].pool)
+        if shown and config.num_examples:
             yield Heading(f"Examples: {suite}")
-        for row in shown:
+        for row in shown[: config.num_examples]:
             verdict = "right" if row["is_right"] else "not right"
             text = shown_completion(row, hide_thought=config.hide_thought)
             yield Quote([(f"{row['id']}", prompt_text(row["prompt"])), (verdict, text)])
+
+
+def first_completions(rows: Sequence[Row], *, suite: str, pool: str) -> list[Row]:
+    """Return the first completion of each task, sorted by id: toy/2 before toy/10."""
+
+    def natural_order(row: Row) -> list[tuple[int, int, str]]:
+        parts = str(row["id"]).split("/")
+        return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+    key = (suite, pool, 0)
+    first = [row for row in rows if (row["suite"], row["strategy"], row["sample_index"]) == key]
+    return sorted(first, key=natural_order)
 
 
 def prompt_text(prompt: Any) -> str:
@@ -152,9 +157,3 @@ def prompt_text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
     return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
-
-
-def natural_order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Sort key by task id: toy/2 before toy/10."""
-    parts = str(row["id"]).split("/")
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)

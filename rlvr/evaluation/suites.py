@@ -6,6 +6,7 @@ suites that name it, so that one set of reward workers grades all suites.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,7 +71,8 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
         suites.append(_suite(name, section, part, config))
         parts.append(part)
     _check_pairs(suites)
-    _check_scorers(config, suites)
+    files = {key: path for part in parts for key, path in part.files.items()}
+    files |= _check_strategies(config, suites)
     specs = _reward_specs(config)
     cues = [strategy.cue for strategy in config.strategy if strategy.name == "cot"]
     tasks = tuple(
@@ -79,13 +81,12 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
         for suite in suites
         for task in suite.tasks
     )
-    files = {key: path for part in parts for key, path in part.files.items()}
     generation = replace(
         parts[0],
         tasks=TaskList(name=config.name, tasks=tasks),
         mix=RewardMix(specs),
         rewards=specs,
-        files=files | _scorer_files(config),
+        files=files,
     )
     return EvaluationInputs(suites=tuple(suites), generation=generation)
 
@@ -141,7 +142,7 @@ def _reward_specs(config: EvaluateConfig) -> dict[str, dict[str, Any]]:
     return specs
 
 
-def _check_pairs(suites: list[Suite]) -> None:
+def _check_pairs(suites: Sequence[Suite]) -> None:
     """Check that a noisy suite has as many tasks as its clean one."""
     sizes = {suite.name: len(suite.tasks) for suite in suites}
     for suite in suites:
@@ -152,24 +153,20 @@ def _check_pairs(suites: list[Suite]) -> None:
             )
 
 
-def _check_scorers(config: EvaluateConfig, suites: list[Suite]) -> None:
+def _check_strategies(config: EvaluateConfig, suites: Sequence[Suite]) -> dict[str, str]:
+    """Check the scorers of all strategies; return the files of reward models by key."""
+    files = {}
     for strategy in config.strategy:
         if strategy.scorer is not None:
             make_scorer(strategy, think_prefilled=False)
-        if strategy.rule is None:
-            continue
-        needed = RewardMix({strategy.rule: {}}).required_columns
-        for suite in suites:
-            if missing := set(needed) - set(suite.tasks[0].columns):
-                raise ConfigError(
-                    f"strategy.{strategy.name}.rule: {strategy.rule} needs the column "
-                    f"{min(missing)!r}, which suite {suite.name} lacks"
-                )
-
-
-def _scorer_files(config: EvaluateConfig) -> dict[str, str]:
-    files = {}
-    for strategy in config.strategy:
+        if strategy.rule is not None:
+            needed = RewardMix({strategy.rule: {}}).required_columns
+            for suite in suites:
+                if missing := set(needed) - set(suite.tasks[0].columns):
+                    raise ConfigError(
+                        f"strategy.{strategy.name}.rule: {strategy.rule} needs the column "
+                        f"{min(missing)!r}, which suite {suite.name} lacks"
+                    )
         if strategy.reward_model is not None:
             key = f"strategy.{strategy.name}.reward_model"
             check_model(strategy.reward_model, key=key)
