@@ -1,4 +1,4 @@
-"""Whole runs of `rlvr sft`: interrupted, on DeepSpeed, on several ranks, and their results."""
+"""Complete runs of `rlvr sft`: interrupted, on DeepSpeed, on several ranks, and their results."""
 
 from __future__ import annotations
 

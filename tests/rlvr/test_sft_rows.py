@@ -1,4 +1,4 @@
-"""From files to token rows: forms of rows, mixtures, counts and warnings."""
+"""Reading of rows: their forms, mixtures, counts and warnings."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ RATES = {
     "Qwen/Qwen2.5-32B": 6e-5,
     "meta-llama/Llama-3.1-8B": 5e-5,
     "meta-llama/Llama-3.3-70B-Instruct": 2e-5,
-    "Qwen/Qwen3-8B-Base": 8e-5,  # ours: that of the 7B
+    "Qwen/Qwen3-8B-Base": 8e-5,  # not in the paper; as for the 7B
 }
 
 

@@ -39,7 +39,7 @@ class RenderedRow:
 
 
 class Fate(StrEnum):
-    """How a row is used."""
+    """Use of a row."""
 
     WHOLE = "whole"
     CUT = "cut"  # after max_tokens, without its end token

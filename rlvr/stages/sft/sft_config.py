@@ -68,7 +68,7 @@ class LoraSection(Section):
 
 
 class DeepSpeedSection(Section):
-    """How DeepSpeed shards and offloads the training state."""
+    """Sharding and offloading by DeepSpeed."""
 
     zero_stage: Literal[0, 1, 2, 3] | None = Field(
         None, description="ZeRO stage; null: one process on one device, without DeepSpeed"
