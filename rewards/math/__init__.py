@@ -6,7 +6,7 @@
       forms            an answer as name, value and unit, with the following
         notation         one notation for LaTeX and Unicode
         text_answers     words, phrases and sentences
-        plain_numbers    exact values of numbers in digits;  number_words: numbers in words
+        plain_numbers    exact values of numbers in digits or words
         named_values     "x = 3", points and solutions of systems
         special_forms    bases, remainders, times, numbers of choices
         units            units after a value;  unit_names: canonical names and sizes

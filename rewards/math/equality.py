@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from rewards.math.extract import StatedAnswer
@@ -18,20 +19,14 @@ from rewards.math.named_values import chain_as_tuple
 from rewards.math.notation import normalize
 from rewards.math.plain_numbers import plain_number
 from rewards.math.shapes import split_top_level
-from rewards.math.special_forms import (
-    choices_of_call,
-    same_clock_reading,
-    same_in_base,
-    same_residue,
-    same_time,
-)
+from rewards.math.special_forms import choices_of_call, same_special_form, same_time
 from rewards.math.text_answers import is_prose, is_synonym, stated_value, strip_lead_in, text_key
-from rewards.math.unit_names import PERCENT, are_different_units, is_known_unit, unit_size
+from rewards.math.unit_names import PERCENT, is_known_unit, unit_size, units_differ
 from rewards.math.units import same_mixed_quantity, split_letter_unit
 from rewards.reward import Grade, Outcome
 from rewards.verifiers.choices import chosen_letters
 
-__all__ = ["AnswerPair", "correct", "decide", "wrong"]
+__all__ = ["AnswerPair", "decide", "grade_equality"]
 
 _MAX_NESTING = 50
 _MAX_SHOWN_CHARS = 60
@@ -52,29 +47,22 @@ def decide(gold: str, answer: StatedAnswer, worked_out: bool = False) -> Grade |
     """Grade an answer, or return the pair that the parser has to compare."""
     text = answer.text
     if text == gold and gold:
-        return correct(text, gold)
+        return grade_equality(True, text, gold)
     gold_number = plain_number(gold)
     if gold_number is not None:
         number = plain_number(text)
         if number is not None:
-            return _grade(number == gold_number, text, gold)
+            return grade_equality(number == gold_number, text, gold)
     return _decide_forms(gold, text, answer.is_plain, worked_out)
 
 
-def correct(answer: str, gold: str) -> Grade:
-    """Return full marks."""
-    reason = "" if answer == gold else f"{_shorten(answer)} equals {_shorten(gold)}"
-    return Grade.of(Outcome.CORRECT, reason)
-
-
-def wrong(answer: str, gold: str, why: str = "") -> Grade:
-    """Return no marks."""
+def grade_equality(is_equal: bool, answer: str, gold: str, why: str = "") -> Grade:
+    """Return full marks or none, with the reason."""
+    if is_equal:
+        reason = "" if answer == gold else f"{_shorten(answer)} equals {_shorten(gold)}"
+        return Grade.of(Outcome.CORRECT, reason)
     reason = f"{_shorten(answer)} is not {_shorten(gold)}" + (f": {why}" if why else "")
     return Grade.of(Outcome.WRONG, reason)
-
-
-def _grade(is_right: bool, answer: str, gold: str) -> Grade:
-    return correct(answer, gold) if is_right else wrong(answer, gold)
 
 
 @lru_cache(maxsize=65536)
@@ -83,21 +71,22 @@ def _decide_forms(gold: str, text: str, is_plain: bool, worked_out: bool) -> Gra
     if not gold_form.core:
         return Grade.of(Outcome.UNGRADABLE_GOLD, "the gold answer is empty")
     if len(text) > MAX_MATH_CHARS:
-        return wrong(text, gold, f"longer than {MAX_MATH_CHARS} characters")
+        return grade_equality(False, text, gold, f"longer than {MAX_MATH_CHARS} characters")
     text = strip_lead_in(text)
     is_right = _compare_whole(gold, gold_form, text)
     if is_right is not None:
-        return _grade(is_right, text, gold)
+        return grade_equality(is_right, text, gold)
     form = form_of(text)
     if form.number is None and is_prose(form.core):
         stated = stated_value(text) if is_plain else None
         if stated is None:
-            return wrong(text, gold, "it does not state exactly one value" if is_plain else "text")
+            why = "it does not state exactly one value" if is_plain else "text"
+            return grade_equality(False, text, gold, why)
         form = form_of(stated)
     decision = _decide_values(gold_form, form, gold, text)
     needs_number = worked_out and isinstance(decision, AnswerPair) and gold_form.number is not None
     if needs_number and form_of(form.core.rpartition("=")[2]).number is None:
-        return wrong(text, gold, "it is not worked out to a number")
+        return grade_equality(False, text, gold, "it is not worked out to a number")
     return decision
 
 
@@ -133,9 +122,11 @@ def _decide_values(gold: Form, answer: Form, gold_text: str, text: str) -> Grade
     if decision is None:
         decision = _compare_cores(gold, answer)
     if decision is not None:
-        return _grade(decision, text, gold_text)
+        return grade_equality(decision, text, gold_text)
     why = _why_unparsable(answer.core)
-    return wrong(text, gold_text, why) if why else AnswerPair(gold.core, answer.core)
+    return (
+        grade_equality(False, text, gold_text, why) if why else AnswerPair(gold.core, answer.core)
+    )
 
 
 def _compare_units(gold: Form, answer: Form) -> bool | AnswerPair | None:
@@ -143,7 +134,7 @@ def _compare_units(gold: Form, answer: Form) -> bool | AnswerPair | None:
     converted = _convert_units(gold, answer)
     if converted is not None:
         return False if _why_unparsable(answer.core) else converted
-    return False if are_different_units(gold.unit, answer.unit) else None
+    return False if units_differ(gold.unit, answer.unit) else None
 
 
 def _convert_units(gold: Form, answer: Form) -> bool | AnswerPair | None:
@@ -182,9 +173,7 @@ def _compare_cores(gold: Form, answer: Form) -> bool | None:
     if gold.number is not None and answer.number is not None:
         is_hundredth = gold.unit == PERCENT and answer.unit is None
         return answer.number == gold.number or (is_hundredth and answer.number * 100 == gold.number)
-    rules = (same_in_base, same_clock_reading, same_residue)
-    results = (rule(gold.core, answer.core) for rule in rules)
-    return next((result for result in results if result is not None), None)
+    return same_special_form(gold.core, answer.core)
 
 
 def _with_letter_unit(form: Form) -> Form:
@@ -195,15 +184,14 @@ def _with_letter_unit(form: Form) -> Form:
 def _resolve_ambiguity(gold: Form, answer: Form) -> tuple[Form, Form]:
     """Read C(10,3) as a number or a point, and x=y=1 as a tuple, depending on the other side."""
     is_point = gold.core.startswith("(") or answer.core.startswith("(")
-    sides = []
-    for form in (gold, answer):
-        count = choices_of_call(form.core)
-        if count is not None:
-            form = form._replace(core=form.core[1:] if is_point else count)
-        sides.append(form)
     if gold.core.startswith("(") and "=" in answer.core:
-        sides[1] = answer._replace(core=chain_as_tuple(answer.core))
-    return sides[0], sides[1]
+        answer = answer._replace(core=chain_as_tuple(answer.core))
+    return _resolve_choices(gold, is_point), _resolve_choices(answer, is_point)
+
+
+def _resolve_choices(form: Form, is_point: bool) -> Form:
+    count = choices_of_call(form.core)
+    return form if count is None else form._replace(core=form.core[1:] if is_point else count)
 
 
 def _why_unparsable(core: str) -> str | None:
@@ -212,13 +200,8 @@ def _why_unparsable(core: str) -> str | None:
         return "too long"
     if _DIGIT_RUN.search(core):
         return "a number of more than 1000 digits"
-    depth = deepest = 0
-    for mark in core:
-        if mark in "([{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif mark in ")]}":
-            depth -= 1
+    depths = accumulate((mark in "([{") - (mark in ")]}") for mark in core)
+    deepest = max(depths, default=0)
     return f"nested more than {_MAX_NESTING} deep" if deepest > _MAX_NESTING else None
 
 

@@ -85,7 +85,8 @@ def last_boxed(text: str) -> str | None:
     if not contents[0]:
         return ""
     for before, after in zip(reversed(boxes[:-1]), reversed(boxes[1:]), strict=True):
-        if not _is_joint(text, before.end + 1, after.opening):
+        gap = text[before.end + 1 : after.opening]
+        if len(gap) > _MAX_JOINT_CHARS or not (_JOINT.fullmatch(gap) and _JOINT_WORD.search(gap)):
             break
         contents.append(_unwrap(text[before.start : before.end]))
     return ", ".join(dict.fromkeys(reversed(contents)))
@@ -127,12 +128,3 @@ def _unwrap(content: str) -> str:
             return content
         content = content[inner[0].start : inner[0].end].strip()
     return content
-
-
-def _is_joint(text: str, start: int, end: int) -> bool:
-    gap = text[start:end]
-    return (
-        len(gap) <= _MAX_JOINT_CHARS
-        and _JOINT.fullmatch(gap) is not None
-        and _JOINT_WORD.search(gap) is not None
-    )

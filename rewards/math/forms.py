@@ -10,11 +10,11 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from rewards.math.named_values import as_tuple, is_name, split_name, split_shape_name
+from rewards.math.named_values import as_tuple, is_name, split_name
 from rewards.math.notation import normalize
-from rewards.math.number_words import in_digits, in_digits_before_unit
-from rewards.math.plain_numbers import plain_number
-from rewards.math.special_forms import with_base_in_digits, with_binomials, without_bmod
+from rewards.math.plain_numbers import in_digits, in_digits_before_unit, plain_number
+from rewards.math.shapes import parse_shape
+from rewards.math.special_forms import rewrite_special_forms
 from rewards.math.text_answers import is_prose, phrase_meaning
 from rewards.math.unit_names import is_known_unit
 from rewards.math.units import Quantity, split_list_unit, split_unit
@@ -56,10 +56,10 @@ def form_of(text: str) -> Form:
         return Form(meaning, None, None)
     text = _spelled_number(text)
     ratio = _RATIO.fullmatch(text)
-    text = with_base_in_digits(text if ratio is None else f"{ratio[1]}:{ratio[2]}")
+    text = text if ratio is None else f"{ratio[1]}:{ratio[2]}"
     if len(text) > MAX_MATH_CHARS:
         return Form(text, None, None)
-    text = as_tuple(without_bmod(with_binomials(_with_connectives(text))))
+    text = as_tuple(rewrite_special_forms(_with_connectives(text)))
     if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
         text, is_list = normalize(_TEXT_LIST.sub(",", text).replace(",,", ",")), True
     text = _THOUSANDS_COMMA.sub(", ", text) if is_list else text
@@ -96,8 +96,8 @@ def _named_form(text: str) -> Form:
     number = plain_number(quantity.value)
     if number is not None:
         return Form(_number_core(number), quantity.unit, number, name)
-    name, value = split_shape_name(text)
-    quantity = _quantity(value)
+    if name is not None and (r"\pm" in value or parse_shape(value).kind == "scalar"):
+        name, quantity = None, _quantity(text)  # an equation, or a value that is no number
     return Form(quantity.value, quantity.unit, None, name)
 
 
@@ -118,7 +118,6 @@ def _quantity(text: str) -> Quantity:
 
 
 def _number_core(number: int | Fraction) -> str:
-    """Write a plain number without thousands commas and exponent."""
     if number.denominator == 1:
         return str(number.numerator)
     sign = "-" if number < 0 else ""

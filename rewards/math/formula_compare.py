@@ -42,8 +42,8 @@ _MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _SIGNS = {r"\le": "<=", r"\ge": ">=", r"\lt": "<", r"\gt": ">"}
 _FUNCTION_OF_X = re.compile(r"f\(x\)")
 _ROOT_INDEX = re.compile(r"_\{?\d\}?$")
-_CONSTANT_LAST = re.compile(r"(.+)\+([CcK])", re.DOTALL)
-_CONSTANT_FIRST = re.compile(r"([CcK])([-+].+)", re.DOTALL)
+_CONSTANT_LAST = re.compile(r"(?P<rest>.+)\+(?P<letter>[CcK])", re.DOTALL)
+_CONSTANT_FIRST = re.compile(r"(?P<letter>[CcK])(?P<rest>[-+].+)", re.DOTALL)
 _PARAMETER = re.compile(r"(?<![A-Za-z\\])([knm])(?= ?\\(?:cdot ?)?pi(?![a-z])|\^\{?\\circ|\\cdot)")
 _LETTER = re.compile(r"\\[A-Za-z]+|[A-Za-z]")
 
@@ -201,11 +201,8 @@ def _same_antiderivative(gold: str, answer: str) -> bool | None:
 
 
 def _without_constant(text: str) -> tuple[str, str | None]:
-    last = _CONSTANT_LAST.fullmatch(text)
-    if last is not None:
-        return last[1], last[2]
-    first = _CONSTANT_FIRST.fullmatch(text)
-    return (first[2], first[1]) if first is not None else (text, None)
+    match = _CONSTANT_LAST.fullmatch(text) or _CONSTANT_FIRST.fullmatch(text)
+    return (text, None) if match is None else (match["rest"], match["letter"])
 
 
 def _differ_by_a_constant(first: sympy.Expr, second: sympy.Expr) -> bool:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from rewards.math.equality import AnswerPair, correct, decide, wrong
+from rewards.math.equality import AnswerPair, decide, grade_equality
 from rewards.math.extract import read_answer
 from rewards.registry import check_flag, reward
 from rewards.reward import Grade, Outcome, one_each
@@ -147,8 +147,6 @@ def _compare_in_workers(pairs: Iterable[AnswerPair]) -> dict[AnswerPair, Grade]:
 def _grade(pair: AnswerPair, reply: str | Grade) -> Grade:
     if isinstance(reply, Grade):
         return reply
-    if reply == "equal":
-        return correct(pair.answer, pair.gold)
     if reply == "bad_gold":
         return _ungradable(f"the gold answer cannot be parsed: {pair.gold[:60]}")
-    return wrong(pair.answer, pair.gold)
+    return grade_equality(reply == "equal", pair.answer, pair.gold)

@@ -16,14 +16,7 @@ from string import ascii_lowercase
 
 from rewards.math.shapes import parse_shape, split_top_level
 
-__all__ = [
-    "as_tuple",
-    "chain_as_tuple",
-    "is_name",
-    "is_result_name",
-    "split_name",
-    "split_shape_name",
-]
+__all__ = ["as_tuple", "chain_as_tuple", "is_name", "is_result_name", "split_name"]
 
 _MAX_NAME_CHARS = 80
 _FUNCTION = r"(?:sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|ln|log|lg|exp)(?![A-Za-z])"
@@ -111,21 +104,15 @@ def split_name(text: str) -> tuple[str | None, str]:
     return "".join(sorted(segment.groups())) if segment else sides[0], sides[1]
 
 
-def split_shape_name(text: str) -> tuple[str | None, str]:
-    r"""`split_name` for a set, a tuple or a matrix: `A=\begin{pmatrix}...`."""
-    name, value = split_name(text)
-    if name is None or parse_shape(value).kind == "scalar" or r"\pm" in value:
-        return None, text
-    return name, value
-
-
 def as_tuple(text: str) -> str:
     """Write a point or the solution of a system as a tuple; return any other text unchanged."""
     if len(text) > _MAX_TUPLE_CHARS:
         return text
     if named := _NAMED_LEFT.match(text) or _NAMED_POINT.match(text):
-        rest = text[named.end() :]
-        return rest if _is_points(rest) else text
+        rest = text[named.end() :]  # one tuple, or several of the same size: (1,2),(3,4)
+        shapes = map(parse_shape, split_top_level(rest, ","))
+        kinds = {(shape.kind, len(shape.parts)) for shape in shapes}
+        return rest if len(kinds) == 1 and kinds.pop()[0] == "(,)" else text
     cases = _CASES_BODY.fullmatch(text)
     listed = cases[1].strip().removesuffix("\\\\").replace("\\\\", ",") if cases else text
     listed = _AND.sub(",", listed).replace(",,", ",") if "=" in listed else listed
@@ -149,10 +136,3 @@ def chain_as_tuple(text: str) -> str:
 
 def _are_consecutive(letters: Iterable[str]) -> bool:
     return "".join(sorted(letters)) in ascii_lowercase
-
-
-def _is_points(text: str) -> bool:
-    """Whether a text is one tuple, or several of the same size: (1,2),(3,4)."""
-    shapes = map(parse_shape, split_top_level(text, ","))
-    kinds = {(shape.kind, len(shape.parts)) for shape in shapes}
-    return len(kinds) == 1 and next(iter(kinds))[0] == "(,)"

@@ -40,52 +40,21 @@ _SYMBOLS = str.maketrans(
     }
 )  # fmt: skip
 
-_DELIMITER_SIZE = re.compile(r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\.?")
-_SPACING = re.compile(
-    r"(?<!\\)\\[!,;:> ]|~|\\(?:displaystyle|textstyle|limits|quad|qquad|hspace\{[^{}]*\})"
-)
-_FRACTION_NAME = re.compile(r"\\[dtc]frac(?![A-Za-z])")
-_BARE_FRACTION = re.compile(
-    r"\\frac\s*(?:\{([^{}]*)\}|(\d)|(?<=\s)([A-Za-z])|(\\(?!sqrt)[A-Za-z]+))"
-    r"\s*(?:\{([^{}]*)\}|(\d|[A-Za-z])|(\\(?!sqrt)[A-Za-z]+))"
-)
-_GROUPED_THOUSANDS = re.compile(r"\{(\d{1,3}(?:,\d{3})+)\}")
-_BARE_ROOT = re.compile(r"\\sqrt\s*(\d|(?<=\s)[A-Za-z])")
-_SPACES = re.compile(r"\s+")
-_SPACED_MARK = re.compile(r"\s*([,()\[\]{}=+/<>|^_-])\s*")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"), ("**", "**"), ("`", "`"))
 _SPACED_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?: |~|\\,)\d{3})+(?:\.\d+)?")
 _ALL_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*\d[^{}]*)\}", re.ASCII)
-_CONSTANT_LETTER = re.compile(r"\\mathrm\{ ?([ei]) ?\}")  # the numbers e and i, upright
-_TEXT_LETTER = re.compile(r"(?<=[-+=(])\\(?:text|mathrm)\{ ?([A-Za-z]) ?\}")
 _FUNCTION_NAME = re.compile(
     r"(?<![\\A-Za-z{])(arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|exp|pi)(?![A-Za-z])"
 )
-_PLAIN_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt ?(?:\(([^()]*)\)|(\d+))")
-_NATURAL_LOG = re.compile(r"\\log ?_ ?(?:e|\{ ?(?:e|\\(?:mathrm|text)\{ ?e ?\}) ?\})(?![A-Za-z])")
 _DOTS = re.compile(r"(?<=\d)(?:\.{3,}|\\(?:[lc]?dots))$")
-_INDEXED_ROOT = re.compile(r"(\\sqrt\[[^\[\]{}]{1,4}\]) ?(\d|[A-Za-z](?![A-Za-z]))")
 _COLOR = re.compile(r"\\(?:(?:text)?color\{\w+\}|underline|boldsymbol|bm|mathbf)\{([^{}]*)\}")
-_AT_LEAST = {r"<=": r"\le ", ">=": r"\ge "}
-_ASCII_RELATION = re.compile("<=(?!>)|(?<!<)>=")
 _PARENTHESIZED_MATRIX = re.compile(
     r"[(\[]\\begin\{(matrix|array)\}(?:\{[lcr]*\})?((?:(?!\\begin).)*)\\end\{\1\}[)\]]", re.DOTALL
 )
 _BARE_SET = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_ALIASES = {
-    r"\varnothing": r"\emptyset", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge",
-    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\colon": ":", r"\lg": r"\log_{10}",
-    r"\langle": "(", r"\rangle": ")", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
-    r"\gt": ">", r"\lt": "<", r"\geqslant": r"\ge", r"\leqslant": r"\le", r"\vee": r"\lor",
-    r"\wedge": r"\land", r"\R": r"\mathbb{R}", r"\Reals": r"\mathbb{R}", r"\lvert": "|",
-    r"\rvert": "|", r"\vert": "|",
-}  # fmt: skip
-_ALIAS = re.compile("(?:" + "|".join(re.escape(name) for name in _ALIASES) + ")(?![A-Za-z])")
 _WHOLE_PARAMETER = re.compile(
     r"[ ,;(]*(?:\\text\{[^{}\d]{0,20}\} ?)?\(?[knm] ?\\in ?(?:\\mathbb ?\{? ?Z ?\}?|Z)\)*$"
 )
-_BARE_BINOMIAL = re.compile(r"\\binom ?(?:\{([^{}]*)\}|(\d)) ?(?:\{([^{}]*)\}|(\d))")
-_TEXT_COMMA = re.compile(r"\\(?:text|mathrm|mbox)\{\s*([,;])\s*\}")
 _BARE_LETTER_SET = re.compile(r"\\mathbb ([A-Z])(?![A-Za-z])")
 _LEADING_SPACE = re.compile(r"^(?:\\[,;:! ]|~|\s)+")
 _PHANTOM = re.compile(r"\\[hv]?phantom ?(?:\{[^{}]{0,40}\}|\S)")
@@ -95,6 +64,47 @@ _SOLUTIONS = re.compile(
     r"((?:(?!\\in(?![A-Za-z]))[^|:])*(?:[<>=]|\\(?:le|ge|ne)(?![A-Za-z]))(?:(?!\\in(?![A-Za-z]))[^|:])*)\\\}"
 )
 _ALL_REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)")
+_ALIASES = {
+    r"\varnothing": r"\emptyset", r"\neq": r"\ne", r"\leq": r"\le", r"\geq": r"\ge",
+    r"\lbrace": r"\{", r"\rbrace": r"\}", r"\colon": ":", r"\lg": r"\log_{10}",
+    r"\langle": "(", r"\rangle": ")", r"\dbinom": r"\binom", r"\tbinom": r"\binom",
+    r"\gt": ">", r"\lt": "<", r"\geqslant": r"\ge", r"\leqslant": r"\le", r"\vee": r"\lor",
+    r"\wedge": r"\land", r"\R": r"\mathbb{R}", r"\Reals": r"\mathbb{R}", r"\lvert": "|",
+    r"\rvert": "|", r"\vert": "|",
+}  # fmt: skip
+# Patterns and replacements, in order.
+_REWRITES = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\(?:left|right|[bB]ig{1,2}[lrm]?)(?![A-Za-z])\.?", ""),
+        (r"\{,\}", ","),
+        (r"\\!", ""),
+        (
+            r"(?<!\\)\\[!,;:> ]|~|\\(?:displaystyle|textstyle|limits|quad|qquad|hspace\{[^{}]*\})",
+            " ",
+        ),
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:text|mathrm|mbox)\{\s*([,;])\s*\}", r"\1"),
+        (r"\\binom ?(?:\{([^{}]*)\}|(\d)) ?(?:\{([^{}]*)\}|(\d))", r"\\binom{\1\2}{\3\4}"),
+        (
+            r"\\frac\s*(?:\{([^{}]*)\}|(\d)|(?<=\s)([A-Za-z])|(\\(?!sqrt)[A-Za-z]+))"
+            r"\s*(?:\{([^{}]*)\}|(\d|[A-Za-z])|(\\(?!sqrt)[A-Za-z]+))",
+            r"\\frac{\1\2\3\4}{\5\6\7}",
+        ),
+        (r"\\sqrt\s*(\d|(?<=\s)[A-Za-z])", r"\\sqrt{\1}"),
+        (r"(\\sqrt\[[^\[\]{}]{1,4}\]) ?(\d|[A-Za-z](?![A-Za-z]))", r"\1{\2}"),
+        (r"<=(?!>)", r"\\le "),
+        (r"(?<!<)>=", r"\\ge "),
+        (rf"({'|'.join(map(re.escape, _ALIASES))})(?![A-Za-z])", lambda name: _ALIASES[name[1]]),
+        (r"\\mathrm\{ ?([ei]) ?\}", r"\1"),  # the numbers e and i, upright
+        (r"(?<=[-+=(])\\(?:text|mathrm)\{ ?([A-Za-z]) ?\}", r"\1"),
+        (r"\\log ?_ ?(?:e|\{ ?(?:e|\\(?:mathrm|text)\{ ?e ?\}) ?\})(?![A-Za-z])", r"\\ln "),
+        (r"(?<![\\A-Za-z])sqrt ?(?:\(([^()]*)\)|(\d+))", r"\\sqrt{\1\2}"),
+    )
+]
+_SPACES = re.compile(r"\s+")
+_SPACED_MARK = re.compile(r"\s*([,()\[\]{}=+/<>|^_-])\s*")
+_GROUPED_THOUSANDS = re.compile(r"\{(\d{1,3}(?:,\d{3})+)\}")
 _FORMULA_END = ".,;:。"  # not "!": 4! is 24
 
 
@@ -110,28 +120,15 @@ def normalize(text: str) -> str:
         text = _unwrap_math(_ALL_TEXT.sub(r"\1", text)) if _ALL_TEXT.fullmatch(text) else text
     if _SPACED_THOUSANDS.fullmatch(text):
         return re.sub(r" |~|\\,", "", text)
-    text = _DELIMITER_SIZE.sub("", text)
-    text = _SPACING.sub(" ", text.replace("{,}", ",").replace(r"\!", ""))
-    text = _FRACTION_NAME.sub(r"\\frac", text)
-    text = _TEXT_COMMA.sub(r"\1", text)
-    text = _BARE_BINOMIAL.sub(r"\\binom{\1\2}{\3\4}", text)
-    text = _BARE_FRACTION.sub(_braced_fraction, text)
-    text = _INDEXED_ROOT.sub(r"\1{\2}", _BARE_ROOT.sub(r"\\sqrt{\1}", text))
-    text = _ASCII_RELATION.sub(lambda sign: _AT_LEAST[sign.group()], text)
-    text = _ALIAS.sub(lambda name: _ALIASES[name.group()], text)
-    text = _SPACED_MARK.sub(r"\1", _SPACES.sub(" ", _plain_letters(text)))
-    text = _GROUPED_THOUSANDS.sub(lambda group: "{" + group[1].replace(",", "") + "}", text)
+    for pattern, replacement in _REWRITES:
+        text = pattern.sub(replacement, text)
+    if "\\text" not in text:
+        text = _FUNCTION_NAME.sub(r"\\\1 ", text)
+    text = _SPACED_MARK.sub(r"\1", _SPACES.sub(" ", text))
+    text = _GROUPED_THOUSANDS.sub(lambda group: group[0].replace(",", ""), text)
     text = _BARE_LETTER_SET.sub(r"\\mathbb{\1}", text.strip().rstrip(_FORMULA_END).rstrip())
     text = _WHOLE_PARAMETER.sub("", text) or text
     return _named_shapes(text.removesuffix("\\\\").rstrip())
-
-
-def _plain_letters(text: str) -> str:
-    r"""Replace `\mathrm{e}` with e, `+\text{C}` with +C, "2 pi" with `2 \pi`."""
-    text = _CONSTANT_LETTER.sub(r"\1", text)
-    text = _NATURAL_LOG.sub(r"\\ln ", _TEXT_LETTER.sub(r"\1", text))
-    text = _PLAIN_ROOT.sub(lambda root: rf"\sqrt{{{root[1] or root[2]}}}", text)
-    return _FUNCTION_NAME.sub(r"\\\1 ", text) if "\\text" not in text else text
 
 
 def _named_shapes(text: str) -> str:
@@ -195,9 +192,3 @@ def _latex_fraction(match: re.Match[str]) -> str:
 def _latex_root(match: re.Match[str]) -> str:
     inside = match[2] or match[3] or match[4] or ""
     return rf"\sqrt{_ROOT_DEGREES[match[1]]}{{{inside}}}"
-
-
-def _braced_fraction(match: re.Match[str]) -> str:
-    top = next(group for group in match.groups()[:4] if group is not None)
-    bottom = next(group for group in match.groups()[4:] if group is not None)
-    return rf"\frac{{{top}}}{{{bottom}}}"

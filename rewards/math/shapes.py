@@ -126,9 +126,5 @@ def _as_vector(shape: Shape) -> Shape:
 
 
 def _closes_at_end(text: str) -> bool:
-    depth = 0
-    for position, mark in enumerate(text):
-        depth += (mark in "([") - (mark in ")]")
-        if depth == 0:
-            return position == len(text) - 1
-    return False
+    depths = list(itertools.accumulate((mark in "([") - (mark in ")]") for mark in text))
+    return 0 in depths and depths.index(0) == len(text) - 1

@@ -6,7 +6,7 @@ r"""Notations with rules of their own: bases, remainders, times of the day, numb
     3:30 p.m., 15:30, 下午3点半                       one time; not 3:30 a.m.
     C_{10}^3, {}_{10}C_3, C(10,3)                    \binom{10}{3}
 
-Each `same_*` function returns None if its rule does not apply.
+`same_*` functions return None if no rule applies.
 """
 
 from __future__ import annotations
@@ -16,16 +16,7 @@ import re
 from functools import partial
 from typing import NamedTuple
 
-__all__ = [
-    "choices_of_call",
-    "same_clock_reading",
-    "same_in_base",
-    "same_residue",
-    "same_time",
-    "with_base_in_digits",
-    "with_binomials",
-    "without_bmod",
-]
+__all__ = ["choices_of_call", "rewrite_special_forms", "same_special_form", "same_time"]
 
 _BASE_NAMES = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
@@ -75,13 +66,23 @@ _CHOICES_CALL = re.compile(r"([CP])\((\d{1,4}),(\d{1,4})\)", re.ASCII)
 _CHOICES = ((_BEFORE_AFTER, (1, 0, 2)), (_BELOW_ABOVE, (0, 1, 2)), (_ABOVE_BELOW, (0, 2, 1)))
 
 
-def with_base_in_digits(text: str) -> str:
-    r"""Write 101_{\text{two}} as 101_{2}; return any other text unchanged."""
+def rewrite_special_forms(text: str) -> str:
+    r"""Write bases in digits, a \bmod m as a number, and numbers of choices as \binom."""
     number = _parse_base(text)
-    return text if number is None else f"{number[0]}{number[1]}_{{{number[2]}}}"
+    if number is not None:
+        return f"{number[0]}{number[1]}_{{{number[2]}}}"
+    text = _with_binomials(text)
+    bmod = _BMOD.fullmatch(text)
+    return str(int(bmod[1]) % int(bmod[2])) if bmod and int(bmod[2]) else text
 
 
-def same_in_base(gold: str, answer: str) -> bool | None:
+def same_special_form(gold: str, answer: str) -> bool | None:
+    """Compare numbers in a base, readings of a clock and residue classes."""
+    results = (rule(gold, answer) for rule in (_same_in_base, _same_clock_reading, _same_residue))
+    return next((result for result in results if result is not None), None)
+
+
+def _same_in_base(gold: str, answer: str) -> bool | None:
     """Compare digits and base: asked for 101_2, 5 is wrong."""
     gold_number, number = _parse_base(gold), _parse_base(answer)
     if gold_number is None:
@@ -102,14 +103,7 @@ def _parse_base(text: str) -> tuple[str, str, str] | None:
     return match["sign"], match["digits"], _BASE_NAMES.get(base, base)
 
 
-def without_bmod(text: str) -> str:
-    r"""Evaluate `a \bmod m` of two numbers; return any other text unchanged."""
-    match = _BMOD.fullmatch(text)
-    return str(int(match[1]) % int(match[2])) if match and int(match[2]) else text
-
-
-def same_residue(gold: str, answer: str) -> bool | None:
-    """Compare residue classes."""
+def _same_residue(gold: str, answer: str) -> bool | None:
     first, second = _RESIDUE.fullmatch(gold), _RESIDUE.fullmatch(answer)
     if first is None:
         return None
@@ -145,7 +139,7 @@ def same_time(gold: str, answer: str) -> bool | None:
     return gold_time.minutes % _HALF_DAY == time.minutes % _HALF_DAY
 
 
-def same_clock_reading(gold: str, answer: str) -> bool | None:
+def _same_clock_reading(gold: str, answer: str) -> bool | None:
     """Compare the digits of 10:30, as an equal ratio is another time; 2:10 may be either."""
     if not _BARE_TIME.fullmatch(gold) or ":" not in answer:
         return None
@@ -174,8 +168,8 @@ def _parse_time(text: str) -> _Time | None:
     return _Time((60 * hour + minute) % (2 * _HALF_DAY), has_half, is_certain)
 
 
-def with_binomials(text: str) -> str:
-    r"""Write numbers of choices as \binom or a quotient of factorials, except for C(10,3)."""
+def _with_binomials(text: str) -> str:
+    r"""Write numbers of choices as \binom or a quotient of factorials; leave C(10,3)."""
     if not any(letter in text for letter in "CAP"):
         return text
     inline = _INLINE_CHOICES.fullmatch(text)

@@ -16,14 +16,7 @@ import re
 from rewards.math.notation import normalize
 from rewards.math.plain_numbers import plain_number
 
-__all__ = [
-    "is_prose",
-    "is_synonym",
-    "phrase_meaning",
-    "stated_value",
-    "strip_lead_in",
-    "text_key",
-]
+__all__ = ["is_prose", "is_synonym", "phrase_meaning", "stated_value", "strip_lead_in", "text_key"]
 
 _EMPTY_SET = r"\emptyset"
 _ALL_REALS = r"(-\infty,\infty)"

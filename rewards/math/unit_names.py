@@ -9,14 +9,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-__all__ = [
-    "PERCENT",
-    "SYMBOLS",
-    "are_different_units",
-    "canonical_unit",
-    "is_known_unit",
-    "unit_size",
-]
+__all__ = ["PERCENT", "SYMBOLS", "canonical_unit", "is_known_unit", "unit_size", "units_differ"]
 
 PERCENT = "percent"
 _GENERIC_COUNTER = "个"  # counts anything
@@ -61,44 +54,32 @@ _SELF_NAMED = (
     "m g s h l in mi km cm mm dm kg mg ml min N kN J kJ W kW V A Hz Pa kPa K mol C T eV kWh MJ MW "
     "mV mA kV"
 )
-SYMBOLS = {unit: unit for unit in _SELF_NAMED.split(" ")} | {
-    "L": "l",
-    "mL": "ml",
-    "Ω": "ohm",
-    "kΩ": "kohm",
-}
+SYMBOLS = {unit: unit for unit in _SELF_NAMED.split(" ")}
+SYMBOLS |= {"L": "l", "mL": "ml", "Ω": "ohm", "kΩ": "kohm"}
 _MEASURES = frozenset(_UNITS) | frozenset(_CHINESE_UNITS.values()) | frozenset(SYMBOLS.values())
 
 _KINDS: dict[str, dict[str, int]] = {
     "length": {"km": 10**6, "m": 1000, "dm": 100, "cm": 10, "mm": 1},
     "imperial": {"mi": 63360, "yd": 36, "ft": 12, "in": 1},
     "time": {"week": 604800, "day": 86400, "h": 3600, "min": 60, "s": 1},
-    "mass": {"ton": 10**9, "kg": 10**6, "g": 1000, "mg": 1},
-    "weight": {"lb": 16, "oz": 1},
-    "volume": {"l": 1000, "ml": 1},
-    "dollars": {"dollar": 100, "cent": 1},
-    "yuan": {"yuan": 10, "jiao": 1},
-    "force": {"kN": 1000, "N": 1},
+    "mass": {"ton": 10**9, "kg": 10**6, "g": 1000, "mg": 1}, "weight": {"lb": 16, "oz": 1},
+    "volume": {"l": 1000, "ml": 1}, "dollars": {"dollar": 100, "cent": 1},
+    "yuan": {"yuan": 10, "jiao": 1}, "force": {"kN": 1000, "N": 1},
     "energy": {"kWh": 3600000, "MJ": 10**6, "kJ": 1000, "J": 1},
-    "power": {"MW": 10**6, "kW": 1000, "W": 1},
-    "voltage": {"kV": 10**6, "V": 1000, "mV": 1},
-    "resistance": {"kohm": 1000, "ohm": 1},
-    "current": {"A": 1000, "mA": 1},
+    "power": {"MW": 10**6, "kW": 1000, "W": 1}, "voltage": {"kV": 10**6, "V": 1000, "mV": 1},
+    "resistance": {"kohm": 1000, "ohm": 1}, "current": {"A": 1000, "mA": 1},
     "pressure": {"kPa": 1000, "Pa": 1},
-}
+}  # fmt: skip
 _SIZES = {
     unit: (kind, Fraction(size)) for kind, sizes in _KINDS.items() for unit, size in sizes.items()
 }
 _SPEEDS = {"mph": "mi/h", "kmh": "km/h", "kmph": "km/h", "kph": "km/h"}
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
-_POWERS_BEHIND = ("squared", "cubed")
 # Dropped after a unit: "5 cm long" is 5 cm. "in" is dropped only in "in all" and "in total".
-_QUALIFIER_WORDS = (
-    "long tall wide high deep thick old away apart total altogether all left remaining each more "
-    "only exactly"
-)
-_QUALIFIERS = frozenset(_QUALIFIER_WORDS.split(" "))
-_NEUTRAL_WORDS = frozenset(("unit", "units"))
+_QUALIFIERS = {
+    "long", "tall", "wide", "high", "deep", "thick", "old", "away", "apart", "total", "altogether",
+    "all", "left", "remaining", "each", "more", "only", "exactly",
+}  # fmt: skip
 _POWER_TAIL = re.compile(r"\^?\{?(-?\d)\}?$", re.ASCII)
 _FACTOR = re.compile(r"(.+?)(?:\^(-?\d+))?", re.DOTALL)
 
@@ -107,9 +88,7 @@ _FACTOR = re.compile(r"(.+?)(?:\^(-?\d+))?", re.DOTALL)
 def canonical_unit(words: str, power: str | None, *, is_exact: bool) -> str | None:
     """Return "m/s" for "meters per second" and "m s^{-1}"; None for words that name no unit.
 
-    Args:
-        power: Exponent written after the last unit, or None.
-        is_exact: Also read single letters and other symbols as units.
+    `power` is the exponent after the last unit. With `is_exact`, symbols such as "m" are units.
     """
     words = words.translate({ord("("): " ", ord(")"): " ", ord("~"): " "}).replace("\\cdot", " ")
     words = words.replace("per cent", PERCENT).replace(" per ", "/").replace("/分", "/分钟")
@@ -123,22 +102,6 @@ def canonical_unit(words: str, power: str | None, *, is_exact: bool) -> str | No
         name, sign = factors[-1][0], 1 if factors[-1][1] > 0 else -1
         factors[-1] = (name, sign * int(power))
     return _join_factors(factors) if factors else None
-
-
-def are_different_units(gold_unit: str | None, unit: str | None) -> bool:
-    """Whether two units exclude each other: m and km, 个 and 元, "apples" and "dollars"."""
-    if gold_unit is None or unit is None or gold_unit == unit:
-        return False
-    known = is_known_unit(gold_unit), is_known_unit(unit)
-    if all(known):
-        counters = set(_COUNTERS.values())
-        is_count = gold_unit in counters and unit in counters
-        return not (is_count and _GENERIC_COUNTER in (gold_unit, unit))
-    if not any(known):
-        return False
-    measure, phrase = (gold_unit, unit) if known[0] else (unit, gold_unit)
-    names, words = set(_split_factors(measure)), set(re.split(r"[\s/·]", phrase.partition("^")[0]))
-    return names <= _MEASURES and not words & names and not words & _NEUTRAL_WORDS
 
 
 def is_known_unit(unit: str) -> bool:
@@ -158,13 +121,29 @@ def unit_size(unit: str | None) -> tuple[str, Fraction] | None:
     return _join_factors(kinds), size
 
 
+def units_differ(gold_unit: str | None, unit: str | None) -> bool:
+    """Whether two units exclude each other: m and km, 个 and 元, "apples" and "dollars"."""
+    if gold_unit is None or unit is None or gold_unit == unit:
+        return False
+    known = is_known_unit(gold_unit), is_known_unit(unit)
+    if all(known):
+        counters = set(_COUNTERS.values())
+        is_count = gold_unit in counters and unit in counters
+        return not (is_count and _GENERIC_COUNTER in (gold_unit, unit))
+    if not any(known):
+        return False
+    measure, phrase = (gold_unit, unit) if known[0] else (unit, gold_unit)
+    names, words = set(_split_factors(measure)), set(re.split(r"[\s/·]", phrase.partition("^")[0]))
+    return names <= _MEASURES and not words & names and not words & {"unit", "units"}
+
+
 def _parse_product(words: str, is_exact: bool) -> list[tuple[str, int]]:
     """Parse one side of "per" into names and powers: "square cm" is cm with power 2."""
     words = words.replace("平方", " square ").replace("立方", " cubic ").replace(".", " ")
     factors: list[tuple[str, int]] = []
     power, is_known = 1, True
     for token in _without_qualifiers(words.split()):
-        if token.lower() in _POWERS_BEHIND and factors:
+        if token.lower() in ("squared", "cubed") and factors:
             factors[-1] = (factors[-1][0], _POWERS[token.lower()])
         elif token.lower() in _POWERS:
             power = _POWERS[token.lower()]

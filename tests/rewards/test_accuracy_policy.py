@@ -289,9 +289,9 @@ def test_accuracy_follows_the_contract_of_trl() -> None:
 
 
 def test_lengths_that_differ_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs a list of 2 golds, not 1"):
+    with pytest.raises(ValueError, match="needs a list of 2 entries, not 1"):
         accuracy(["a", "b"], ["5"])
-    with pytest.raises(ValueError, match="not one string"):
+    with pytest.raises(ValueError, match="not one value"):
         accuracy(["a", "b"], "55")
     with pytest.raises(ValueError, match="2 completions, but 1 prompts"):
         accuracy(["a", "b"], ["5", "5"], prompts=["<think>"])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewards import grade_accuracy
-from rewards.math.number_words import _english_words, in_digits
+from rewards.math.plain_numbers import _english_words, in_digits
 
 
 @pytest.mark.parametrize(
