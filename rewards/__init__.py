@@ -2,7 +2,8 @@
 
 They follow TRL's contract (`GRPOTrainer(reward_funcs=[accuracy, think_format])` works as it is):
 keyword lists in, one float or None per completion out. Each has a variant for one completion that
-returns a `Grade`: value, outcome and reason. None means "could not be graded".
+returns a `Grade`: value, outcome and reason. None means "could not be graded". A column of another
+length than the completions, or a malformed completion, is a ValueError.
 
     reward, registry, mix    the types; rewards by name; their weighted sum
     transcript               completions as text or chat messages, and their reasoning

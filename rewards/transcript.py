@@ -16,6 +16,7 @@ __all__ = [
     "Turn",
     "after_thought",
     "as_turn",
+    "as_turns",
     "resolve_think_prefilled",
     "whole_text",
 ]
@@ -49,6 +50,14 @@ def as_turn(completion: object) -> Turn:
         return Turn("", None)
     kind = type(completion).__name__
     raise ValueError(f"a completion is a string or a list of chat messages, not {kind}")
+
+
+def as_turns(
+    completions: Sequence[object], think_prefilled: object, prompts: Sequence[object] | None
+) -> list[tuple[Turn, bool]]:
+    """Return each completion with its resolved `think_prefilled`."""
+    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    return list(zip(map(as_turn, completions), flags, strict=True))
 
 
 def after_thought(turn: Turn, think_prefilled: bool) -> str | None:

@@ -19,14 +19,7 @@ from typing import Any
 from rewards.registry import reward
 from rewards.reward import Grade, Outcome, one_each
 from rewards.shaping.words import Script, Sentence, sentences
-from rewards.transcript import (
-    CLOSE_THINK,
-    OPEN_THINK,
-    Turn,
-    after_thought,
-    as_turn,
-    resolve_think_prefilled,
-)
+from rewards.transcript import CLOSE_THINK, OPEN_THINK, Turn, after_thought, as_turns
 
 __all__ = ["LANGUAGES", "grade_language", "language_consistency"]
 
@@ -83,16 +76,15 @@ def language_consistency(
         language_consistency(["<think>用Python写</think>42"], "zh") == [2 / 3]
 
     Raises:
-        ValueError: an unknown code, lengths that differ, or a malformed completion.
+        ValueError: an unknown code.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    turns = as_turns(completions, think_prefilled, prompts)
     if isinstance(language, str):
         language = [language] * len(completions)
     codes = one_each("language", language, len(completions))
     for code in codes:
         _check_language({"language": code})
-    rows = zip(completions, codes, flags, strict=True)
-    return [_grade(_reasoning(as_turn(item), prefilled), code) for item, code, prefilled in rows]
+    return [_grade(_reasoning(*turn), code) for turn, code in zip(turns, codes, strict=True)]
 
 
 def grade_language(

@@ -28,21 +28,9 @@ from typing import Any
 
 from rewards.registry import reward
 from rewards.reward import Grade, Outcome
-from rewards.transcript import (
-    CLOSE_THINK,
-    OPEN_THINK,
-    as_turn,
-    resolve_think_prefilled,
-    whole_text,
-)
+from rewards.transcript import CLOSE_THINK, OPEN_THINK, as_turns, whole_text
 
-__all__ = [
-    "PROFILES",
-    "grade_format",
-    "grade_tags",
-    "tag_count",
-    "think_format",
-]
+__all__ = ["PROFILES", "grade_format", "grade_tags", "tag_count", "think_format"]
 
 PROFILES = ("zero", "r1")
 
@@ -69,14 +57,11 @@ def think_format(
     """Reward 1 for each completion in the form of `profile`, else 0.
 
     Raises:
-        ValueError: an unknown profile, lengths that differ, or a malformed completion.
+        ValueError: an unknown profile.
     """
     _check_profile({"profile": profile})
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    return [
-        _format_grade(whole_text(as_turn(completion), prefilled), profile)
-        for completion, prefilled in zip(completions, flags, strict=True)
-    ]
+    turns = as_turns(completions, think_prefilled, prompts)
+    return [_format_grade(whole_text(*turn), profile) for turn in turns]
 
 
 def grade_format(
@@ -135,14 +120,16 @@ def tag_count(
 
     tag_count(["<think>2+3 <answer>5</answer>"]) == [0.75]
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    rows = zip(completions, flags, strict=True)
-    return [grade_tags(completion, think_prefilled=prefilled) for completion, prefilled in rows]
+    turns = as_turns(completions, think_prefilled, prompts)
+    return [_tag_grade(whole_text(*turn)) for turn in turns]
 
 
 def grade_tags(completion: object, *, think_prefilled: bool | None = None) -> Grade:
     """Return the grade of one completion by `tag_count`."""
-    text = whole_text(as_turn(completion), bool(think_prefilled))
+    return tag_count.grades([completion], think_prefilled=think_prefilled)[0]
+
+
+def _tag_grade(text: str) -> Grade:
     positions = [text.find(tag) for tag in _TAGS if text.count(tag) == 1]
     num_in_order = _longest_rise(positions)
     return Grade(

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from rewards.math.extract import answer_part, last_boxed
 from rewards.registry import reward
 from rewards.reward import Grade, Outcome, one_each
-from rewards.transcript import Turn, as_turn, resolve_think_prefilled
+from rewards.transcript import Turn, as_turns
 
 __all__ = ["chosen_letters", "grade_choice", "multiple_choice"]
 
@@ -71,14 +71,10 @@ def multiple_choice(
     None where the gold answer is not a letter.
 
         multiple_choice([r"\boxed{B}"], ["(B)"]) == [1.0]
-
-    Raises:
-        ValueError: lengths that differ, or a malformed completion.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    turns = as_turns(completions, think_prefilled, prompts)
     golds = one_each("answer", answer, len(completions))
-    rows = zip(completions, golds, flags, strict=True)
-    return [_grade(as_turn(completion), gold, prefilled) for completion, gold, prefilled in rows]
+    return [_grade(*turn, gold) for turn, gold in zip(turns, golds, strict=True)]
 
 
 def grade_choice(
@@ -88,7 +84,7 @@ def grade_choice(
     return multiple_choice.grades([completion], [answer], think_prefilled=think_prefilled)[0]
 
 
-def _grade(turn: Turn, gold: object, think_prefilled: bool) -> Grade:
+def _grade(turn: Turn, think_prefilled: bool, gold: object) -> Grade:
     right = chosen_letters(gold) if isinstance(gold, str) else frozenset()
     if not right:
         reason = f"the gold answer is {str(gold)[:60]!r}, not a letter from A to J"

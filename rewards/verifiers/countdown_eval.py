@@ -58,9 +58,6 @@ def countdown(
     """Reward 1 for an expression in `numbers` that equals `target`, else 0.
 
     None where `numbers` or `target` of a row are not integers.
-
-    Raises:
-        ValueError: lengths that differ, or a malformed completion.
     """
     flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
     rows = zip(completions, numbers, target, flags, strict=True)

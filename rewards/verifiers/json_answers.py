@@ -18,7 +18,7 @@ from typing import Any
 from rewards.math.extract import answer_part
 from rewards.registry import reward
 from rewards.reward import Grade, Outcome, one_each
-from rewards.transcript import Turn, as_turn, resolve_think_prefilled
+from rewards.transcript import Turn, as_turns
 from rewards.worker_pool.pool import WorkerPool
 
 __all__ = ["grade_json", "json_schema"]
@@ -56,17 +56,12 @@ def json_schema(
         json_schema(['<answer>{"a": 5}</answer>'], {"required": ["a"]}) == [1.0]
 
     Raises:
-        ValueError: lengths that differ, or a malformed completion.
         WorkersUnavailable: jsonschema cannot be imported.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    answers = [_answer(*turn) for turn in as_turns(completions, think_prefilled, prompts)]
     if isinstance(schema, str | Mapping):
         schema = [schema] * len(completions)
     texts = [_schema_text(entry) for entry in one_each("schema", schema, len(completions))]
-    answers = [
-        _answer(as_turn(completion), prefilled)
-        for completion, prefilled in zip(completions, flags, strict=True)
-    ]
     rows = list(zip(texts, answers, strict=True))
     faults = _POOL.ask_each(
         (text, answer) for text, answer in rows if text is not None and isinstance(answer, str)

@@ -17,7 +17,7 @@ from typing import Any
 from rewards.math.extract import answer_part, last_boxed
 from rewards.registry import check_flag, reward
 from rewards.reward import Grade, Outcome, one_each
-from rewards.transcript import Turn, as_turn, resolve_think_prefilled
+from rewards.transcript import Turn, as_turns
 from rewards.worker_pool.pool import WorkerPool
 
 __all__ = ["exact_match", "grade_exact", "grade_regex", "match_job", "regex_match"]
@@ -44,16 +44,10 @@ def exact_match(
     White space around both is ignored. None where the gold answer is not text.
 
         exact_match(["<answer> Paris </answer>"], ["Paris"]) == [1.0]
-
-    Raises:
-        ValueError: lengths that differ, or a malformed completion.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
-    golds = one_each("answer", answer, len(completions))
-    return [
-        _compare(_answer(as_turn(completion), prefilled), gold, ignore_case)
-        for completion, gold, prefilled in zip(completions, golds, flags, strict=True)
-    ]
+    turns = as_turns(completions, think_prefilled, prompts)
+    rows = zip(turns, one_each("answer", answer, len(completions)), strict=True)
+    return [_compare(_answer(*turn), gold, ignore_case) for turn, gold in rows]
 
 
 def grade_exact(
@@ -85,16 +79,11 @@ def regex_match(
         regex_match(["<answer>2024-02-29</answer>"], r"\d{4}-\d\d-\d\d") == [1.0]
 
     Raises:
-        ValueError: lengths that differ, or a malformed completion.
         WorkersUnavailable: a child process cannot be started.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+    answers = [_answer(*turn) for turn in as_turns(completions, think_prefilled, prompts)]
     if isinstance(pattern, str):
         pattern = [pattern] * len(completions)
-    answers = [
-        _answer(as_turn(completion), prefilled)
-        for completion, prefilled in zip(completions, flags, strict=True)
-    ]
     rows = list(zip(one_each("pattern", pattern, len(completions)), answers, strict=True))
     results = _POOL.ask_each(
         (gold, answer) for gold, answer in rows if isinstance(gold, str) and isinstance(answer, str)

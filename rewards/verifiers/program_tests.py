@@ -25,7 +25,7 @@ from typing import Any
 from rewards.math.extract import answer_part
 from rewards.registry import check_flag, reward
 from rewards.reward import Grade, Outcome, one_each
-from rewards.transcript import Turn, as_turn, resolve_think_prefilled
+from rewards.transcript import Turn, as_turns
 from sandbox import Checker, Judgement, Limits, Verdict, from_asserts, judge
 from sandbox.literals import decode, encode
 
@@ -54,16 +54,15 @@ def passes_tests(
 
     Raises:
         SandboxUnavailable: this machine has no isolation, or lacks a compiler.
-        ValueError: lengths that differ, or a malformed completion.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+
+    def grade(turn: tuple[Turn, bool], row: Mapping[str, Any] | str) -> Grade:
+        return _grade(*turn, row, partial)
+
+    turns = as_turns(completions, think_prefilled, prompts)
     rows = one_each("tests", tests, len(completions))
-
-    def grade(completion: object, row: Mapping[str, Any] | str, prefilled: bool) -> Grade:
-        return _grade(as_turn(completion), row, think_prefilled=prefilled, partial=partial)
-
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-        return list(threads.map(grade, completions, rows, flags))
+        return list(threads.map(grade, turns, rows))
 
 
 def grade_tests(
@@ -100,9 +99,7 @@ def text_of_tests(tests: Mapping[str, Any]) -> str:
     return json.dumps({**tests, "cases": cases, "literals": True})
 
 
-def _grade(
-    turn: Turn, row: Mapping[str, Any] | str, *, think_prefilled: bool, partial: bool
-) -> Grade:
+def _grade(turn: Turn, think_prefilled: bool, row: Mapping[str, Any] | str, partial: bool) -> Grade:
     try:
         arguments = _read_tests(row)
     except (TypeError, ValueError, KeyError) as error:
