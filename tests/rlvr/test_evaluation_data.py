@@ -1,4 +1,4 @@
-"""What comes along with evaluations: presets of model families, sample problems, recipes."""
+"""Data of evaluations: presets of model families, sample problems, recipes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_model_has_the_preset_of_its_family(
     assert (preset.name, preset.kind, preset.thinking) == (family, kind, thinking)
 
 
-def test_every_listed_model_has_a_preset_and_the_gallery_of_qwen3_is_whole() -> None:
+def test_every_listed_model_has_a_preset_and_qwen3_is_complete() -> None:
     assert all(preset_of(model) for model in known_models())
     assert sum(model.startswith("Qwen/Qwen3-") for model in known_models()) == 22
 

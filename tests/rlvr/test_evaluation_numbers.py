@@ -1,4 +1,4 @@
-"""Rows of an evaluation and their numbers, by hand; votes by value; what a recipe asks."""
+"""Metrics of rows with values worked out by hand, majority votes, and checks of recipes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlvr.types import Task
 
 
 def row(task: str, sample: int, answer: str | None, *, right: bool = False, **more: Any) -> Any:
-    """A completion that states `answer` behind a thought."""
+    """A completion with `answer` after its reasoning."""
     stated = "I give up" if answer is None else rf"<answer>\boxed{{{answer}}}</answer>"
     plain = {
         "id": task,
@@ -61,7 +61,7 @@ def test_formulas_that_are_equal_are_one_answer() -> None:
     assert [c.members for c in clusters] == [(0, 1, 5), (2,), (3, 4)]
 
 
-def test_among_equally_many_votes_the_first_written_wins() -> None:
+def test_of_equally_many_votes_the_first_answer_wins() -> None:
     winner = most_voted(clusters_of([None, "7", "8", "8", "7"]))
     assert winner is not None and winner.value == "7"
     assert most_voted(clusters_of([None, None])) is None
@@ -124,13 +124,13 @@ def test_tokens_are_counted_for_each_correct_answer() -> None:
     assert summary_of(row("a", 0, None))["tokens_per_correct"] is None
 
 
-def test_forms_are_shares_of_completions() -> None:
+def test_format_metrics_are_shares_of_completions() -> None:
     cut = row("b", 0, None, finish_reason="length", reasoning_content=None, completion="I give up")
     found = summary_of(row("a", 0, "1/2", right=True), cut)
     assert (found["format_frac"], found["truncated_frac"], found["think_frac"]) == (0.5, 0.5, 0.5)
 
 
-def test_texts_are_looked_at_in_the_language_of_the_task() -> None:
+def test_text_metrics_use_the_language_of_the_task() -> None:
     mixed = row("b", 0, "1/2", reasoning_content="四分之一加四分之一等于二分之一")
     found = summary_of(row("a", 0, "1/2"), mixed)
     assert (found["language_mixing_mean"], found["mixed_frac"]) == (0.5, 0.5)
@@ -221,13 +221,13 @@ def test_each_suite_has_its_tasks_and_all_share_one_mix(recipe: Path) -> None:
     assert inputs.generation.rewards["accuracy"]["only"] == {SUITE: ["math", "two"]}
 
 
-def test_a_prompt_is_measured_with_its_cue_before_the_start(recipe: Path) -> None:
+def test_the_length_check_of_prompts_includes_the_cue(recipe: Path) -> None:
     inputs = check_eval(config_of(recipe, "strategy=[plain, cot]"))
     assert inputs.generation.tasks.task(0).prompt != inputs.suites[0].tasks[0].prompt
     assert len(inputs.generation.tasks.task(0).prompt) > len(inputs.suites[0].tasks[0].prompt)
 
 
-def test_a_suffix_goes_behind_the_last_message() -> None:
+def test_a_suffix_is_appended_to_the_last_message() -> None:
     messages = [{"role": "user", "content": "2+3?"}]
     task = with_suffix(Task(id="a", prompt=messages), "Box it.")
     assert task.prompt == [{"role": "user", "content": "2+3?\nBox it."}]
@@ -263,7 +263,7 @@ TOY = "{source: toy, split: heldout, num_tasks: 3}"
         (["thinking_budget=32"], "thinking_budget: 32 leaves nothing of rollout.max_tokens=32"),
     ],
 )
-def test_what_cannot_be_evaluated_is_refused_in_one_line(
+def test_an_invalid_evaluation_is_refused_in_one_line(
     recipe: Path, overrides: list[str], said: str
 ) -> None:
     assert said in refusal(recipe, *overrides)

@@ -1,4 +1,4 @@
-"""Reports: the Markdown and the HTML that a comparison becomes, and whom it refuses."""
+"""Reports as Markdown and HTML, the comparison stage, and its input errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOID = {"meta", "br", "hr", "img", "link"}
 
 
 class Structure(HTMLParser):
-    """Fails where a tag is closed that is not the open one; keeps text and attributes."""
+    """Checks that tags are nested; keeps text and attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_a_quote_with_a_fence_gets_a_longer_one() -> None:
     assert text == "**model**\n\n````text\n```python\nx\n```\n````\n"
 
 
-def test_a_page_is_whole_escaped_and_needs_nothing_from_elsewhere() -> None:
+def test_a_page_is_valid_escaped_and_self_contained() -> None:
     hostile = "<script>alert(1)</script> & </pre>"
     blocks = [
         Heading(hostile, 1),
@@ -96,7 +96,7 @@ def test_a_page_is_whole_escaped_and_needs_nothing_from_elsewhere() -> None:
     assert page.startswith("<!DOCTYPE html>")
 
 
-def test_the_papers_numbers_are_whole() -> None:
+def test_the_tables_of_the_paper_are_complete() -> None:
     stages, distilled = paper_table("r1_stages"), paper_table("distilled")
     assert stages.rows["DeepSeek-R1"][0] == 79.8
     assert distilled.rows["R1-Distill-Qwen-1.5B"][:3] == [28.9, 52.7, 83.9]
@@ -104,7 +104,7 @@ def test_the_papers_numbers_are_whole() -> None:
         assert {len(values) for values in table.rows.values()} == {len(table.columns)}
 
 
-def test_a_hidden_thought_is_named_with_its_length() -> None:
+def test_hidden_reasoning_is_replaced_by_its_length() -> None:
     row = {
         "completion": "<think>long</think>5",
         "reasoning_content": "long",
@@ -240,13 +240,13 @@ def test_two_evaluations_stand_side_by_side(
         (["models={new: m}", "evaluation=/no/e.yaml"], "/no/e.yaml: no such recipe"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(recipe: Path, overrides: list[str], said: str) -> None:
+def test_an_invalid_comparison_is_refused(recipe: Path, overrides: list[str], said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         run_stage(STAGE, str(recipe), overrides)
     assert said in str(refused.value)
 
 
-def test_a_folder_that_is_no_finished_evaluation_is_refused(recipe: Path) -> None:
+def test_a_folder_without_a_finished_evaluation_is_refused(recipe: Path) -> None:
     def refusal(path: Path) -> str:
         with pytest.raises(ConfigError) as refused:
             run_stage(STAGE, str(recipe), [f"folders.base={path}"])

@@ -1,4 +1,4 @@
-"""The seed of a completion hangs on what names it, and on nothing else."""
+"""The seed of a completion depends only on the parts that name it."""
 
 from __future__ import annotations
 

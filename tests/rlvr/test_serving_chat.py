@@ -1,4 +1,4 @@
-"""A chat with a scripted server on loopback that answers 400 to thoughts that are sent back."""
+"""A chat with a scripted server that answers 400 if reasoning is sent back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INLINE = [{"content": "<thi"}, {"content": "nk>2 and 3 are 5</think>\nfi"}, {"co
 
 @contextmanager
 def serving(deltas: list[dict[str, str]], *, ends: bool = True) -> Iterator[tuple[str, list[Any]]]:
-    """Address, and the bodies that come in."""
+    """Yield the address and the request bodies."""
     bodies: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -57,7 +57,7 @@ def serving(deltas: list[dict[str, str]], *, ends: bool = True) -> Iterator[tupl
             thread.join()
 
 
-def said(url: str, *lines: str, hide_thought: bool = False) -> str:
+def transcript(url: str, *lines: str, hide_thought: bool = False) -> str:
     out = io.StringIO()
     chat(
         lambda: Conversation(url, model="tiny", sampling={"temperature": 0.6}),
@@ -71,14 +71,14 @@ def said(url: str, *lines: str, hide_thought: bool = False) -> str:
 @pytest.mark.parametrize("deltas", [APART, INLINE])
 def test_the_thought_is_shown_or_hidden(deltas: list[dict[str, str]]) -> None:
     with serving(deltas) as (url, _):
-        assert said(url, "2+3?") == "<think>2 and 3 are 5</think>\n\nfive\n"
-        assert said(url, "2+3?", hide_thought=True) == "\nfive\n"
+        assert transcript(url, "2+3?") == "<think>2 and 3 are 5</think>\n\nfive\n"
+        assert transcript(url, "2+3?", hide_thought=True) == "\nfive\n"
 
 
 @pytest.mark.parametrize("deltas", [APART, INLINE])
-def test_what_was_said_is_sent_again_without_thoughts(deltas: list[dict[str, str]]) -> None:
+def test_earlier_turns_are_sent_without_reasoning(deltas: list[dict[str, str]]) -> None:
     with serving(deltas) as (url, bodies):
-        said(url, "2+3?", "", "and 1?", "/new", "hello", "/exit", "not this")
+        transcript(url, "2+3?", "", "and 1?", "/new", "hello", "/exit", "not this")
     assert [body["messages"] for body in bodies] == [
         [{"role": "user", "content": "2+3?"}],
         [
@@ -91,9 +91,9 @@ def test_what_was_said_is_sent_again_without_thoughts(deltas: list[dict[str, str
     assert bodies[0]["stream"] is True
 
 
-def test_a_reply_that_breaks_off_is_said_and_forgotten() -> None:
+def test_an_incomplete_reply_is_reported_and_forgotten() -> None:
     with serving(APART, ends=False) as (url, bodies):
-        assert said(url, "2+3?", "again").count("the reply broke off") == 2
+        assert transcript(url, "2+3?", "again").count("the reply broke off") == 2
     assert [len(body["messages"]) for body in bodies] == [1, 1]
 
 
@@ -122,7 +122,7 @@ def test_the_command_reads_a_pipe(
         (["chat", "http://127.0.0.1:9/v1", "hide=true"], "unknown key hide; did you mean"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_an_input_error_is_one_line(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2

@@ -1,4 +1,4 @@
-"""Server processes: what they are started with, and gone when we are."""
+"""Server processes: their command lines, and that they end with their owner."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def a_server(folder: Path) -> ServerProcess:
 
 
 def named(name: str, log: Path) -> list[int]:
-    """Process ids that servers have written down."""
+    """Process ids that servers have logged."""
     words = [line.split() for line in log.read_text().splitlines()]
     return [int(rest[0]) for first, *rest in words if first == name]
 
@@ -95,7 +95,7 @@ sys.stdin.read()
     assert_gone(named("child", tmp_path / "server.log")[0])
 
 
-def test_a_server_that_dies_at_once_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_dies_at_once_is_reported_with_its_last_error(tmp_path: Path) -> None:
     server = ServerProcess(
         [sys.executable, "-c", "raise ValueError('no such flag')"],
         env=dict(os.environ),
@@ -148,7 +148,7 @@ def test_a_server_on_gpus(tiny_qwen: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def tiny_qwen(tmp_path: Path) -> Path:
-    """The files of a model that are looked at before it is served."""
+    """The files of a model that are read before it is served."""
     folder = tmp_path / "run" / "model"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 9000}))
@@ -189,7 +189,7 @@ def test_a_dry_run_prints_a_command_for_each_replica(
         (["serve.port=70000"], "serve.port: 70000 is not allowed"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(
+def test_an_input_error_is_one_line(
     overrides: list[str], line: str, tiny_qwen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", str(tiny_qwen), *overrides]) == 2

@@ -1,4 +1,4 @@
-"""The router in front of scripted models, which count what they are asked."""
+"""The router in front of scripted models, which count their requests."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ class Model:
             if self.fault == "hangs":
                 await asyncio.Event().wait()
         yield b"data: [DONE]\n\n"
-        await asyncio.Event().wait()  # a client must not wait for what comes after the last event
+        await asyncio.Event().wait()  # the client does not wait for the end after the last event
 
 
 @asynccontextmanager
 async def listening(app: web.Application) -> AsyncIterator[str]:
-    runner = web.AppRunner(app, handler_cancellation=True)  # as the command has it
+    runner = web.AppRunner(app, handler_cancellation=True)  # as in the command
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -80,7 +80,7 @@ async def listening(app: web.Application) -> AsyncIterator[str]:
 
 
 class Client:
-    """What a test asks the router."""
+    """The requests of a test."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, models: list[Model]) -> None:
         self.session, self.url, self.models = session, url, models
@@ -100,7 +100,7 @@ def run(
     arms: Sequence[str] = ("a",),
     api_key: str | None = None,
 ) -> None:
-    """`test` with a router before fresh models."""
+    """Run `test` with a router in front of new models."""
 
     async def go() -> None:
         models = {name: Model(name) for name in arms}
@@ -148,7 +148,7 @@ def test_the_second_of_two_equal_calls_comes_from_the_cache() -> None:
     run(test)
 
 
-def test_a_stream_that_breaks_off_is_an_error_and_no_whole_reply() -> None:
+def test_a_broken_stream_is_an_error_for_the_client() -> None:
     async def test(client: Client) -> None:
         client.models[0].fault = "dies"
         path = f"{client.url}/v1/chat/completions"
@@ -166,7 +166,7 @@ def test_a_stream_that_breaks_off_is_an_error_and_no_whole_reply() -> None:
     ("fault", "last_line", "status"),
     [("", b"data: [DONE]\n", 200), ("hangs", b"\n", 499)],
 )
-def test_who_hangs_up_after_the_last_event_has_been_served(
+def test_a_client_may_close_the_connection_after_the_last_event(
     fault: str, last_line: bytes, status: int
 ) -> None:
     async def test(client: Client) -> None:
@@ -184,7 +184,7 @@ def test_who_hangs_up_after_the_last_event_has_been_served(
     run(test)
 
 
-def test_where_no_replica_answers_it_is_said() -> None:
+def test_without_replicas_the_status_is_503() -> None:
     async def test(client: Client) -> None:
         client.models[0].num_up = 0
         status, reply, _ = await client.ask()
@@ -196,7 +196,7 @@ def test_where_no_replica_answers_it_is_said() -> None:
     run(test)
 
 
-def test_what_is_no_json_object_is_refused() -> None:
+def test_a_body_that_is_not_a_json_object_is_refused() -> None:
     async def test(client: Client) -> None:
         for text in ("{", "[1]"):
             path = f"{client.url}/v1/chat/completions"
@@ -206,7 +206,7 @@ def test_what_is_no_json_object_is_refused() -> None:
     run(test)
 
 
-def test_an_error_of_a_server_is_passed_on_and_not_kept() -> None:
+def test_an_error_of_a_server_is_forwarded_and_not_cached() -> None:
     async def test(client: Client) -> None:
         client.models[0].fault = "500"
         assert (await client.ask(temperature=0))[0] == 500
@@ -217,7 +217,7 @@ def test_an_error_of_a_server_is_passed_on_and_not_kept() -> None:
     run(test)
 
 
-def test_a_thought_goes_by_both_of_its_names() -> None:
+def test_reasoning_has_both_of_its_names() -> None:
     async def test(client: Client) -> None:
         message = (await client.ask())[1]["choices"][0]["message"]
         assert message["reasoning"] == message["reasoning_content"] == "hm"
@@ -233,7 +233,7 @@ def test_a_thought_goes_by_both_of_its_names() -> None:
     run(test)
 
 
-def test_who_has_no_key_is_refused_even_by_the_cache() -> None:
+def test_a_request_without_a_key_is_refused_even_by_the_cache() -> None:
     async def test(client: Client) -> None:
         path = f"{client.url}/v1/chat/completions"
         for given, status in (("secret", 200), ("secret", 200), ("guess", 401), ("", 401)):
@@ -272,7 +272,7 @@ def test_a_split_in_halves_halves_a_thousand_users() -> None:
     assert abs([few.arm(user) for user in users].count("b") - 100) <= 30
 
 
-def test_only_a_reply_that_cannot_come_out_otherwise_has_a_key() -> None:
+def test_only_a_deterministic_reply_has_a_cache_key() -> None:
     assert reply_key("a", "/v1/completions", {"prompt": "x"}) is None
     assert reply_key("a", "/v1/completions", {"prompt": "x", "temperature": 0.1}) is None
     zero = {"prompt": "x", "temperature": 0}
@@ -284,7 +284,7 @@ def test_only_a_reply_that_cannot_come_out_otherwise_has_a_key() -> None:
     assert key != reply_key("a", "/v1/completions", zero | {"seed": 1})
 
 
-def test_the_cache_forgets_what_nobody_asked_for_the_longest() -> None:
+def test_the_cache_evicts_the_least_recently_used_reply() -> None:
     cache = ReplyCache(2)
     for key in ("a", "b"):
         cache.put(key, key.encode())
@@ -296,7 +296,7 @@ def test_the_cache_forgets_what_nobody_asked_for_the_longest() -> None:
     assert nothing.get("a") is None
 
 
-def test_numbers_of_traffic() -> None:
+def test_traffic_metrics() -> None:
     now = 100.0
     traffic = Traffic(("a",), clock=lambda: now)
     for i in range(20):
@@ -317,5 +317,5 @@ def test_a_quantile_is_one_of_the_values(q: float, expected: float) -> None:
     assert quantile([3.0, 1.0, 2.0], q) == expected
 
 
-def test_of_no_values_there_is_no_quantile() -> None:
+def test_the_quantile_of_no_values_is_nan() -> None:
     assert math.isnan(quantile([], 0.5))

@@ -1,4 +1,4 @@
-"""What a chat server makes of a recipe's template, and how thought and answer come apart."""
+"""Chat templates made from recipes, and the split of reasoning and answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEMPLATES = [TOY, PRESETS["r1_zero"], "{prompt}", r'In \boxed{}: "{prompt}". {{x
 
 
 def rendered(template: str, messages: list[dict[str, str]], *, prefill: str = "") -> str:
-    """As a chat server does it."""
+    """Render as a chat server does."""
     return compiled(template, prefill).render(messages=messages, add_generation_prompt=True)
 
 
@@ -44,7 +44,7 @@ def test_a_question_reads_as_in_training(template: str, prompt: str) -> None:
     assert rendered(template, messages, prefill="<think>\n") == expected.text
 
 
-def test_what_was_said_before_stands_before() -> None:
+def test_earlier_turns_precede_the_question() -> None:
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "2+3?"},
@@ -70,7 +70,7 @@ def test_a_models_own_template_stays_unless_something_is_added(tmp_path: Path) -
         chat_template(template, model_path=str(tmp_path / "none"))
 
 
-def test_a_first_token_that_training_wrote_is_written_in_chat(tmp_path: Path) -> None:
+def test_a_bos_token_of_training_is_also_written_in_chat(tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.WordLevel({"<s>": 0, "a": 1, "?": 2}, unk_token="?"))
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     assert not writes_bos(str(tmp_path))
@@ -115,11 +115,11 @@ def test_thought_and_answer_of_a_text(text: str, thought: str | None, answer: st
         ("", "", ""),
     ],
 )
-def test_a_thought_that_the_prompt_has_opened(text: str, thought: str, answer: str) -> None:
+def test_reasoning_that_the_prompt_opened(text: str, thought: str, answer: str) -> None:
     assert split_thought(text, think_prefilled=True) == (thought, answer)
 
 
-def test_what_may_become_a_tag_is_held_back() -> None:
+def test_text_that_may_become_a_tag_is_held_back() -> None:
     splitter = ThoughtSplitter()
     assert splitter.feed(" <thi") == []
     assert splitter.feed("nk>a</") == [Piece(True, "a")]

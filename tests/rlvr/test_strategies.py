@@ -1,4 +1,4 @@
-"""Choosing, searching and closing thoughts: with small engines and scorers that are known."""
+"""Best of n, beam search, thinking budget and scorers, with scripted engines."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TASK = Task(id="n/0", prompt="2+3?", columns={"answer": "5"})
 
 
 class LetterEngines:
-    """Each token is a letter; what is written behind a text is up to `writes`, a function of it."""
+    """Each token is a letter; `writes` returns the continuation of a text."""
 
     def __init__(self, writes: Callable[[str, int], str]) -> None:
         self._writes = writes
@@ -89,7 +89,7 @@ def request_of(prompt: str, sample: int = 0) -> Request:
     return Request(task_index=0, sample_index=sample, prompt_token_ids=ids(prompt), seed=1)
 
 
-# choosing
+# best of n
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_step_scores_become_one(how: Any, score: float) -> None:
     assert aggregate_scores([0.9, None], how) == aggregate_scores([], how) == -np.inf
 
 
-def test_the_best_of_n_has_the_largest_score_and_of_equal_ones_stands_first() -> None:
+def test_argmax_is_the_first_of_equal_scores() -> None:
     assert argmax([0.1, 0.9, 0.3]) == 1
     assert argmax([0.5, 0.5]) == 0
     assert argmax([-np.inf, -np.inf]) == 0
@@ -148,7 +148,7 @@ def row(sample: int, text: str, *, right: bool) -> dict[str, Any]:
     }
 
 
-def test_best_of_n_keeps_its_scores_and_asks_for_none_twice(tmp_path: Path) -> None:
+def test_no_completion_is_scored_twice(tmp_path: Path) -> None:
     rows = [row(0, "short", right=False), row(1, "much longer", right=True)]
     strategy = section(scorer="rule", rule="think_format")
     asked: list[str] = []
@@ -175,7 +175,7 @@ def test_a_rule_scores_texts_with_the_columns_of_their_tasks() -> None:
 
 
 class Judge(BaseHTTPRequestHandler):
-    """Gives as many points as there are letters x in the question."""
+    """Gives one point per letter x in the question."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -216,7 +216,7 @@ def test_a_judge_scores_whole_completions() -> None:
     assert second - first == pytest.approx(0.2)
 
 
-def test_a_judge_of_steps_tells_how_many_are_right(tmp_path: Path) -> None:
+def test_a_judge_of_steps_gives_their_correctness(tmp_path: Path) -> None:
     rows = [row(0, "xxxxxx\n\na", right=True), row(1, "b", right=False)]
     with judge_on_loopback() as url:
         judge = {"url": url, "model": "any", "rubric": "crosses"}
@@ -234,7 +234,7 @@ def test_a_judge_of_steps_tells_how_many_are_right(tmp_path: Path) -> None:
 # the cue
 
 
-def test_the_cue_stands_behind_the_problem_in_its_language() -> None:
+def test_the_cue_is_in_the_language_of_the_problem() -> None:
     assert asked_task(TASK, None).prompt == "2+3?\nLet's think step by step."
     chinese = Task(id="n/1", prompt="求2+3的值。")
     assert asked_task(chinese, None).prompt == "求2+3的值。\n让我们一步一步地思考。"
@@ -256,7 +256,7 @@ def write(suite: Suite, log: RowLog, engines: FakeEngines) -> None:
     asyncio.run(generate_pool(suite, pool_of(), log, collector))
 
 
-def test_what_was_killed_is_written_once_and_with_the_same_seeds(tmp_path: Path) -> None:
+def test_resuming_generates_the_missing_completions_with_the_same_seeds(tmp_path: Path) -> None:
     suite = suite_of(TASK, Task(id="n/1", prompt="1+1?", columns={"answer": "6"}))
     whole, cut = RowLog(tmp_path / "whole.jsonl"), tmp_path / "cut.jsonl"
     engines = FakeEngines(version=0)
@@ -275,7 +275,7 @@ def test_what_was_killed_is_written_once_and_with_the_same_seeds(tmp_path: Path)
     assert [row["is_right"] for row in sorted_rows(whole)] == [True, False, False, True]
 
 
-# a budget for thoughts
+# thinking budget
 
 
 def budgeted(engines: LetterEngines, requests: Sequence[Request]) -> dict[int, Completion]:
@@ -300,7 +300,7 @@ def budgeted(engines: LetterEngines, requests: Sequence[Request]) -> dict[int, C
     return found
 
 
-def test_a_thought_over_its_budget_is_closed_and_answered() -> None:
+def test_reasoning_over_its_budget_is_closed_and_answered() -> None:
     def writes(prompt: str, sample: int) -> str:
         if prompt.endswith("</think>"):
             return "5."
@@ -316,7 +316,7 @@ def test_a_thought_over_its_budget_is_closed_and_answered() -> None:
     assert engines.prompts[-1] == "Q: <think>one</think>"
 
 
-def test_an_answer_over_the_budget_just_goes_on() -> None:
+def test_an_answer_over_the_budget_continues() -> None:
     def writes(prompt: str, sample: int) -> str:
         return "A long answer to a question"[len(prompt) - len("Q: ") :]
 
@@ -345,7 +345,7 @@ def test_a_budget_that_leaves_nothing_for_the_answer_is_refused() -> None:
 
 
 def planted(prompt: str, sample: int) -> str:
-    """After "b|" comes "c|" and then the end; after "a|" comes more of a."""
+    """After "b|" follows "c|" and then the end; after "a|" a or b."""
     if prompt.endswith("c|"):
         return "."
     if prompt.endswith("b|"):
@@ -393,12 +393,12 @@ def test_a_search_finds_the_path_that_greedy_misses() -> None:
     assert found.finish_reason is FinishReason.STOP
 
 
-def test_a_text_that_has_ended_competes_with_those_that_go_on() -> None:
+def test_a_finished_beam_competes_with_unfinished_ones() -> None:
     found = searched(beams=2, width=2, aggregate="min")  # a|a|... keeps 0.6, b|c|. has 0.5
     assert found.text == "a|a|a|a|"
 
 
-def test_a_search_ends_where_the_tokens_end() -> None:
+def test_a_search_ends_at_the_token_limit() -> None:
     found = searched(beams=1, width=2, max_iterations=40)
     assert found.text == "a|" * 8
     assert len(found.token_ids) == SAMPLING.max_tokens

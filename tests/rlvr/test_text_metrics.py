@@ -1,4 +1,4 @@
-"""What is counted in one completion: texts made for it, with their numbers worked out by hand."""
+"""Text metrics of single completions, with values worked out by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rlvr.evaluation.worked_steps import check_steps
     [
         ("<think>a</think>b", False, Parts("a", "b")),
         ("a</think>b", True, Parts("a", "b")),
-        ("a</think>b", False, Parts("a", "b")),  # the template opened it, and nobody said so
+        ("a</think>b", False, Parts("a", "b")),  # opened by the template, without think_prefilled
         ("b", False, Parts(None, "b")),
         ("<think>a", False, Parts("a", "")),
         ("a", True, Parts("a", "")),
@@ -37,7 +37,7 @@ def test_a_completion_has_a_thought_and_an_answer(
     assert split_reasoning(text, think_prefilled=think_prefilled) == parts
 
 
-def test_a_thought_that_was_not_closed_goes_on() -> None:
+def test_reasoning_without_a_closing_tag_is_unfinished() -> None:
     assert is_thinking("<think>a") and is_thinking("a", think_prefilled=True)
     assert not is_thinking("<think>a</think>") and not is_thinking("a")
 
@@ -88,7 +88,7 @@ def test_a_plain_text_raises_no_flag() -> None:
         (Parts(None, ""), "empty_answer"),
     ],
 )
-def test_what_is_hard_to_read_raises_its_flag(parts: Parts, flag: str) -> None:
+def test_a_text_that_is_hard_to_read_raises_its_flag(parts: Parts, flag: str) -> None:
     assert readability_flags(parts, language="en")[flag]
 
 
