@@ -60,12 +60,8 @@ def check_generation(
     """Check the inputs of a stage that generates and grades completions. Raises ConfigError."""
     check_model(config.model.path)
     check_context(config.model.path, num_tokens=config.rollout.max_model_tokens)
-    template = make_template(
-        config.prompt.template,
-        system=config.prompt.system,
-        prefill=config.prompt.prefill,
-        key="prompt.template",
-    )
+    prompt = config.prompt
+    template = make_template(prompt.template, system=prompt.system, prefill=prompt.prefill)
     specs = {
         name: {"weight": reward.weight, "options": reward.options, "only": reward.only}
         for name, reward in rewards.items()
@@ -140,6 +136,8 @@ def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncod
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"model.path: no tokenizer of {model.path}: {reason}") from None
     first = inputs.template.render(inputs.tasks.task(0), tokenizer=tokenizer)
-    tasks = [*map(inputs.tasks.task, range(inputs.tasks.num_tasks or 0)), *inputs.all_eval_tasks]
-    inputs.template.check(tokenizer, tasks, max_prompt_tokens=max_prompt_tokens)
-    return TemplateEncoder(inputs.template, tokenizer, max_prompt_tokens, first.think_prefilled)
+    encoder = TemplateEncoder(inputs.template, tokenizer, max_prompt_tokens, first.think_prefilled)
+    tasks = map(inputs.tasks.task, range(inputs.tasks.num_tasks or 0))
+    for task in (*tasks, *inputs.all_eval_tasks):
+        encoder.encode(task)
+    return encoder

@@ -10,7 +10,7 @@ rendered here too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -129,11 +129,6 @@ class PromptTemplate:
                 f"{max_prompt_tokens}; raise it or leave the task out"
             )
         return np.asarray(ids, dtype=np.int32)
-
-    def check(self, tokenizer: Tokenizer, tasks: Iterable[Task], *, max_prompt_tokens: int) -> None:
-        """Encode all tasks once, so that a long prompt fails before the run."""
-        for task in tasks:
-            self.encode(tokenizer, task, max_prompt_tokens=max_prompt_tokens)
 
 
 @dataclass(slots=True)

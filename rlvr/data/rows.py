@@ -53,9 +53,8 @@ def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterat
     ("[:7000]"), optionally after part of the file's name ("train[:7000]" of train.jsonl.gz).
     section: the recipe section of the path, for error messages.
 
-    Raises:
-        ConfigError: missing file, unsupported format, unknown split, invalid JSON, a row that is
-            not an object, a data set that cannot be loaded.
+    Raises ConfigError: missing file, unsupported format, unknown split, invalid JSON, a row that is
+    not an object, a data set that cannot be loaded.
     """
     if FUNCTION.fullmatch(path):
         return _function_rows(path, split=split, section=section)

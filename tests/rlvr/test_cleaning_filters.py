@@ -29,7 +29,7 @@ def test_eight_words_in_a_row_are_contamination() -> None:
     assert contamination.found("Natalia sold clips to 48 of his friends in June.") is None
 
 
-def test_a_short_question_is_found_where_it_is_the_same_from_end_to_end() -> None:
+def test_a_short_question_is_found_where_it_matches_as_a_whole() -> None:
     contamination = Contamination({"quiz": ["Who wrote the play Hamlet?"]})
     assert contamination.found("who wrote the play 'Hamlet'") == "quiz"
     assert contamination.found("Who wrote the play Hamlet, and when, and for which stage?") is None
@@ -59,7 +59,7 @@ def test_an_empty_text_is_in_no_set() -> None:
     assert Contamination({"a": ["", "?"]}).found("!") is None
 
 
-def test_an_ngram_has_a_word_at_least() -> None:
+def test_an_ngram_has_at_least_one_word() -> None:
     with pytest.raises(ValueError, match="ngram is 0"):
         Contamination({}, ngram=0)
 

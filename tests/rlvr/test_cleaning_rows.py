@@ -192,7 +192,7 @@ def test_the_system_message_is_that_of_the_domain() -> None:
     assert with_system({"prompt": "?", "domain": "law"}, {}) == {"prompt": "?", "domain": "law"}
 
 
-def test_a_caption_goes_behind_the_prompt() -> None:
+def test_a_caption_is_appended_to_the_prompt() -> None:
     row = {"prompt": "图中有什么？", "caption": "一只猫"}
     assert with_caption(row, "caption")["prompt"] == "图中有什么？\n\n图片说明：一只猫"
     assert with_caption({"prompt": "?"}, "caption") == {"prompt": "?"}
@@ -223,6 +223,6 @@ def test_distractors_depend_on_seed_and_row() -> None:
     assert all(other != first for other in others)
 
 
-def test_a_row_without_a_text_is_not_disturbed() -> None:
+def test_a_row_without_a_text_gets_no_distractor() -> None:
     row = {"prompt": [{"role": "user", "content": "?"}]}
     assert with_distractors(row, id="a", seed=0) == {**row, "has_distractor": False}

@@ -96,7 +96,7 @@ def test_each_row_is_kept_or_has_its_reason(
     assert set(manifest["inputs"]) == {"data", "passes.4.decontaminate.sets.quiz.path"}
 
 
-def test_it_is_done_once_and_the_same_each_time(
+def test_a_finished_run_is_not_repeated_and_a_repeated_one_is_the_same(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cleaned() == 0
@@ -193,7 +193,7 @@ def teaching() -> Iterator[tuple[str, list[str]]]:
             thread.join()
 
 
-def test_a_question_that_went_there_and_back_must_keep_its_answer(folder: Path) -> None:
+def test_a_back_translated_question_must_keep_its_answer(folder: Path) -> None:
     write_jsonl(folder / "data.jsonl", CHINESE)
     with teaching() as (url, asked):
         teacher = {"endpoints": [{"url": url, "model": "m"}]}

@@ -46,7 +46,7 @@ def write_json(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_is_written_is_read_again_as_it_was(name: str, tmp_path: Path) -> None:
+def test_a_written_file_is_read_unchanged(name: str, tmp_path: Path) -> None:
     [file, *_] = write_exports(tmp_path, ROWS, name="mine", formats=[name])
     assert list(read_samples(str(file))) == ROWS
     assert list(read_samples(str(tmp_path))) == ROWS  # by the folder's dataset_info.json
@@ -60,7 +60,7 @@ def test_a_folder_of_several_is_read_by_name(tmp_path: Path) -> None:
         next(read_samples(str(tmp_path)))
 
 
-def test_each_form_is_that_of_llama_factory(tmp_path: Path) -> None:
+def test_the_formats_are_those_of_llama_factory(tmp_path: Path) -> None:
     write_exports(tmp_path, ROWS[4:], name="mine", formats=["alpaca", "sharegpt", "messages"])
     reply = "<think>\n5 and 4\n</think>\n\n9"
     assert json.loads((tmp_path / "mine_alpaca.json").read_text()) == [
@@ -99,14 +99,14 @@ def test_each_form_is_that_of_llama_factory(tmp_path: Path) -> None:
     assert recipe["learning_rate"] == 1e-4
 
 
-def test_text_is_utf8_and_not_escaped_and_no_file_is_left_aside(tmp_path: Path) -> None:
+def test_text_is_utf8_and_not_escaped_and_no_temporary_file_remains(tmp_path: Path) -> None:
     write_exports(tmp_path, ROWS, name="mine", formats=["alpaca"])
     assert "二加三?".encode() in (tmp_path / "mine_alpaca.json").read_bytes()
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"mine_alpaca.json", "dataset_info.json", "mine_sft.yaml"}
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_error_and_keeps_the_old_file(tmp_path: Path) -> None:
     file, *_ = write_exports(tmp_path, ROWS, name="mine", formats=["alpaca"])
     before = file.read_bytes()
     (tmp_path / "mine_alpaca.json.tmp").symlink_to("/dev/full")
@@ -138,7 +138,7 @@ def test_a_missing_column_or_value_names_the_row(tmp_path: Path) -> None:
         list(read_samples(path, columns=COLUMNS, template="{instruction}\n{answer}"))
 
 
-def test_rows_that_are_null_broken_or_dropped_are_left_out_and_counted(
+def test_rows_that_are_null_broken_or_dropped_are_skipped_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_json(tmp_path / "m.json", [{**MEDICAL[0], "Response": None}, MEDICAL[1]])
@@ -155,7 +155,7 @@ def test_rows_that_are_null_broken_or_dropped_are_left_out_and_counted(
     assert list(read_samples(write_json(tmp_path / "rows.json", own))) == [kept]
 
 
-def test_forms_of_others_are_known_by_their_columns(tmp_path: Path) -> None:
+def test_formats_are_recognized_by_their_columns(tmp_path: Path) -> None:
     five = {"prompt": "2+3?", "reasoning_content": "a", "content": "5"}
     asked = {"role": "user", "content": "2+3?"}
     records: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -207,7 +207,7 @@ def test_columns_and_tags_of_an_index_are_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("thought", "content"), [("a", "b"), ("\n a\n", "\nb "), ("", ""), (None, "b")]
 )
-def test_a_thought_that_was_joined_is_split_as_it_was(thought: str | None, content: str) -> None:
+def test_a_joined_reply_is_split_unchanged(thought: str | None, content: str) -> None:
     assert split_reply(join_reply(thought, content)) == (thought, content)
 
 

@@ -1,4 +1,4 @@
-"""The user's mistakes, each answered with one line before anything heavy starts."""
+"""Errors of the user's inputs: one line each, before anything heavy starts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def refusal(model: str, **sections: Any) -> str:
     return str(refused.value)
 
 
-def test_right_inputs_come_back_opened(model: str) -> None:
+def test_valid_inputs_are_opened(model: str) -> None:
     heldout = {"source": "toy", "split": "heldout", "num_tasks": 8}
     inputs = check_inputs(config(model, eval={"tasks": heldout}))
     assert inputs.tasks.num_tasks is None
@@ -52,11 +52,11 @@ def test_right_inputs_come_back_opened(model: str) -> None:
     assert inputs.rewards == {"accuracy": {"weight": 1.0, "options": {}, "only": {}}}
 
 
-def test_without_held_out_problems_there_is_nothing_to_evaluate_on(model: str) -> None:
+def test_eval_tasks_are_optional(model: str) -> None:
     assert check_inputs(config(model)).eval_tasks is None
 
 
-def test_a_missing_model_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
+def test_a_missing_model_is_the_first_error(tmp_path: Path) -> None:
     path = f"{tmp_path}/none"
     assert refusal(path, rewards={"none": 1}) == f"model.path: no directory {path}"
 
@@ -75,7 +75,7 @@ def test_an_option_of_the_wrong_kind_is_refused(model: str) -> None:
     assert line == "rewards: reward 'accuracy': worked_out is 'yes'; allowed: true, false"
 
 
-def test_a_template_without_its_place_for_the_prompt_is_refused(model: str) -> None:
+def test_a_template_without_a_prompt_placeholder_is_refused(model: str) -> None:
     assert refusal(model, prompt={"template": "User:"}).startswith("prompt.template: ")
 
 
@@ -87,7 +87,9 @@ def test_a_step_cannot_hold_more_tasks_than_there_are(model: str, tmp_path: Path
     assert "lower it to 3" in line
 
 
-def test_nor_can_a_rollout_batch_of_several_steps(model: str, tmp_path: Path) -> None:
+def test_a_batch_of_several_steps_cannot_hold_more_tasks_than_there_are(
+    model: str, tmp_path: Path
+) -> None:
     tasks = rows(tmp_path, *({"prompt": f"{i}?", "answer": "5"} for i in range(7)))
     rollout = {"tasks_per_step": 4, "group_size": 2, "num_minibatches": 2}
     line = refusal(model, tasks=tasks, rollout=rollout)
@@ -120,7 +122,7 @@ def test_a_file_that_is_not_there_is_named(model: str) -> None:
     assert "none/rows.jsonl" in line
 
 
-def test_code_rewards_want_isolation_that_is_good_enough(
+def test_code_rewards_require_the_minimal_sandbox_tier(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tests = {"cases": [{"input": "", "output": "1"}]}

@@ -1,4 +1,4 @@
-"""Looking at a model's directory without loading it."""
+"""Checks of a model's folder without loading it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_directory_that_is_not_there_is_named(path: str) -> None:
         check_model(path)
 
 
-def test_the_toy_base_that_was_not_made_yet_names_the_command() -> None:
+def test_a_missing_toy_base_names_the_command() -> None:
     with pytest.raises(ConfigError, match="`make base` makes it"):
         check_model("runs/toy-base-of-no-run/model")
 
@@ -101,6 +101,6 @@ def test_all_tokens_that_end_a_text_are_found(model: Path) -> None:
     assert end_token_ids(str(model), FakeTokenizer(None)) == (0, 2, 9)
 
 
-def test_a_model_whose_texts_never_end_is_refused(model: Path) -> None:
+def test_a_model_without_end_token_is_refused(model: Path) -> None:
     with pytest.raises(ConfigError, match="names no end-of-sequence token"):
         end_token_ids(str(model), FakeTokenizer(None))

@@ -1,4 +1,4 @@
-"""Templates: the text and the tokens that come of them, and what they leave open."""
+"""Templates: their text and tokens, and whether they open the reasoning."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def test_r1_zero_is_the_template_of_the_paper() -> None:
         ("0.5 and 1", "User: 0.5 and 1. A:"),
     ],
 )
-def test_the_dot_behind_the_prompt_gives_way_to_its_own_mark(prompt: str, text: str) -> None:
+def test_the_dot_after_the_prompt_is_dropped_after_another_mark(prompt: str, text: str) -> None:
     assert text_of(make_template("User: {prompt}. A:"), prompt) == text
 
 
-def test_braces_that_name_nothing_stay() -> None:
+def test_other_braces_are_literal() -> None:
     template = make_template(r"{prompt} Use \boxed{} or \frac{1}{2} or {{x}}, \boxed{\text{}}")
     assert (
         text_of(template, "{answer}")
@@ -110,7 +110,7 @@ def test_a_template_that_cannot_be_filled_is_refused() -> None:
         ("{prompt} Use <think> and </think>.", "", False),
     ],
 )
-def test_a_template_knows_whether_it_leaves_the_think_prefilled(
+def test_a_template_knows_whether_it_prefills_the_reasoning(
     template: str, prefill: str, think_prefilled: bool
 ) -> None:
     rendered = make_template(template, prefill=prefill).render(
@@ -141,7 +141,7 @@ def test_chat_without_a_chat_template_is_refused() -> None:
         make_template("chat").render(QUESTION, tokenizer=LetterTokenizer(chat_template=None))
 
 
-def test_no_prompt_begins_twice_or_is_ended() -> None:
+def test_a_prompt_has_one_begin_token_and_no_end_token() -> None:
     def ids(template: str, *, adds_eos: bool = False) -> list[int]:
         tokenizer = LetterTokenizer(adds_eos=adds_eos)
         array = make_template(template).encode(tokenizer, QUESTION, max_prompt_tokens=100)
@@ -158,11 +158,11 @@ def test_no_prompt_begins_twice_or_is_ended() -> None:
 
 def test_a_prompt_that_is_too_long_is_named() -> None:
     template = make_template("plain")
-    template.check(LetterTokenizer(), [QUESTION], max_prompt_tokens=13)
+    template.encode(LetterTokenizer(), QUESTION, max_prompt_tokens=13)
     with pytest.raises(
         ConfigError, match="task t/1 has 13 prompt tokens, over max_prompt_tokens=12"
     ):
-        template.check(LetterTokenizer(), [QUESTION], max_prompt_tokens=12)
+        template.encode(LetterTokenizer(), QUESTION, max_prompt_tokens=12)
 
 
 @pytest.mark.parametrize("style", list(GoldStyle))

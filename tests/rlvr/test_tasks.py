@@ -1,4 +1,4 @@
-"""Adapters and rows: what a file becomes, and the one line that a wrong one gets."""
+"""Adapters and rows: files read as tasks, and the one-line errors of malformed ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rlvr.data.tasks import ADAPTERS, SkippedRow, TaskList, TaskSource, open_tasks
+from rlvr.data.tasks import ADAPTERS, TaskList, TaskSource, open_tasks
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
@@ -69,13 +69,13 @@ def test_a_saved_data_set_becomes_the_same_tasks(tmp_path: Path) -> None:
     assert "split 'test'" in error_of(path=str(tmp_path / "saved"), split="test")
 
 
-def test_blank_lines_and_a_byte_order_mark_are_passed_over(tmp_path: Path) -> None:
+def test_blank_lines_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf\n{"prompt": "2+3?", "answer": "5"}\n\n')
     assert [task.id for task in tasks_of(open_tasks("jsonl", path=str(path)))] == ["jsonl/2"]
 
 
-def test_columns_are_mapped_and_others_are_left_behind(tmp_path: Path) -> None:
+def test_columns_are_mapped_and_others_dropped(tmp_path: Path) -> None:
     row = {"frage": "2+3?", "gold": 5.0, "lang": "de", "notes": "x"}
     path = write_jsonl(tmp_path / "rows.jsonl", [row])
     columns = {"prompt": "frage", "answer": "gold", "language": "lang"}
@@ -113,7 +113,7 @@ def test_num_tasks_takes_the_first_and_a_split_takes_a_slice(tmp_path: Path) -> 
     assert "num_tasks: 0" in error_of(path=path, num_tasks=0)
 
 
-def test_gsm8k_reads_the_number_behind_the_marks(tmp_path: Path) -> None:
+def test_gsm8k_reads_the_number_after_the_marks(tmp_path: Path) -> None:
     rows = [
         {"question": "How many?", "answer": "2*540=<<2*540=1080>>1080\n#### 1,080"},
         {"question": "How many?", "answer": "It is 7."},
@@ -126,8 +126,7 @@ def test_gsm8k_reads_the_number_behind_the_marks(tmp_path: Path) -> None:
         ("gsm8k/3", "-3"),
     ]
     [skipped] = source.skipped
-    assert skipped.where.endswith("rows.jsonl:2")
-    assert skipped.reason == "the answer does not end in '#### NUMBER'"
+    assert skipped.endswith("rows.jsonl:2: the answer does not end in '#### NUMBER'")
 
 
 def test_math_reads_an_answer_or_the_last_box_of_a_solution(tmp_path: Path) -> None:
@@ -179,7 +178,7 @@ def test_an_unreadable_file_is_named_with_its_line(tmp_path: Path) -> None:
         assert message in error_of(path=str(tmp_path / name)), name
 
 
-def test_what_a_recipe_can_get_wrong_is_said() -> None:
+def test_errors_of_a_recipe_name_the_key() -> None:
     assert "there is no file ./none.jsonl" in error_of(path="./none.jsonl")
     assert error_of(path=None) == "tasks.path: source jsonl needs a file or a datasets name"
     unknown = error_of("gsmk8", section="evaluation")
@@ -196,7 +195,7 @@ def test_what_a_recipe_can_get_wrong_is_said() -> None:
     assert "num_tasks is 1001" in error_of("toy", split="heldout", num_tasks=1001)
 
 
-def test_a_file_of_which_no_row_makes_a_task_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_a_readable_row_is_refused(tmp_path: Path) -> None:
     rows = [{"prompt": "2+3?", "answer": None}, {"prompt": " ", "answer": "1"}]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
     message = f"{path}: none of its 2 rows makes a task; {path}:1: the answer is empty"
@@ -257,9 +256,7 @@ def test_real_rows_are_read_and_the_unreadable_ones_named(
     source = open_tasks(name, path=path)
     assert isinstance(source, TaskList)
     assert source.num_tasks == num_tasks
-    assert source.skipped == tuple(
-        SkippedRow(where=f"{path}:{row}", reason="the answer is empty") for row in skipped_rows
-    )
+    assert source.skipped == tuple(f"{path}:{row}: the answer is empty" for row in skipped_rows)
     assert set(ADAPTERS) >= {name}
 
 
@@ -273,7 +270,7 @@ def test_rows_with_tests_become_tasks_for_code_rewards(tmp_path: Path) -> None:
     [task] = tasks_of(source)
     assert json.loads(task.columns["tests"]) == tests
     assert isinstance(source, TaskList)
-    assert "the tests are neither text nor an object" in source.skipped[0].reason
+    assert "the tests are neither text nor an object" in source.skipped[0]
 
 
 def test_mbpp_shows_one_assert_and_hides_the_others(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _SYNONYMS = {
     "question": "prompt", "cot": "reasoning_content", "think": "reasoning_content",
     "response": "content",
 }  # fmt: skip
-_KNOWN = (
+_KNOWN = (  # the last one is Chinese-DeepSeek-R1-Distill-data-110k
     "prompt with reasoning_content and content, or completion; text; messages; conversations; "
     "instruction and output; input with reasoning_content and content"
 )
@@ -46,29 +46,19 @@ def read_samples(
 ) -> Iterator[dict[str, Any]]:
     """Read samples one at a time: {"prompt", "reasoning_content", "content", ...other columns}.
 
-    path: a JSONL, JSON, CSV or parquet file, or a `datasets` name, whose rows have one of the forms
+    path: a file or `datasets` name, or "FOLDER" or "FOLDER#NAME" with a dataset_info.json. Samples
+    and text are unchanged; in other formats, reasoning in tags is split from the reply, and the
+    prompt becomes text, or chat messages if there are earlier turns. Rows with null values,
+    unfinished reasoning or `kept: false` are skipped; their number is logged at the end.
 
-        prompt, with reasoning_content and content, or with completion    (unchanged)
-        text                                                              (unchanged)
-        messages | conversations | instruction, input, output         (OpenAI, sharegpt, alpaca)
-        input, reasoning_content, content               (Chinese-DeepSeek-R1-Distill-data-110k)
+    columns: our column -> the file's, for an unknown format; unmapped columns are dropped:
+    {question: Question, cot: Complex_CoT, response: Response}. cot is optional.
 
-    or a folder with LLaMA-Factory's dataset_info.json: "FOLDER" or "FOLDER#NAME". Reasoning in tags
-    is split from the reply; a prompt is text, or chat messages if there are earlier turns.
+    template: text with {question}, {think}, {answer} or any column of the sample, filled in as its
+    `text`; {{name}} is a literal {name}. section: the recipe's key, for error messages.
 
-    columns: our column -> the file's, for any other file; unmapped columns are dropped: {question:
-    Question, cot: Complex_CoT, response: Response}. question, cot and response are prompt,
-    reasoning_content and content; omit cot for samples without reasoning.
-
-    template: text with {instruction}, {question}, {think}, {answer} or any column of the row; it
-    is filled in as the row's `text`. {{name}} is a literal {name}.
-
-    Rows with null values, unfinished reasoning or `kept: false` are skipped; their number is logged
-    at the end. section: the recipe's key, for error messages.
-
-    Raises:
-        ConfigError: unknown format, missing column, a placeholder without a value (each with file
-            and row), or an error of read_rows.
+    Raises ConfigError: unknown format, missing column, a placeholder without a value (each with
+    file and row), or an error of read_rows.
     """
     num_rows, skipped = 0, []
     for row in _rows(path, split=split, section=section):

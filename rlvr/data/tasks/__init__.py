@@ -13,7 +13,7 @@ Nothing here imports torch; pyarrow and datasets are imported only to read their
 from __future__ import annotations
 
 from rlvr.data.tasks.adapters import ADAPTERS, Adapter
-from rlvr.data.tasks.task_list import SkippedRow, TaskList, TaskSource
+from rlvr.data.tasks.task_list import TaskList, TaskSource
 from rlvr.data.tasks.task_loading import open_tasks
 from rlvr.data.tasks.task_stream import Mixture, MixtureSource, TaskStream
 
@@ -22,7 +22,6 @@ __all__ = [
     "Adapter",
     "Mixture",
     "MixtureSource",
-    "SkippedRow",
     "TaskList",
     "TaskSource",
     "TaskStream",

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from rlvr.types import Task
 
-__all__ = ["SkippedRow", "TaskList", "TaskSource"]
+__all__ = ["TaskList", "TaskSource"]
 
 
 @runtime_checkable
@@ -27,20 +27,12 @@ class TaskSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SkippedRow:
-    """A row that makes no task: `SkippedRow(where="train.jsonl.gz:887", reason="...")`."""
-
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskList:
     """Tasks in memory. Raises ValueError for a repeated id: seeds and resume depend on ids."""
 
     name: str
     tasks: tuple[Task, ...]
-    skipped: tuple[SkippedRow, ...] = ()  # in the order of the file
+    skipped: tuple[str, ...] = ()  # rows without a task: "train.jsonl.gz:887: reason"
 
     def __post_init__(self) -> None:
         counts = Counter(task.id for task in self.tasks)

@@ -10,7 +10,7 @@ from typing import Any
 from rlvr.data.dotted_path import load_function
 from rlvr.data.rows import Row, UnreadableRow, read_rows
 from rlvr.data.tasks.adapters import ADAPTERS, Adapter
-from rlvr.data.tasks.task_list import SkippedRow, TaskList, TaskSource
+from rlvr.data.tasks.task_list import TaskList, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
@@ -64,9 +64,7 @@ def open_tasks(
             raise ConfigError(f"{section}.path: {path} holds no row")
         if not tasks.tasks:
             first, num_rows = tasks.skipped[0], len(tasks.skipped)
-            raise ConfigError(
-                f"{path}: none of its {num_rows} rows makes a task; {first.where}: {first.reason}"
-            )
+            raise ConfigError(f"{path}: none of its {num_rows} rows makes a task; {first}")
         return tasks
     if columns:
         raise ConfigError(
@@ -119,15 +117,15 @@ def _row_tasks(
     mapped: Iterable[tuple[Row, dict[str, Any]]], source: str, *, num_tasks: int | None
 ) -> TaskList:
     tasks: list[Task] = []
-    skipped: list[SkippedRow] = []
+    skipped: list[str] = []
     for row, values in mapped:
         try:
             columns = dict(ADAPTERS[source].read(values))
             prompt = _checked_prompt(columns.pop("prompt"))
             tasks.append(Task(id=f"{source}/{row.number}", prompt=prompt, columns=columns))
         except UnreadableRow as error:
-            skipped.append(SkippedRow(where=row.where, reason=str(error)))
-            logger.warning("skipped %s: %s", row.where, error)
+            skipped.append(f"{row.where}: {error}")
+            logger.warning("skipped %s", skipped[-1])
         if len(tasks) == num_tasks:
             break
     return TaskList(name=source, tasks=tuple(tasks), skipped=tuple(skipped))

@@ -1,6 +1,6 @@
 """The order in which tasks are trained: a shuffle per epoch, or a mixture of several sources.
 
-TaskStream shuffles one source and keeps a cursor; a resumed run seeks to that of its checkpoint:
+TaskStream shuffles one source; a resumed run seeks to the cursor of its checkpoint:
 
     cursor   0 1 2 3 | 4 5 6 7 | 8 ...          num_tasks = 4
     epoch       0    |    1    | 2 ...          each task exactly once per epoch
@@ -9,7 +9,7 @@ TaskStream shuffles one source and keeps a cursor; a resumed run seeks to that o
 A batch that crosses the end of an epoch may contain one task twice, under the same id.
 
 Mixture gives each source its exact share of every block, at positions drawn from (seed, block). The
-size of a block is the sum of the weights, and a source may start later than the others:
+size of a block is the sum of the weights; a source may start later than the others:
 
     sources  math weight 3            general weight 1, from task 8
     index    0 m  1 m  2 m ... 7 m  | 8 m  9 g  10 m  11 m | 12 ...
@@ -47,11 +47,6 @@ class TaskStream:
     def cursor(self) -> int:
         """Number of tasks taken so far, over all epochs."""
         return self._cursor
-
-    @property
-    def epoch(self) -> int:
-        """Epoch of the next task; 0 for an endless source."""
-        return self._cursor // self.source.num_tasks if self.source.num_tasks else 0
 
     def seek(self, cursor: int) -> None:
         """Continue with the task at `cursor`."""
