@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,14 @@ def test_a_resolved_config_loads_again_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
     assert load_config(SftConfig, file) == config
+
+
+def test_a_plan_is_the_same_in_every_rank(tmp_path: Path) -> None:
+    config = recipe(preset="open_r1_distill", data=[{"path": "a.jsonl"}, {"path": "b.jsonl"}])
+    plan = make_plan(config, is_cpu=False)
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config.model_dump(mode="json")), encoding="utf-8")
+    assert make_plan(load_config(SftConfig, file), is_cpu=False) == plan
+    assert pickle.loads(pickle.dumps(plan)) == plan
+    assert plan.inputs == {"model": "m", "data.0": "a.jsonl", "data.1": "b.jsonl"}
+    assert plan.data.title == "a.jsonl, b.jsonl"
