@@ -33,9 +33,7 @@ class EvaluationSampling(SamplingSection):
     temperature: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
         0.6, description="of sampling; vLLM's minimum is 0.01"
     )
-    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.95, description="sample from the most likely tokens with this probability mass"
-    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(0.95, description="cumulative probability")
 
 
 class SuiteSection(Section):
@@ -43,21 +41,13 @@ class SuiteSection(Section):
 
     tasks: TasksSection
     rewards: Rewards = Field({}, description="rewards of this suite; empty: those of the recipe")
-    correct_by: str | None = Field(
-        None, description="a completion is correct if this reward is 1; null: the first reward"
-    )
-    samples: PositiveInt | None = Field(
-        None, description="completions per task (k); null: rollout.group_size"
-    )
+    correct_by: str | None = Field(None, description="reward that is 1 if correct; null: the first")
+    samples: PositiveInt | None = Field(None, description="per task (k); null: rollout.group_size")
     max_tokens: PositiveInt | None = Field(
         None, description="longest completion; null: rollout.max_tokens, which is the maximum"
     )
-    suffix: str = Field(
-        "", description="text after each problem, e.g. a request to put the answer in a box"
-    )
-    noisy_of: str | None = Field(
-        None, description="suite with the same problems without distractors, for robustness_drop"
-    )
+    suffix: str = Field("", description="text after each problem, e.g. to ask for a box")
+    noisy_of: str | None = Field(None, description="the same suite without distractors")
 
 
 class EvalJudgeSection(Section):
@@ -84,22 +74,12 @@ class StrategySection(Section):
     scorer: Literal["rule", "reward_model", "judge"] | None = Field(
         None, description="best_of_n and beam: source of the scores"
     )
-    rule: str | None = Field(
-        None, description="scorer rule: name of a reward, or package.module:function"
-    )
-    reward_model: PathText | None = Field(
-        None, description="scorer reward_model: directory of a model with a scalar head"
-    )
+    rule: str | None = Field(None, description="a reward by name, or package.module:function")
+    reward_model: PathText | None = Field(None, description="model with a scalar head")
     judge: EvalJudgeSection | None = Field(None, description="scorer judge: its address and rubric")
-    by_step: bool = Field(
-        False, description="best_of_n: score the text up to each step instead of the whole"
-    )
-    aggregate: Literal["last", "min", "prod"] = Field(
-        "last", description="how step scores become one score"
-    )
-    vote: bool = Field(
-        False, description="best_of_n: pick the answer with the largest sum of scores"
-    )
+    by_step: bool = Field(False, description="best_of_n: score the text up to each step")
+    aggregate: Literal["last", "min", "prod"] = Field("last", description="of step scores")
+    vote: bool = Field(False, description="best_of_n: take the largest sum of scores")
     beams: PositiveInt = Field(4, description="beam: beams that are kept (n)")
     width: PositiveInt = Field(4, description="beam: next steps sampled per beam (m)")
     max_iterations: PositiveInt = Field(40, description="beam: maximum number of steps")
@@ -190,12 +170,8 @@ class CompareConfig(StageConfig):
     """A comparison of evaluations."""
 
     stage: Literal["compare"] = Field("compare", description="which command the recipe is for")
-    folders: dict[str, PathText] = Field(
-        {}, description="label: folder of a finished `rlvr eval`, in the order of the columns"
-    )
-    models: dict[str, PathText] = Field(
-        {}, description="label: model to evaluate first, with the recipe `evaluation`"
-    )
+    folders: dict[str, PathText] = Field({}, description="label: folder of a finished `rlvr eval`")
+    models: dict[str, PathText] = Field({}, description="label: model to evaluate first")
     evaluation: PathText | None = Field(None, description="recipe of `rlvr eval` for `models`")
     title: str = Field("Comparison", description="heading of the report")
     suites: list[str] = Field([], description="suites to compare; empty: all of them")
@@ -204,9 +180,7 @@ class CompareConfig(StageConfig):
     )
     hide_thought: bool = Field(False, description="show answers without their reasoning")
     max_chars: PositiveInt = Field(2000, description="maximum length of a completion that is shown")
-    confidence: PositiveFloat = Field(
-        1.0, description="number of standard errors after ±; 1.96 is 95%"
-    )
+    confidence: PositiveFloat = Field(1.0, description="standard errors after ±; 1.96 is 95%")
     paper: list[Literal["r1_stages", "distilled"]] = Field(
         [], description="reference rows: DeepSeek-R1's stages, its distilled models"
     )

@@ -50,13 +50,9 @@ class ServeSection(Section):
     engine: dict[str, Any] = Field(
         {}, description="further options of vLLM's server, e.g. {quantization: fp8}"
     )
-    cache_replies: NonNegativeInt = Field(
-        1000, description="cached replies at temperature 0; 0: no cache"
-    )
+    cache_replies: NonNegativeInt = Field(1000, description="cached replies; 0: no cache")
     check_every_s: PositiveFloat = Field(5.0, description="interval of the health checks")
-    start_deadline_s: PositiveFloat = Field(
-        900.0, description="time for a replica to start; then the command fails"
-    )
+    start_deadline_s: PositiveFloat = Field(900.0, description="time for a replica to start")
     dry_run: bool = Field(False, description="print the commands of the replicas and exit")
 
 
@@ -89,9 +85,7 @@ class ChatConfig(Section):
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         0.6, description="of sampling"
     )
-    max_tokens: PositiveInt | None = Field(
-        None, description="longest reply; null: the model's limit"
-    )
+    max_tokens: PositiveInt | None = Field(None, description="per reply; null: the model's limit")
     max_model_tokens: PositiveInt | None = Field(
         None, description="longest conversation; null: the model's limit"
     )
