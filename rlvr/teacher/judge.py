@@ -88,17 +88,13 @@ class JudgeScore:
     num_retries: int  # replies that could not be parsed and were asked for again
 
 
+@dataclass(frozen=True, slots=True)
 class Judge:
-    """Scores rows; each reply is passed to `note`, for its cost."""
+    """Scores rows with the model of `section.judge`."""
 
-    def __init__(
-        self, teacher: Teacher, section: ScoringSection, note: Callable[[str, TeacherReply], None]
-    ) -> None:
-        assert section.judge is not None
-        self._teacher = teacher
-        self._section = section
-        self._sampling = section.judge.sampling
-        self._note = note
+    teacher: Teacher
+    section: ScoringSection
+    note: Callable[[str, TeacherReply], None]  # called with each reply, for its cost
 
     async def score(self, row: Mapping[str, Any]) -> JudgeScore:
         """Score a row's content, against its `answer` where it has one.
@@ -106,18 +102,19 @@ class Judge:
         Raises:
             NoReply, NoEndpointLeft: see Teacher.ask.
         """
+        assert self.section.judge is not None
         has_gold = row.get("answer") is not None
         question = self._question(row, has_gold=has_gold)
         text = ""
-        for attempt in range(self._section.judge_tries):
+        for attempt in range(self.section.judge_tries):
             content = question if attempt == 0 else question + _REMINDER
             messages = [{"role": "user", "content": content}]
             try:
-                reply = await self._teacher.ask(messages, self._sampling)
+                reply = await self.teacher.ask(messages, self.section.judge.sampling)
             except Refused as error:
                 reason = f"the judge refuses: {error}"
                 return JudgeScore(score=None, reason=reason, num_retries=attempt)
-            self._note(str(row["id"]), reply)
+            self.note(str(row["id"]), reply)
             text = reply.content
             score = _read_reply(text, has_gold=has_gold, num_retries=attempt)
             if score is not None:
@@ -125,11 +122,11 @@ class Judge:
         return JudgeScore(
             score=None,
             reason=f"the judge's reply cannot be read: {text[:80]!r}",
-            num_retries=self._section.judge_tries - 1,
+            num_retries=self.section.judge_tries - 1,
         )
 
     def _question(self, row: Mapping[str, Any], *, has_gold: bool) -> str:
-        custom = self._section.correctness_prompt if has_gold else self._section.quality_prompt
+        custom = self.section.correctness_prompt if has_gold else self.section.quality_prompt
         template = custom or (CORRECTNESS_PROMPT if has_gold else QUALITY_PROMPT)
         prompt = row["prompt"]
         if not isinstance(prompt, str):

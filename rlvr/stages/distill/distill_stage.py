@@ -46,7 +46,11 @@ def check_distill(config: DistillConfig) -> DistillInputs:
     has_tests = any(one.get("tests") is not None for one in columns)
     uses_sandbox = has_tests and "passes_tests" in config.scoring.rules
     if uses_sandbox:
-        _check_sandbox(config.sandbox.min_tier)
+        try:
+            require(config.sandbox.min_tier)
+        except SandboxUnavailable as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {reason}") from None
     files = {
         "tasks.path": config.tasks.path if config.tasks and not config.rows_from else None,
         "rows_from": config.rows_from,
@@ -88,14 +92,6 @@ def _earlier_rows(path: str) -> Iterator[Mapping[str, Any]]:
             raise ConfigError(f"{row.where}: duplicate id {values['id']!r}")
         seen.add(values["id"])
         yield values
-
-
-def _check_sandbox(min_tier: str) -> None:
-    try:
-        require(min_tier)
-    except SandboxUnavailable as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"sandbox.min_tier: {min_tier}: {text}") from None
 
 
 def _run(config: DistillConfig, folder: RunFolder, inputs: DistillInputs) -> None:

@@ -27,7 +27,7 @@ from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.distill.distill_config import DistillConfig
 from rlvr.stages.distill.distill_stage import DistillInputs
 from rlvr.stages.distill.row_scores import RULE, RowScorer
-from rlvr.stages.distill.teacher_rows import Question, TeacherRows, Unanswered
+from rlvr.stages.distill.teacher_rows import Question, TeacherRows
 from rlvr.teacher import NoReply, Teacher, TeacherReply, in_parallel
 from rlvr.teacher.judge import Judge
 
@@ -171,23 +171,29 @@ async def _ask(
         for number in range(config.samples_per_task)
     ]
     missing = [one for one in questions if one.id not in logs.replies]
-    unanswered: list[Unanswered] = []
+    unanswered: dict[str, str] = {}
     if missing:
         async with Teacher(config.teacher, seed=config.seed) as teacher:
             maker = TeacherRows(
-                config,
-                inputs.prompt,
-                teacher,
+                config=config,
+                prompt=inputs.prompt,
+                teacher=teacher,
                 source=inputs.tasks.name,
                 scorer=scorer if config.verify else None,
                 note=partial(logs.note_usage, "teacher"),
             )
-            async for row in in_parallel(missing, maker.row, limit=teacher.concurrency):
-                if isinstance(row, Unanswered):
-                    unanswered.append(row)
-                    continue
-                await asyncio.to_thread(logs.add_reply, row)
-                _print_progress("replies", len(logs.replies), len(questions))
+
+            async def ask(question: Question) -> Row | None:
+                try:
+                    return await maker.row(question)
+                except NoReply as error:
+                    unanswered[question.id] = str(error)
+                    return None
+
+            async for row in in_parallel(missing, ask, limit=teacher.concurrency):
+                if row is not None:
+                    await asyncio.to_thread(logs.add_reply, row)
+                    _print_progress("replies", len(logs.replies), len(questions))
     _check_answered(unanswered, len(questions), config.max_unanswered)
     return [logs.replies[one.id] for one in questions if one.id in logs.replies]
 
@@ -202,18 +208,18 @@ async def _score(
         if row.get("scoring") == scorer.hash or (keeps_earlier and "score" in row):
             known.setdefault(row["id"], {**_NO_SCORE, **row})
     missing = [row for row in replies if row["id"] not in known]
-    unanswered: list[Unanswered] = []
+    unanswered: dict[str, str] = {}
     batch: list[Row] = []
 
-    async def score(row: Row) -> dict[str, Any] | Unanswered:
+    async def score(row: Row) -> Row | None:
         try:
             return {"id": row["id"], **asdict(await scorer.score(row))}
         except NoReply as error:
-            return Unanswered(id=row["id"], reason=str(error))
+            unanswered[row["id"]] = str(error)
+            return None
 
     async for scored in in_parallel(missing, score, limit=limit):
-        if isinstance(scored, Unanswered):
-            unanswered.append(scored)
+        if scored is None:
             continue
         known[scored["id"]] = scored
         batch.append(scored)
@@ -226,11 +232,12 @@ async def _score(
     return [{**row, **known[row["id"]]} for row in replies]
 
 
-def _check_answered(unanswered: Sequence[Unanswered], num_rows: int, limit: int) -> None:
+def _check_answered(unanswered: Mapping[str, str], num_rows: int, limit: int) -> None:
     if len(unanswered) > limit:
+        id, reason = list(unanswered.items())[-1]
         raise RLVRError(
-            f"{len(unanswered)} of {num_rows} rows have no reply ({unanswered[-1].id}: "
-            f"{unanswered[-1].reason}); the same command asks for them again"
+            f"{len(unanswered)} of {num_rows} rows have no reply ({id}: {reason}); "
+            "the same command asks for them again"
             + (f", and max_unanswered={len(unanswered)} leaves them out" if limit == 0 else "")
         )
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from rlvr.stages.distill.distill_config import DistillConfig
 from rlvr.stages.distill.row_scores import RowScore, RowScorer, read_label
-from rlvr.teacher import NoReply, Refused, Teacher, TeacherReply, Usage
+from rlvr.teacher import Refused, Teacher, TeacherReply, Usage
 from rlvr.teacher.teacher_prompts import TeacherPrompt, hash_of
 from rlvr.types import Task
 
-__all__ = ["Question", "TeacherRows", "Unanswered", "token_lengths"]
+__all__ = ["Question", "TeacherRows", "token_lengths"]
 
 Row = dict[str, Any]
 
@@ -34,67 +34,52 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unanswered:
-    """A question whose calls all failed; the next run asks it again."""
-
-    id: str
-    reason: str
-
-
 class TeacherRows:
-    """Makes rows from a teacher's replies; each reply is passed to `note`, for its cost."""
+    """Makes rows from a teacher's replies."""
 
-    def __init__(
-        self,
-        config: DistillConfig,
-        prompt: TeacherPrompt,
-        teacher: Teacher,
-        *,
-        source: str,
-        scorer: RowScorer | None,  # None: replies are not verified one by one
-        note: Callable[[str, TeacherReply], None],
-    ) -> None:
-        self._config = config
-        self._prompt = prompt
-        self._teacher = teacher
-        self._source = source
-        self._scorer = scorer
-        self._note = note
+    config: DistillConfig
+    prompt: TeacherPrompt
+    teacher: Teacher
+    source: str  # name of the tasks
+    scorer: RowScorer | None  # None: replies are not verified one by one
+    note: Callable[[str, TeacherReply], None]  # called with each reply, for its cost
 
-    async def row(self, question: Question) -> Row | Unanswered:
-        """Return the row of a question, with its `problem` if any. Raises NoEndpointLeft."""
-        messages = self._prompt.render(question.task)
+    async def row(self, question: Question) -> Row:
+        """Return the row of a question, with its `problem` if any.
+
+        Raises:
+            NoReply, NoEndpointLeft: of the teacher or the judge, see Teacher.ask.
+        """
+        messages = self.prompt.render(question.task)
         row = self._empty_row(question, messages)
         num_calls = 0
-        for attempt in range(self._config.verify_attempts):
+        for attempt in range(self.config.verify_attempts):
             try:
-                reply = await self._teacher.ask(
+                reply = await self.teacher.ask(
                     messages,
-                    self._config.sampling,
-                    prefill=self._prompt.prefill,
-                    seed=zlib.crc32(f"{self._config.seed}/{question.id}/{attempt}".encode()),
+                    self.config.sampling,
+                    prefill=self.prompt.prefill,
+                    seed=zlib.crc32(f"{self.config.seed}/{question.id}/{attempt}".encode()),
                 )
-                self._note(question.id, reply)
-                num_calls += reply.num_calls
-                row |= self._reply_columns(reply, messages)
-                row |= {"attempts": attempt + 1, "calls": num_calls}
-                score = await self._scorer.score(row) if self._scorer is not None else None
             except Refused as error:
                 return {**row, "problem": f"refused: {error}", "attempts": attempt}
-            except NoReply as error:  # from the teacher or the judge
-                return Unanswered(id=question.id, reason=str(error))
+            self.note(question.id, reply)
+            num_calls += reply.num_calls
+            row |= self._reply_columns(reply, messages)
+            row |= {"attempts": attempt + 1, "calls": num_calls}
+            score = await self.scorer.score(row) if self.scorer is not None else None
             row |= asdict(score) if score is not None else {}
             if row["problem"] is None and (score is None or self._is_verified(score)):
                 break
         return row
 
     def _is_verified(self, score: RowScore) -> bool:
-        least = self._config.filter.min_score
+        least = self.config.filter.min_score
         return least is not None and score.score is not None and score.score >= least
 
     def _empty_row(self, question: Question, messages: list[dict[str, str]]) -> Row:
         task = question.task
-        source = task.columns.get("repo_name") or task.columns.get("source") or self._source
+        source = task.columns.get("repo_name") or task.columns.get("source") or self.source
         return {
             **task.columns,
             "id": question.id,
@@ -103,7 +88,7 @@ class TeacherRows:
             "reasoning_content": None,
             "content": "",
             "repo_name": source,
-            "template_sha256": self._prompt.sha256,
+            "template_sha256": self.prompt.sha256,
             "prompt_sha256": hash_of(messages),
         }
 
@@ -123,8 +108,8 @@ class TeacherRows:
             "usage": asdict(reply.usage),
             "problem": f"malformed: {reply.problem}" if reply.problem is not None else None,
         }
-        if self._config.labels:
-            label = read_label(reply.content, self._config.labels)
+        if self.config.labels:
+            label = read_label(reply.content, self.config.labels)
             row["predicted_label"] = label
             if label is None and reply.problem is None:
                 text = reply.content.strip()[-60:]
