@@ -124,9 +124,9 @@ def _decide_values(gold: Form, answer: Form, gold_text: str, text: str) -> Grade
     if decision is not None:
         return grade_equality(decision, text, gold_text)
     why = _why_unparsable(answer.core)
-    return (
-        grade_equality(False, text, gold_text, why) if why else AnswerPair(gold.core, answer.core)
-    )
+    if why is not None:
+        return grade_equality(False, text, gold_text, why)
+    return AnswerPair(gold.core, answer.core)
 
 
 def _compare_units(gold: Form, answer: Form) -> bool | AnswerPair | None:

@@ -83,7 +83,7 @@ def same_special_form(gold: str, answer: str) -> bool | None:
 
 
 def _same_in_base(gold: str, answer: str) -> bool | None:
-    """Compare digits and base: asked for 101_2, 5 is wrong."""
+    """Compare digits and base: 5 is not 101_2."""
     gold_number, number = _parse_base(gold), _parse_base(answer)
     if gold_number is None:
         return None if number is None or number[2] == "10" else False

@@ -159,8 +159,7 @@ def _word_unit(text: str) -> Quantity | None:
         return None
     unit = canonical_unit(tail[2], tail[3], is_exact=False)
     is_known = unit is None or is_known_unit(unit)
-    is_attached_word = not tail[1] and tail[2].isascii() and not is_known
-    if is_attached_word or (len(tail[2]) == 2 and tail[2].isascii() and not is_known):
+    if not is_known and tail[2].isascii() and (not tail[1] or len(tail[2]) == 2):
         return None
     return Quantity(text[: tail.start()].rstrip(), unit)
 
