@@ -1,6 +1,4 @@
-"""Real actors for tests: configs of a tiny run, learner ranks alone, a loop over a started
-actors.
-"""
+"""Real actors for tests: configs of a tiny run, learner ranks alone, a loop on started actors."""
 
 from __future__ import annotations
 
@@ -135,7 +133,7 @@ def start_grader(rewards: Mapping[str, float], logs: Path) -> Actor:
 
 
 def start_learners(config: GrpoConfig, logs: Path) -> list[Actor]:
-    """All ranks of a learner, standing."""
+    """All started ranks of a learner."""
     num_ranks = config.learner.num_ranks
     env = actor_env(num_threads=1, is_cpu=True)
     options = {"num_cpus": 0, "runtime_env": {"env_vars": env}}
@@ -207,7 +205,7 @@ def packed(groups: Sequence[Group], config: GrpoConfig) -> Batch:
 def make_sync(
     actors: ActorGroup, config: GrpoConfig, *, learner: Any = None, max_probe_error: float = 1e-3
 ) -> WeightSync:
-    """The sync of a actors; `learner` may stand in for the actors's own."""
+    """The sync of an actor group; `learner` may replace its own."""
     encoder, tasks = make_encoder(config), open_tasks("toy")
     prompts = [encoder.encode(tasks.task(i)) for i in range(4)]
     return WeightSync(
@@ -226,7 +224,7 @@ def run_loop(
     engines: Engines | None = None,
     graders: Sequence[Actor] = (),
 ) -> GrpoLoop:
-    """Run the real loop on a actors that stands already, to its end or its error."""
+    """Run the real loop on a started actor group."""
     folder = RunFolder(config.run_dir)
     folder.path.mkdir(parents=True)
     encoder = make_encoder(config)

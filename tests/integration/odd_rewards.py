@@ -42,7 +42,7 @@ def constant(completions: list[str]) -> Rewards:
 
 
 def not_a_number(completions: list[str]) -> Rewards:
-    """What 0.0 / 0.0 gives in numpy."""
+    """Return 0.0 / 0.0 of numpy."""
     return [float("nan") for _ in completions]
 
 
@@ -52,6 +52,6 @@ def dying(completions: list[str]) -> Rewards:
 
 
 def stuck(completions: list[str]) -> Rewards:
-    """Does not come back."""
+    """Never return."""
     time.sleep(600)
     return letters(completions)

@@ -1,6 +1,4 @@
-"""Checks on real actors: each fault is really there, and the loop stops with the check's one
-line.
-"""
+"""Checks on real actors: each planted fault stops the loop with the one line of its check."""
 
 from __future__ import annotations
 
@@ -101,7 +99,7 @@ def _with(config: GrpoConfig, section: str, **values: Any) -> GrpoConfig:
     return config.model_copy(update={section: changed})
 
 
-def test_a_run_without_faults_passes_all_gates(
+def test_a_run_without_faults_passes_all_checks(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
     assert run_loop(stage.actors, config).state.step == 2
@@ -136,7 +134,7 @@ def test_a_reward_that_cannot_grade_half_of_them_stops_the_run(
         run_loop(stage.actors, config, graders=[own])
 
 
-def test_a_constant_reward_stops_the_run_after_as_many_steps_as_the_limit_says(
+def test_a_constant_reward_stops_the_run_after_the_limit_of_steps(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig, tmp_path: Path
 ) -> None:
     limited = _with(config, "checks", max_no_signal_steps=2)
@@ -171,7 +169,7 @@ def test_a_broken_reward_function_ends_the_run_with_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_engines_that_sample_at_another_temperature_than_the_learner_thinks_stop_the_run(
+def test_a_sampling_temperature_other_than_the_learners_stops_the_run(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
     other = _with(config, "rollout", temperature=0.35)  # the learner was started with 0.7
@@ -179,7 +177,7 @@ def test_engines_that_sample_at_another_temperature_than_the_learner_thinks_stop
         run_loop(stage.actors, other)
 
 
-def test_a_first_ratio_off_1_stops_the_run_where_mismatch_kl_does_not_see_it(
+def test_a_first_ratio_off_1_stops_the_run_even_if_mismatch_kl_is_small(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
     other = _with(config, "rollout", temperature=0.65)

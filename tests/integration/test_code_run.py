@@ -1,4 +1,4 @@
-"""A run whose reward runs programs: tier in the manifest, verdicts in rollouts, nothing left."""
+"""A run whose reward runs programs: tier in the manifest, verdicts in the rollouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `rlvr distill` as its own process: killed, out of disk, and with nobody to ask."""
+"""The command `rlvr distill` as its own process: killed, out of disk, and without a teacher."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def recipe() -> dict[str, Any]:
     return {"filter": {"min_score": 5}, "export": ["alpaca"]}
 
 
-def test_fifty_prompts_survive_faults_and_kills_without_a_lost_row_or_one_twice(
+def test_fifty_prompts_survive_faults_and_kills_without_lost_or_repeated_rows(
     tmp_path: Path, recipe: dict[str, Any]
 ) -> None:
     goes_silent_after = 12  # so that each signal comes in the middle, however slow the machine is
@@ -130,7 +130,7 @@ def test_fifty_prompts_survive_faults_and_kills_without_a_lost_row_or_one_twice(
     assert (status, printed.count("\n")) == (0, 1)
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
+def test_a_full_disk_is_one_line_and_the_run_resumes_when_there_is_room(
     tmp_path: Path, recipe: dict[str, Any]
 ) -> None:
     def small_files() -> None:
@@ -150,7 +150,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(
     assert_all_rows_are_there(run)
 
 
-def test_nobody_to_ask_is_one_line(tmp_path: Path, recipe: dict[str, Any]) -> None:
+def test_an_unreachable_teacher_is_one_line(tmp_path: Path, recipe: dict[str, Any]) -> None:
     with LoopbackTeacher(lambda ask: Fails(401, f"bad key {KEY}")) as server:
         teacher = patient(server, key_env="TEACHER_KEY")
         run = distillation(tmp_path, TASKS, teacher, **recipe)

@@ -1,4 +1,4 @@
-"""Engines: which tokens they write, with which log-probs, and under which policy version."""
+"""Engines: their tokens, log-probs and policy versions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_same_requests_twice_give_the_same_tokens_and_log_probs(
         np.testing.assert_array_equal(completion.logprobs, again[key].logprobs)
 
 
-def test_two_engines_write_each_completion_once_and_as_one_engine_does(
+def test_two_engines_generate_each_completion_once_and_as_one_engine_does(
     stage: Stage, pools: tuple[EnginePool, EnginePool]
 ) -> None:
     requests = make_requests(stage.config)
@@ -60,7 +60,7 @@ def test_two_engines_write_each_completion_once_and_as_one_engine_does(
     assert _tokens(two) == _tokens(one)
 
 
-def test_log_probs_at_temperature_0_7_are_the_learners(
+def test_log_probs_at_temperature_0_7_equal_the_learners(
     stage: Stage, pools: tuple[EnginePool, EnginePool], tiny_model: Path
 ) -> None:
     requests = make_requests(stage.config)
@@ -116,7 +116,7 @@ def test_a_stop_string_ends_the_completion_and_stays_in_its_text(
     assert all(c.text.count("th") == 1 and len(c.token_ids) == len(c.logprobs) for c in ended)
 
 
-def test_an_engine_does_not_write_under_a_version_it_does_not_hold(
+def test_an_engine_refuses_a_version_that_it_does_not_hold(
     stage: Stage, pools: tuple[EnginePool, EnginePool]
 ) -> None:
     with pytest.raises(CheckError, match="asked to generate with policy version 7, but it holds 0"):

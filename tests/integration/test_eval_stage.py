@@ -1,4 +1,4 @@
-"""`rlvr eval` with a real engine: killed in the middle, gone on, finished, compared."""
+"""`rlvr eval` with a real engine: killed, resumed, finished, compared."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def evaluation(recipe: Path, folder: Path, *overrides: str) -> Run:
     return spawn([str(RLVR), "eval", str(recipe), *overrides], folder, run_folder=folder / "tiny")
 
 
-def test_an_evaluation_goes_on_where_it_was_killed_and_can_be_compared(
+def test_an_evaluation_resumes_where_it_was_killed_and_can_be_compared(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     recipe = write_recipe(recipe_of(tiny_model, tmp_path), tmp_path)

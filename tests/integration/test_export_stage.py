@@ -59,7 +59,7 @@ def adapter_logits(run: RunFolder, tiny_model: Path) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("dtype", "limit"), [("float32", 1e-6), ("float16", 1e-3), ("bfloat16", 1e-2)]
 )
-def test_a_merged_model_loads_without_peft_and_says_the_same(
+def test_a_merged_model_loads_without_peft_and_has_the_same_logits(
     adapter_run: RunFolder, tiny_model: Path, tmp_path: Path, dtype: str, limit: float
 ) -> None:
     from transformers import AutoModelForCausalLM
@@ -81,7 +81,7 @@ def test_a_merged_model_loads_without_peft_and_says_the_same(
         assert part in card
 
 
-def test_an_adapter_that_is_saved_and_loaded_says_the_same(
+def test_a_saved_and_loaded_adapter_has_the_same_logits(
     adapter_run: RunFolder, tiny_model: Path, tmp_path: Path
 ) -> None:
     folder = exported(adapter_run, tmp_path, form="adapter")
@@ -153,7 +153,7 @@ def export_command(
     )
 
 
-def test_a_push_sends_every_file_and_keeps_the_token_to_itself(
+def test_a_push_sends_every_file_and_does_not_reveal_the_token(
     adapter_run: RunFolder, tmp_path: Path
 ) -> None:
     with a_hub() as (address, calls):

@@ -1,4 +1,4 @@
-"""One run stopped by SIGTERM, killed, stopped by Ctrl-C, ended; beside one that nobody touched."""
+"""One run stopped by SIGTERM, killed, stopped by Ctrl-C and resumed, and an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Attempt:
 
 @dataclass(slots=True, kw_only=True)
 class Chain:
-    """The attempts of one run; each was looked at right after its end."""
+    """The attempts of one run, each inspected right after its end."""
 
     terminated: Attempt
     alive: str  # command lines while the first attempt ran
@@ -105,13 +105,13 @@ def test_a_folder_held_by_a_living_run_is_refused(chain: Chain) -> None:
     assert line.startswith(f"rlvr: {chain.folder}: process {holder} is running here; wait for it")
 
 
-def test_what_looks_for_processes_that_are_left_sees_those_of_a_running_one(chain: Chain) -> None:
+def test_the_search_for_leftover_processes_finds_those_of_a_running_one(chain: Chain) -> None:
     for name in ("raylet", "gcs_server", "VllmEngine", "DeepSpeedLearner", "RewardWorker"):
         assert name in chain.alive
 
 
 @pytest.mark.parametrize("name", ["terminated", "interrupted"])
-def test_a_signal_writes_a_checkpoint_of_the_last_step_and_says_how_to_go_on(
+def test_a_signal_writes_a_checkpoint_of_the_last_step_and_says_how_to_resume(
     chain: Chain, name: str
 ) -> None:
     attempt: Attempt = getattr(chain, name)
@@ -124,19 +124,19 @@ def test_a_signal_writes_a_checkpoint_of_the_last_step_and_says_how_to_go_on(
     assert attempt.checkpoints[-1] == step
 
 
-def test_kill_9_left_a_run_that_was_ahead_of_its_last_checkpoint_or_at_it(chain: Chain) -> None:
+def test_kill_9_leaves_a_run_at_or_ahead_of_its_last_checkpoint(chain: Chain) -> None:
     assert chain.killed.run.process.returncode == -signal.SIGKILL
     assert chain.terminated.steps[-1] < chain.killed.checkpoints[-1] <= chain.killed.steps[-1]
     assert chain.killed.steps[-1] < NUM_STEPS
 
 
-def test_the_same_command_goes_on_each_time(chain: Chain) -> None:
+def test_the_same_command_resumes_each_time(chain: Chain) -> None:
     for attempt in (chain.killed, chain.interrupted, chain.ended):
         assert "resuming from" in attempt.run.output
     assert chain.ended.run.process.returncode == 0
 
 
-def test_the_final_weights_are_bitwise_those_of_the_run_that_was_not_interrupted(
+def test_the_final_weights_are_bitwise_those_of_the_uninterrupted_run(
     chain: Chain, uninterrupted: Run
 ) -> None:
     found = load_file(chain.folder / "model" / "model.safetensors")

@@ -1,4 +1,4 @@
-"""One learner however it is spread: on the same rollouts, ZeRO stages and ranks make one step."""
+"""On the same rollouts, all ZeRO stages and numbers of ranks take the same step."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _step(model: Path, folder: Path, *, num_ranks: int, zero_stage: int) -> Iter
 def one_rank(
     stage: Stage, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stepped]:
-    """ZeRO 0, one process; `stage` is there for its Ray cluster."""
+    """ZeRO 0, one process; `stage` provides the Ray cluster."""
     yield from _step(tiny_model, tmp_path_factory.mktemp("one"), num_ranks=1, zero_stage=0)
 
 

@@ -1,6 +1,4 @@
-"""The loop on real actors with several optimizer steps of one rollout batch, and a reference that
-is replaced between them.
-"""
+"""The loop on real actors: several optimizer steps per rollout batch, a replaced reference."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def ray_head(folder: Path) -> Iterator[Head]:
     }
     command = [RAY, "start", "--head", "--block", "--disable-usage-stats"]
     command += [f"--{name}={value}" for name, value in options.items()]
-    token = folder / "token"  # of this cluster alone: nobody else's jobs, and ours on no other
+    token = folder / "token"  # of this cluster alone
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
     settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
@@ -105,7 +105,7 @@ def _answers(head: Head) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """What a job left that was stopped in the middle."""
+    """Files and log of a job that was stopped in the middle."""
 
     folder: Path
     log: str
@@ -146,7 +146,7 @@ def test_a_stopped_job_has_written_a_checkpoint_of_its_last_step(stopped: Stoppe
     assert checkpoint_steps(stopped.folder) == [last]
 
 
-def test_the_jobs_log_has_its_steps_and_how_to_go_on(stopped: Stopped) -> None:
+def test_the_jobs_log_has_its_steps_and_how_to_resume(stopped: Stopped) -> None:
     last = train_lines(stopped.folder)[-1]["step"]
     for step in range(1, last + 1):
         assert f"step {step}/500" in stopped.log

@@ -1,4 +1,4 @@
-"""`rlvr sample` with a real engine: killed in the middle, gone on, filtered anew."""
+"""`rlvr sample` with a real engine: killed, resumed, filtered again."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def finished(run: Run) -> str:
         run.end()
 
 
-def test_sampling_goes_on_where_it_was_killed_and_filters_anew(
+def test_sampling_resumes_where_it_was_killed_and_filters_again(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     recipe = write_recipe(recipe_of(tiny_model, tmp_path), tmp_path)

@@ -20,7 +20,7 @@ RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(m
 
 
 def address(owner: subprocess.Popen[str], log: Path) -> str:
-    """Where it listens, when it says so."""
+    """Wait for the address that it prints."""
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         for line in log.read_text().splitlines():
@@ -37,7 +37,7 @@ def servers(owner: subprocess.Popen[str]) -> list[psutil.Process]:
     return [one for one in family if "vllm.entrypoints.openai.api_server" in one.cmdline()]
 
 
-def test_a_model_is_served_whatever_dies_and_nothing_is_left_in_the_end(
+def test_a_model_is_served_while_its_parts_die_and_no_process_is_left(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "serve.log"
@@ -126,7 +126,7 @@ def replicas_take_turns_and_a_dead_one_is_replaced(
             asked[10].result()
             first.kill()
             for one in asked:
-                one.result()  # whoever was asked by then, each has its reply
+                one.result()  # each request has its reply
         eventually(lambda: num_up() == 1)
         ask()
         eventually(lambda: num_up() == 2)

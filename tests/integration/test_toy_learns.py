@@ -14,7 +14,7 @@ TOY = ROOT / "recipes" / "toy"
 
 
 def rlvr(*arguments: str) -> str:
-    """Run a command to its end; returns what it printed."""
+    """Run a command and return its output."""
     done = subprocess.run([RLVR, *arguments], capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout

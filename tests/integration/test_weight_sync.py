@@ -114,7 +114,7 @@ def test_the_probe_sees_weights_that_arrived_and_are_not_the_learners(
     faulty = FaultyLearner(learner=moved, fault=_repacked(change))
     with pytest.raises(CheckError, match=r"differ by .* nats on the probe text"):
         asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
-    asyncio.run(make_sync(stage.actors, stage.config)(1))  # and the right weights mend it
+    asyncio.run(make_sync(stage.actors, stage.config)(1))  # the right weights repair it
 
 
 def test_the_digest_sees_one_corrupted_bit_and_the_engine_serves_nothing_after_it(

@@ -1,4 +1,4 @@
-"""Whole runs as a user starts them: `rlvr` in a process of its own, and what it leaves behind."""
+"""Whole runs as a user starts them: `rlvr` in its own process, with its files and processes."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Run:
 
     @property
     def output(self) -> str:
-        """What it printed to stdout."""
+        """Output on stdout."""
         return self.stdout.read_text(encoding="utf-8")
 
     @property
     def error_lines(self) -> list[str]:
-        """What it printed to stderr."""
+        """Output on stderr."""
         return self.stderr.read_text(encoding="utf-8").splitlines()
 
     def wait(self, timeout_s: float = START_S) -> int:
@@ -55,7 +55,7 @@ class Run:
                 assert time.monotonic() < until, f"still runs after {timeout_s:.0f} s"
 
     def wait_for_step(self, step: int, timeout_s: float = START_S) -> None:
-        """Until metrics.jsonl has this step; fails where the run ends before."""
+        """Wait until metrics.jsonl has this step; fail if the run ends before."""
 
         self._wait_for(
             lambda: any(line["step"] >= step for line in train_lines(self.folder)),
@@ -64,7 +64,7 @@ class Run:
         )
 
     def wait_for_process(self, sign: str, timeout_s: float = START_S) -> None:
-        """Until a command line of the run has `sign` in it; fails where the run ends before."""
+        """Wait until a command line of the run contains `sign`; fail if the run ends before."""
         self._wait_for(lambda: any(sign in line for line in self.alive()), timeout_s, sign)
 
     def _wait_for(self, is_true: Callable[[], bool], timeout_s: float, what: str) -> None:
@@ -92,7 +92,7 @@ class Run:
         return [text for process in found.values() if (text := _command_line(process))]
 
     def end(self) -> None:
-        """Clean up after a test, whatever happened."""
+        """Clean up after a test."""
         self.look_around()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -171,7 +171,7 @@ def spawn(
 
 @contextlib.contextmanager
 def running(recipe: Mapping[str, Any], folder: Path, *overrides: str) -> Iterator[Run]:
-    """A run that is over at the end, whatever the test found."""
+    """A run that ends with the block."""
     run = start(recipe, folder, *overrides)
     try:
         yield run
@@ -203,7 +203,7 @@ def shared_memory() -> set[str]:
 
 
 def _orphans(names: set[str]) -> set[str]:
-    """Those that no living process has open or mapped; other programs make files as well."""
+    """Files that no running process has open or mapped; other programs create files too."""
     held = set()
     for process in Path("/proc").glob("[0-9]*") if names else ():
         with contextlib.suppress(OSError):
@@ -220,7 +220,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def train_lines(folder: Path) -> list[dict[str, Any]]:
-    """Those of optimizer steps."""
+    """The lines of optimizer steps."""
     return [line for line in lines(folder) if "learner/loss" in line]
 
 

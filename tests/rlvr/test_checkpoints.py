@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there."""
+"""Checkpoints are atomic."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_the_latest(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
     assert checkpoints.latest() is None
     saved(checkpoints, 3)
@@ -47,7 +47,7 @@ def test_only_the_newest_stay(tmp_path: Path) -> None:
     assert names(tmp_path) == ["step_000015", "step_000100"]
 
 
-def test_an_interrupted_write_is_never_taken_for_a_checkpoint(tmp_path: Path) -> None:
+def test_an_interrupted_write_is_no_checkpoint(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     saved(checkpoints, 1)
 
@@ -59,7 +59,7 @@ def test_an_interrupted_write_is_never_taken_for_a_checkpoint(tmp_path: Path) ->
         asyncio.run(checkpoints.save(state_at(2), killed))
     found = Checkpoints(tmp_path, keep=2).latest()
     assert found is not None and found[1].step == 1
-    saved(checkpoints, 2)  # and what was left lying about is not in the way
+    saved(checkpoints, 2)  # in spite of the temporary folder
     assert names(tmp_path) == ["step_000001", "step_000002"]
 
 
@@ -72,7 +72,7 @@ def test_a_folder_without_its_state_is_no_checkpoint(tmp_path: Path) -> None:
     assert found is not None and found[1].step == 9
 
 
-def test_a_full_disk_is_told_in_one_line_and_older_ones_stay(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error_and_older_ones_stay(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     saved(checkpoints, 1)
 
@@ -85,13 +85,13 @@ def test_a_full_disk_is_told_in_one_line_and_older_ones_stay(tmp_path: Path) -> 
     assert found is not None and found[1].step == 1
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RLVRError, match="the checkpoint cannot be written: Not a directory"):
         saved(Checkpoints(tmp_path / "file" / "checkpoints", keep=1), 1)
 
 
-def test_a_step_that_is_saved_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+def test_saving_a_step_again_replaces_its_checkpoint(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     saved(checkpoints, 4, 4)
     assert names(tmp_path) == ["step_000004"]

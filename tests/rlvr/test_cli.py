@@ -1,4 +1,4 @@
-"""The command: its exit status, its one line, and what it does not import."""
+"""The command line: exit status, one-line errors, and no heavy imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(m
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A recipe whose model is whole enough for everything that comes before it is loaded."""
+    """A recipe whose model passes every check before it is loaded."""
     model = tmp_path / "model"
     model.mkdir()
     for name in ("config.json", "tokenizer.json"):
@@ -49,7 +49,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: 
 
 def test_help_answers_within_half_a_second() -> None:
     best_s = 60.0
-    for _ in range(8):  # the machine may be busy now and then
+    for _ in range(8):  # the machine may be busy
         started = time.monotonic()
         done = subprocess.run([*RLVR, "--help"], capture_output=True, text=True, check=True)
         best_s = min(best_s, time.monotonic() - started)
@@ -57,7 +57,7 @@ def test_help_answers_within_half_a_second() -> None:
     assert best_s < 0.5
 
 
-def test_a_wrong_recipe_is_answered_before_anything_heavy_is_imported(recipe: Path) -> None:
+def test_a_wrong_recipe_is_refused_before_any_heavy_import(recipe: Path) -> None:
     code = f"""
 import json, sys
 from rlvr.cli import main
@@ -117,7 +117,7 @@ def test_a_finished_run_prints_its_table_and_how_to_start_over(
 
 
 @pytest.mark.parametrize("arguments", [[], ["grpo"], ["gropo", "recipe.yaml"]])
-def test_a_command_that_is_none_ends_with_status_2(
+def test_an_unknown_command_ends_with_status_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

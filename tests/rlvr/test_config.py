@@ -1,4 +1,4 @@
-"""What a recipe may say, and the one line that answers a mistake in it."""
+"""Recipes: defaults, overrides, and one-line errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def refusal(recipe: Path, *overrides: str) -> str:
     return line.removeprefix(f"{recipe}: ")
 
 
-def test_what_a_recipe_does_not_say_has_its_default(recipe: Path) -> None:
+def test_a_missing_key_has_its_default(recipe: Path) -> None:
     config = load(recipe)
     assert (config.stage, config.seed, config.run_dir) == ("grpo", 0, Path("runs/small"))
     assert (config.rollout.tasks_per_step, config.rollout.group_size) == (32, 16)
@@ -63,7 +63,7 @@ def test_what_a_recipe_does_not_say_has_its_default(recipe: Path) -> None:
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_recipe_that_comes_along_loads(path: Path) -> None:
+def test_every_recipe_of_the_repository_loads(path: Path) -> None:
     stage = yaml.safe_load(path.read_text(encoding="utf-8"))["stage"]
     assert load_config(SCHEMAS[stage], path).stage == stage
 
@@ -92,7 +92,7 @@ def test_there_is_a_toy_recipe_and_one_for_gsm8k() -> None:
         ("eval.tasks={source: toy, split: heldout}", "eval.tasks.split", "heldout"),
     ],
 )
-def test_an_override_is_read_as_people_expect(
+def test_an_override_is_parsed_as_yaml_with_floats(
     recipe: Path, override: str, key: str, expected: Any
 ) -> None:
     value: Any = load(recipe, override)
@@ -183,22 +183,25 @@ def test_groups_that_do_not_divide_name_the_numbers_that_would(
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (["learner.offload=true"], "offload: true needs zero_stage 1, 2 or 3 (it is 0)"),
         (["loss.replace_reference_every=10"], "replace_reference_every needs beta > 0"),
-        (["eval.correct_by=acuracy"], "'acuracy' is not one of the rewards: accuracy, think_format"),
+        (
+            ["eval.correct_by=acuracy"],
+            "'acuracy' is not one of the rewards: accuracy, think_format",
+        ),
         (["rewards.accuracy=0", "rewards.think_format=0"], "at least one reward with a weight"),
         (["rewards={}"], "at least one reward with a weight"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
-    recipe: Path, overrides: list[str], said: str
+def test_options_that_exclude_each_other_are_refused(
+    recipe: Path, overrides: list[str], message: str
 ) -> None:
-    assert said in refusal(recipe, *overrides)
+    assert message in refusal(recipe, *overrides)
 
 
-def test_options_that_go_together_pass(recipe: Path) -> None:
+def test_compatible_options_pass(recipe: Path) -> None:
     load(recipe, "learner.offload=true", "learner.zero_stage=2")
     load(recipe, "loss.replace_reference_every=10", "loss.beta=0.01")
     load(recipe, "eval.correct_by=think_format", "rewards.accuracy=0")
@@ -244,7 +247,7 @@ def test_an_override_has_a_key_and_a_value(recipe: Path, override: str) -> None:
     assert refusal(recipe, override) == f"{override!r}: an override has the form section.key=value"
 
 
-def test_a_value_is_no_section(recipe: Path) -> None:
+def test_a_key_below_a_value_is_refused(recipe: Path) -> None:
     assert refusal(recipe, "name.first=x") == "'name.first=x': name is a value, not a section"
 
 
@@ -259,14 +262,14 @@ def test_a_recipe_is_a_mapping(recipe: Path, text: str, kind: str) -> None:
     assert refusal(recipe) == f"a recipe is a mapping of keys to values, not {kind}"
 
 
-def test_a_recipe_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_recipe_that_does_not_exist_or_is_not_text_is_refused(tmp_path: Path) -> None:
     assert "no such recipe" in refusal(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in refusal(tmp_path / "binary.yaml")
     assert "cannot be read" in refusal(tmp_path)
 
 
-def test_every_field_says_what_it_means() -> None:
+def test_every_field_has_a_description() -> None:
     sections: list[Any] = list(SCHEMAS.values())
     for section in sections:
         for name, field in section.model_fields.items():

@@ -1,4 +1,4 @@
-"""What is shown while a run goes on, on a terminal and elsewhere."""
+"""Progress of a run, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def shown(*, is_terminal: bool, **metrics: Any) -> str:
     return file.getvalue()
 
 
-def test_shares_of_time_divide_the_wait_as_generation_and_grading_took_it() -> None:
+def test_the_wait_is_split_in_proportion_to_generation_and_grading() -> None:
     # of 2 s waited a quarter was grading: 0.5 s of a step of 4 s
     assert time_shares(METRICS) == {
         "generate": 0.375,
@@ -76,13 +76,13 @@ def test_without_a_terminal_each_event_is_a_line_without_colours() -> None:
     ]
 
 
-def test_on_a_terminal_the_screen_stays_and_shows_everything() -> None:
+def test_a_terminal_shows_everything() -> None:
     text = shown(is_terminal=True)
     for part in ("toy  step 2 of 10", "accuracy", "no signal", "20.4 tokens", "0:32", "pass@1"):
         assert part in text
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])
-def test_what_could_not_be_measured_is_a_dash(is_terminal: bool) -> None:
+def test_a_missing_value_is_a_dash(is_terminal: bool) -> None:
     nothing = {"reward/mean": None, "reward/accuracy/mean": None, "policy/entropy": None}
     assert "-" in shown(is_terminal=is_terminal, **nothing)

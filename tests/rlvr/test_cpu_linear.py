@@ -13,7 +13,7 @@ from rlvr.learner.cpu_linear import OneDnnLinear, use_onednn
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5, 48), (2, 7, 48), (1, 48)])
-def test_values_and_gradients_are_those_of_a_plain_linear_layer(
+def test_values_and_gradients_equal_a_plain_linear_layer(
     bias: bool, shape: tuple[int, ...]
 ) -> None:
     torch.manual_seed(0)
@@ -44,7 +44,7 @@ def test_names_of_parameters_stay_and_only_plain_linear_layers_change() -> None:
     assert [type(m) for m in model.values()] == [OneDnnLinear, OwnLinear, nn.LayerNorm]
 
 
-def test_bfloat16_goes_the_ordinary_way() -> None:
+def test_bfloat16_uses_the_plain_layer() -> None:
     model = nn.Sequential(nn.Linear(8, 8).to(torch.bfloat16))
     x = torch.randn(3, 8, dtype=torch.bfloat16)
     expected = model(x)

@@ -192,7 +192,7 @@ def test_only_the_command_line_imports_launch() -> None:
     assert importers_of("rlvr.grpo.launch") == {"rlvr.grpo.grpo_stage"}
 
 
-def test_engine_and_learner_do_not_know_each_other() -> None:
+def test_engine_and_learner_do_not_import_each_other() -> None:
     assert not [m for m in importers_of("rlvr.learner") if m.startswith("rlvr.rollout")]
     assert not [m for m in importers_of("rlvr.rollout") if m.startswith("rlvr.learner")]
 
@@ -218,8 +218,8 @@ def test_each_engine_is_called_from_one_place(package: str, owners: set[str]) ->
     assert not outside
 
 
-def test_an_import_drags_in_nothing_heavy() -> None:
-    """Also not by way of another module: a fresh interpreter looks at what is loaded after each."""
+def test_an_import_loads_nothing_heavy() -> None:
+    """Including indirect imports: a fresh interpreter lists its modules after each."""
     code = """import importlib, json, sys
 for name in sys.argv[1:]:
     importlib.import_module(name)
@@ -231,7 +231,7 @@ for name in sys.argv[1:]:
         line.partition(" ")[0]: set(json.loads(line.partition(" ")[2]))
         for line in done.stdout.splitlines()
     }
-    assert list(loaded) == LIGHT  # and the imports said nothing of their own
+    assert list(loaded) == LIGHT  # and no import printed anything
     assert done.stderr == ""
     for module, packages in loaded.items():
         assert not packages & HEAVY, module

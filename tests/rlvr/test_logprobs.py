@@ -94,7 +94,7 @@ def test_log_probs_and_entropy_of_a_two_word_vocabulary() -> None:
 @pytest.mark.parametrize("has_bias", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("chunk_tokens", [1, 5, 13, 1024])
-def test_values_and_gradients_are_those_of_log_softmax_in_float64(
+def test_values_and_gradients_equal_log_softmax_in_float64(
     chunk_tokens: int, temperature: float, has_bias: bool
 ) -> None:
     hidden, weight, bias, targets, gradient = head_case()
@@ -119,7 +119,7 @@ def test_values_and_gradients_are_those_of_log_softmax_in_float64(
         torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_is_that_of_a_finite_difference() -> None:
+def test_gradient_equals_a_finite_difference() -> None:
     hidden, weight, _, targets, _ = head_case(num_tokens=3)
     logprobs, _ = token_logprobs(hidden, weight, targets, temperature=0.7, chunk_tokens=2)
     for leaf, gradient in zip(
@@ -188,7 +188,7 @@ class LargestTensor(TorchDispatchMode):
         return made
 
 
-def test_no_tensor_of_all_tokens_by_the_vocabulary_is_ever_made() -> None:
+def test_no_tensor_of_all_tokens_by_the_vocabulary_is_created() -> None:
     num_tokens, vocabulary = 256, 5000
     hidden = torch.randn(num_tokens, 4, requires_grad=True)
     weight = torch.randn(vocabulary, 4, requires_grad=True)
@@ -204,7 +204,7 @@ def test_no_tensor_of_all_tokens_by_the_vocabulary_is_ever_made() -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("name", MODELS)
-def test_each_token_is_predicted_by_what_stands_before_it(name: str, temperature: float) -> None:
+def test_each_token_is_predicted_by_the_tokens_before_it(name: str, temperature: float) -> None:
     model, (token_ids, loss_mask) = model_of(name), rows()
     logprobs, entropy = completion_logprobs(model, token_ids, loss_mask, temperature=temperature)
     for row in range(3):
@@ -234,7 +234,7 @@ def test_a_shifted_mask_or_shifted_tokens_give_other_values(shift: int) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_are_those_of_the_models_own_logits(name: str) -> None:
+def test_gradients_equal_those_of_the_models_own_logits(name: str) -> None:
     model, (token_ids, loss_mask) = model_of(name), rows()
     gradient = torch.randn(3, 9, generator=torch.Generator().manual_seed(5))
     parameters = list(model.parameters())

@@ -218,9 +218,7 @@ def loss_of(
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 @pytest.mark.parametrize("clips", [(0.2, 0.2), (0.2, 0.28), (10.0, 10.0)])
 @pytest.mark.parametrize("name", LOSSES)
-def test_loss_is_that_of_a_plain_loop(
-    name: LossName, clips: tuple[float, float], beta: float
-) -> None:
+def test_loss_equals_a_plain_loop(name: LossName, clips: tuple[float, float], beta: float) -> None:
     for seed in range(5):
         case = random_case(seed)
         settings = {"clip_low": clips[0], "clip_high": clips[1], "beta": beta}
@@ -229,7 +227,7 @@ def test_loss_is_that_of_a_plain_loop(
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradient_is_that_of_a_finite_difference(name: LossName) -> None:
+def test_gradient_equals_a_finite_difference(name: LossName) -> None:
     case, step = random_case(seed=7), 1e-6
     settings = {"clip_low": 0.2, "clip_high": 0.28, "beta": 0.04}
     policy_logprobs = case["policy_logprobs"].clone().requires_grad_()
@@ -295,7 +293,7 @@ def random_groups() -> list[Group]:
 
 
 def bigram_logprobs(table: Tensor, batch: MicroBatch) -> Tensor:
-    """A policy small enough for a test: the next token hangs on the one before, by [V, V]."""
+    """A policy small enough for a test: the next token depends on the one before, by [V, V]."""
     token_ids = torch.from_numpy(batch.token_ids).long()
     logprobs = torch.zeros(token_ids.shape)
     for row in range(len(token_ids)):

@@ -27,20 +27,20 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     )
 
 
-def test_tensors_of_all_types_come_back_to_the_bit() -> None:
+def test_tensors_of_all_types_round_trip_bitwise() -> None:
     found = list(unpack_weights(pack_weights(NAMED, policy_version=3)))
     assert [name for name, _ in found] == [name for name, _ in NAMED]
     assert [tensor.shape for _, tensor in found] == [tensor.shape for _, tensor in NAMED]
     assert all(same(a, b) for (_, a), (_, b) in zip(found, NAMED, strict=True))
 
 
-def test_a_view_with_strides_is_packed_as_it_reads() -> None:
+def test_a_strided_view_is_packed_in_logical_order() -> None:
     transposed = torch.arange(6.0).reshape(2, 3).T
     [(_, found)] = unpack_weights(pack_weights([("w", transposed)], policy_version=0))
     assert found.tolist() == [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
 
 
-def test_tied_tensors_come_under_each_of_their_names() -> None:
+def test_tied_tensors_are_packed_under_each_name() -> None:
     tied = torch.nn.Parameter(torch.ones(2, 2))
     packed = pack_weights([("embed.weight", tied), ("head.weight", tied)], policy_version=0)
     found = dict(unpack_weights(packed))
@@ -63,7 +63,7 @@ def test_a_read_only_buffer_from_the_object_store_is_read_in_place() -> None:
     assert [name for name, _ in unpack_weights(packed)] == [name for name, _ in NAMED]
 
 
-def test_the_digest_is_that_of_what_was_packed_and_the_same_again() -> None:
+def test_the_digest_is_reproducible() -> None:
     packed = pack_weights(NAMED, policy_version=3)
     assert packed.digest == digest_of(packed.entries, packed.buffer)
     assert packed.digest == pack_weights(NAMED, policy_version=4).digest
@@ -92,7 +92,7 @@ def test_the_digest_changes_with_a_name_a_type_a_shape_and_the_order() -> None:
     assert len(set(digests)) == len(lists)
 
 
-def test_swapped_tensors_of_one_shape_are_seen() -> None:
+def test_swapped_tensors_of_one_shape_change_the_digest() -> None:
     left, right = torch.zeros(4), torch.ones(4)
     packed = pack_weights([("a", left), ("b", right)], policy_version=0)
     swapped = pack_weights([("a", right), ("b", left)], policy_version=0)

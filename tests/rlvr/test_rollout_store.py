@@ -15,7 +15,7 @@ from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
 from rlvr.types import Rollout
 
 
-def test_a_row_holds_the_completion_its_rewards_and_where_it_came_from(tmp_path: Path) -> None:
+def test_a_row_holds_the_completion_its_rewards_and_its_task(tmp_path: Path) -> None:
     graded = Rollout(
         completion=completion_of("五", num_tokens=2, policy_version=3),
         reward=RewardResult(
@@ -55,11 +55,11 @@ def test_files_of_later_steps_are_forgotten(tmp_path: Path) -> None:
     assert left == ["eval_000000", "step_000001", "step_000002"]
 
 
-def test_nothing_to_forget_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder_has_nothing_to_forget(tmp_path: Path) -> None:
     forget_after(tmp_path / "rollouts", -1)
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_one_line_error_and_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "step_000001.parquet.tmp").symlink_to("/dev/full")
     path = tmp_path / "step_000001.parquet"
     rows = rollout_rows([group_of(rollout_of(1.0, "x" * 1000))] * 1000, ["?"] * 1000, step=1)

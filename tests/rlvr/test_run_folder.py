@@ -1,4 +1,4 @@
-"""Who may write to a run folder, and what it says of itself."""
+"""The run folder: its lock, config, status and atomic writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ with RunFolder(Path(sys.argv[1])).locked():
 
 
 def held_by_another(path: Path) -> subprocess.Popen[str]:
-    """A process that holds the folder until its input ends or it is killed."""
+    """Start a process that holds the folder until its input ends or it is killed."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
@@ -37,7 +37,7 @@ def held_by_another(path: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def test_a_folder_that_a_living_process_holds_is_refused_and_a_dead_one_lets_go(
+def test_a_folder_held_by_a_running_process_is_refused_until_the_process_ends(
     tmp_path: Path,
 ) -> None:
     folder = RunFolder(tmp_path / "run")
@@ -52,7 +52,7 @@ def test_a_folder_that_a_living_process_holds_is_refused_and_a_dead_one_lets_go(
         assert (folder.path / ".lock").read_text() == str(os.getpid())
 
 
-def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> None:
+def test_the_lock_is_released_at_the_end_and_after_an_error(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with pytest.raises(ZeroDivisionError), folder.locked():
         _ = 1 / 0
@@ -62,7 +62,7 @@ def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path: Path) -> Non
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     folder = RunFolder(tmp_path / "file" / "run")
     with pytest.raises(ConfigError, match=r"output_dir: .* cannot be written to"), folder.locked():
@@ -74,7 +74,7 @@ def test_a_new_folder_gets_the_resolved_config_and_is_resumed_with_it(tmp_path: 
     assert folder.status is RunStatus.NEW
     assert folder.claim(config) is RunStatus.NEW
     written = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    assert written["rollout"]["temperature"] == 1.0  # what the recipe left out is there too
+    assert written["rollout"]["temperature"] == 1.0  # defaults are included
     assert folder.claim(config) is RunStatus.INTERRUPTED
     write_json(folder.summary, {"num_steps": 3})
     assert folder.claim(config) is RunStatus.FINISHED
@@ -102,7 +102,7 @@ def test_a_config_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_that_was_half_written_is_never_taken_for_whole(tmp_path: Path) -> None:
+def test_a_partly_written_file_is_ignored(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     (tmp_path / "config.yaml.tmp").write_text("name: fa", encoding="utf-8")
     assert folder.claim(config_of(tmp_path)) is RunStatus.NEW
@@ -110,7 +110,7 @@ def test_a_file_that_was_half_written_is_never_taken_for_whole(tmp_path: Path) -
     assert folder.status is RunStatus.INTERRUPTED
 
 
-def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_json_round_trips(tmp_path: Path) -> None:
     data = {"before": None, "text": "二加三", "wall_s": 1.5}
     write_json(tmp_path / "summary.json", data)
     assert read_json(tmp_path / "summary.json") == data

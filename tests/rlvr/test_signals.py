@@ -1,4 +1,4 @@
-"""What a wait does when the user wants to stop."""
+"""Waits that end when the user stops the run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_stop_cancels_the_work_and_names_the_last_step() -> None:
     asyncio.run(stopped())
 
 
-def test_after_a_stop_no_further_work_is_waited_for() -> None:
+def test_after_a_stop_further_work_is_not_awaited() -> None:
     async def stopped() -> None:
         stop = asyncio.Event()
         stop.set()
@@ -55,7 +55,7 @@ def test_after_a_stop_no_further_work_is_waited_for() -> None:
     asyncio.run(asyncio.wait_for(stopped(), 5))
 
 
-def test_a_thread_hands_over_its_result_or_its_error() -> None:
+def test_a_thread_returns_its_result_or_raises_its_error() -> None:
     def failing() -> None:
         raise ConfigError("tokenizer")
 

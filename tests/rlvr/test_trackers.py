@@ -1,4 +1,4 @@
-"""Trackers copy the metrics, and none of them can stop a run."""
+"""Trackers copy the metrics, and a failing one never stops a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_tensorboard_gets_the_numbers_of_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_a_tracker_that_cannot_start_is_dropped_and_the_run_goes_on(
+def test_a_tracker_that_cannot_start_is_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").touch()
@@ -49,7 +49,7 @@ def test_a_tracker_that_is_not_installed_is_dropped(
 
 
 class FakeWandb(ModuleType):
-    """Stands where the package would; its network goes away after the first line."""
+    """A fake package whose network fails after the first line."""
 
     def __init__(self) -> None:
         super().__init__("wandb")
@@ -81,6 +81,6 @@ def test_a_tracker_that_fails_later_is_dropped_and_not_called_again(
     assert "tracker wandb is off: ConnectionError: no route to host" in caplog.text
 
 
-def test_without_a_switch_there_is_no_tracker(tmp_path: Path) -> None:
+def test_trackers_are_off_by_default(tmp_path: Path) -> None:
     Trackers(TrackersSection(), folder=tmp_path, name="run").write(LINE)
     assert list(tmp_path.iterdir()) == []
