@@ -1,4 +1,1 @@
-"""Speed beside TRL's GRPOTrainer on the same machine, the same weights, tasks and rewards.
-
-`python -m bench.compare --model runs/toy-base/model`
-"""
+"""Benchmarks of the trainer (`bench.compare`), the rewards and the sandbox."""

@@ -1,10 +1,10 @@
-"""The comparison: `python -m bench.compare --model DIR`; first the gradients, then the clocks.
+"""Compare the speed with TRL's GRPOTrainer: `python -m bench.compare --model DIR`.
 
 gradients equal? --no--> stop
   | yes
-tuning: each side at a few thread counts and layouts, the fastest one is taken
+tuning: each side at a few thread counts and layouts; the fastest one is used
   |
-rounds: TRL, ours on-policy, ours one step stale; again --> bench/results/*.json, Markdown table
+rounds: TRL, ours on-policy, ours one step stale; repeated --> bench/results/*.json, Markdown table
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from bench.gradient import compare_gradients
 from bench.machine import describe_machine, load_average, use_cores
-from bench.sides import ROOT, OurSettings, Step, run_ours, run_trl
+from bench.sides import ROOT, MeasuredStep, OurSettings, run_ours, run_trl
 from bench.table import TRL, Speed, markdown, speed_of
 from bench.trl_trainer import TrlSettings
 from bench.wide_model import make_wide_model
@@ -36,24 +36,23 @@ __all__ = ["main"]
 
 RESULTS = ROOT / "bench" / "results"
 WARMUP_STEPS = 2
-TUNE_STEPS = 2  # of which the first warms up
+TUNE_STEPS = 2  # the first one warms up
 MEAN_TOKENS = 40.0  # of the wide workload
-TRL_ROWS = (16, 32)  # of 8 to 512; larger ones leave the cache and cost up to half more
-Runner = Callable[..., list[Step]]
+TRL_ROWS = (16, 32)  # of 8 to 512; larger ones exceed the cache and cost up to half more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """One of those that are compared, at the settings that it may choose from."""
+    """One side of the comparison."""
 
     name: str
-    candidates: Sequence[Runner]  # called with num_steps
-    settings: Sequence[Mapping[str, Any]]  # of the candidates
+    run: Callable[..., list[MeasuredStep]]  # (workload, settings, *, num_steps)
+    settings: Sequence[TrlSettings | OurSettings]  # candidates; the fastest is used
 
 
 @dataclass(kw_only=True)
 class Record:
-    """Everything that is measured, as it goes to the result file."""
+    """All measurements, as written to the result file."""
 
     machine: Mapping[str, Any]
     arguments: Mapping[str, Any]
@@ -63,7 +62,7 @@ class Record:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 a side failed or the gradients differ, 2 wrong input."""
+    """Return the exit status: 0 done, 1 a side failed or the gradients differ, 2 wrong input."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
     record = Record(
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stop(*_: Any) -> NoReturn:
-    """As an error, so that the side that runs is ended too."""
+    """Raise an error, so that the running side is ended too."""
     raise RLVRError("stopped by SIGTERM")
 
 
@@ -91,9 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     add = partial(parser.add_argument, type=int)
     parser.add_argument("--model", required=True, help="directory of the toy's base model")
     parser.add_argument("--workloads", default="toy,wide", help="toy, wide or both")
-    add("--steps", default=6, help="measured steps of a run, after 2 that warm up")
+    add("--steps", default=6, help="measured steps of a run, after 2 warm-up steps")
     add("--rounds", default=2, help="runs of each side, alternating")
-    add("--cores", default=2, help="CPU cores, the same for all")
+    add("--cores", default=2, help="CPU cores of each side")
     add("--trl-threads", default=0, help="0: try 1 and all cores")
     add("--trl-rows", default=0, help="of a micro-batch; 0: try a few")
     add("--our-threads", default=0, help="of engine and learner each; 0: try 1 and all cores")
@@ -117,19 +116,17 @@ def _compare(workloads: Sequence[Workload], options: argparse.Namespace, record:
         comparison = compare_gradients(workload)
         record.gradients[workload.name] = asdict(comparison)
         comparison.check()
-        _say(f"{workload.name}: same gradient, relative error {comparison.max_error:.1g}")
+        print(
+            f"{workload.name}: same gradient, relative error {comparison.max_error:.1g}", flush=True
+        )
     for workload in workloads:
-        sides = [_tuned(side, workload, record) for side in _sides(workload, options)]
-        steps: defaultdict[str, list[Step]] = defaultdict(list)
+        sides = [(side, _tune(side, workload, record)) for side in _sides(options)]
+        steps: defaultdict[str, list[MeasuredStep]] = defaultdict(list)
+        num_steps = WARMUP_STEPS + options.steps
         for _ in range(options.rounds):
-            for side in sides:
+            for side, settings in sides:
                 steps[side.name] += _run(
-                    side,
-                    0,
-                    workload,
-                    record,
-                    num_steps=WARMUP_STEPS + options.steps,
-                    num_warmup=WARMUP_STEPS,
+                    side, settings, workload, record, num_steps=num_steps, num_warmup=WARMUP_STEPS
                 )
         record.speeds[workload.name] = {
             name: speed_of(found, num_completions=workload.num_completions)
@@ -137,7 +134,7 @@ def _compare(workloads: Sequence[Workload], options: argparse.Namespace, record:
         }
 
 
-def _sides(workload: Workload, options: argparse.Namespace) -> list[Side]:
+def _sides(options: argparse.Namespace) -> list[Side]:
     threads = sorted({1, options.cores})
     trl = [
         TrlSettings(num_threads=num_threads, rows=rows)
@@ -146,57 +143,44 @@ def _sides(workload: Workload, options: argparse.Namespace) -> list[Side]:
     ]
     if not options.trl_rows:
         trl.append(TrlSettings(num_threads=1, rows=min(TRL_ROWS), continuous_batching=True))
-    sides = [_side(TRL, run_trl, workload, trl)]
+    sides = [Side(name=TRL, run=run_trl, settings=trl)]
     for staleness in (0, 1):
         ours = [
             OurSettings(max_staleness=staleness, engine_threads=n, learner_threads=n)
             for n in ([options.our_threads] if options.our_threads else threads)
         ]
-        sides.append(_side(f"ours, max_staleness {staleness}", run_ours, workload, ours))
+        sides.append(Side(name=f"ours, max_staleness {staleness}", run=run_ours, settings=ours))
     return sides
 
 
-def _side(
-    name: str, run: Runner, workload: Workload, settings: Sequence[TrlSettings | OurSettings]
-) -> Side:
-    return Side(
-        name=name,
-        candidates=[partial(run, workload, setting) for setting in settings],
-        settings=[asdict(setting) for setting in settings],
-    )
+def _tune(side: Side, workload: Workload, record: Record) -> TrlSettings | OurSettings:
+    """Return the fastest settings of a side."""
 
+    def step_s(settings: TrlSettings | OurSettings) -> float:
+        steps = _run(side, settings, workload, record, num_steps=TUNE_STEPS, num_warmup=1)
+        return median(step.step_s for step in steps)
 
-def _tuned(side: Side, workload: Workload, record: Record) -> Side:
-    """The side with its fastest candidate alone."""
-    best = 0
-    if len(side.candidates) > 1:
-        runs = [
-            _run(side, i, workload, record, num_steps=TUNE_STEPS, num_warmup=1)
-            for i in range(len(side.candidates))
-        ]
-        medians = [median(step.step_s for step in steps) for steps in runs]
-        best = medians.index(min(medians))
-    return Side(name=side.name, candidates=[side.candidates[best]], settings=[side.settings[best]])
+    return min(side.settings, key=step_s) if len(side.settings) > 1 else side.settings[0]
 
 
 def _run(
     side: Side,
-    candidate: int,
+    settings: TrlSettings | OurSettings,
     workload: Workload,
     record: Record,
     *,
     num_steps: int,
     num_warmup: int,
-) -> list[Step]:
-    """The steps of one run but those that warm up; all of them go on record."""
+) -> list[MeasuredStep]:
+    """Run a side, record all steps and return those after the warm-up."""
     load_before = load_average()
-    steps = side.candidates[candidate](num_steps=num_steps)
+    steps = side.run(workload, settings, num_steps=num_steps)
     measured = steps[num_warmup:]
     record.runs.append(
         {
             "workload": workload.name,
             "side": side.name,
-            "settings": side.settings[candidate],
+            "settings": asdict(settings),
             "load_before": load_before,
             "load_after": load_average(),
             "num_warmup": num_warmup,
@@ -204,7 +188,7 @@ def _run(
         }
     )
     seconds = median(step.step_s for step in measured)
-    _say(f"{workload.name}: {side.name} {dict(side.settings[candidate])}: {seconds:.2f} s a step")
+    print(f"{workload.name}: {side.name} {asdict(settings)}: {seconds:.2f} s per step", flush=True)
     return measured
 
 
@@ -214,7 +198,7 @@ def _heading(record: Record) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"{machine['processor']}, cores {machine['cores']}, load average {min(loads):.1f} to "
-        f"{max(loads):.1f} (our own included); {versions}"
+        f"{max(loads):.1f} (including the benchmark); {versions}"
     )
 
 
@@ -223,10 +207,6 @@ def _write(record: Record) -> Path:
     path = RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

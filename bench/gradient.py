@@ -1,9 +1,10 @@
-r"""Do TRL and we compute the same gradient? One batch, the same weights, both losses.
+r"""Compare the gradient with TRL's: one batch, the same weights, both losses.
 
     TRL generates, grades --> its tensors --> GRPOTrainer.compute_loss --> gradient
                           \-> Groups --> assign_advantages, pack, policy_loss --> gradient
 
-The old log-probs are the policy's plus seeded noise, so that ratios leave 1 and both clips work.
+The old log-probs are the policy's plus seeded noise, so that ratios differ from 1 and both clips
+take effect.
 """
 
 from __future__ import annotations
@@ -38,34 +39,34 @@ Gradient = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientComparison:
-    """How far the two gradients of a batch are from each other."""
+    """The difference between the two gradients of a batch."""
 
     num_completions: int
     num_tokens: int
-    clip_frac: float  # of the tokens, by our count
+    clip_frac: float  # of the tokens, as counted by this trainer
     loss_trl: float
     loss_ours: float
     max_advantage_error: float
-    max_error: float  # the worst parameter's relative error
+    max_error: float  # relative error of the worst parameter
     worst_parameter: str
 
     def check(self) -> None:
-        """Raises CheckError where a parameter's gradient differs by more than 1e-4."""
+        """Raise CheckError if a parameter's gradient differs by more than 1e-4."""
         if not self.max_error <= MAX_ERROR:
             raise CheckError(
                 f"TRL and this trainer compute different gradients: relative error "
                 f"{self.max_error:.2g} at {self.worst_parameter} (limit {MAX_ERROR:g}); "
-                f"losses {self.loss_trl:.6g} and {self.loss_ours:.6g}; comparing speed would mean "
-                "nothing"
+                f"losses {self.loss_trl:.6g} and {self.loss_ours:.6g}; a comparison of speed would "
+                "be meaningless"
             )
 
 
 def compare_gradients(
     workload: Workload, *, num_tasks: int = 8, ours: Workload | None = None
 ) -> GradientComparison:
-    """Both gradients of the completions of `num_tasks` tasks.
+    """Compute both gradients for the completions of `num_tasks` tasks.
 
-    `ours` is the workload as our side reads it; another than TRL's shows that the check can fail.
+    `ours` is this trainer's workload if it differs from TRL's, to show that the check can fail.
     """
     small = replace(
         workload, overrides=(*workload.overrides, f"rollout.tasks_per_step={num_tasks}")
@@ -99,17 +100,17 @@ def _relative_error(ours: Tensor, theirs: Tensor) -> float:
 
 
 def _trl_batch(trainer: Any, workload: Workload) -> dict[str, Tensor]:
-    """TRL's own generation, rewards, advantages, and noisy old log-probs; rows in groups."""
+    """Return TRL's completions, rewards, advantages and noisy old log-probs; rows in groups."""
     size = workload.config.rollout.group_size
     rows = [row for row in trainer.train_dataset for _ in range(size)]
     rewards: list[Tensor] = []
     calculate = trainer._calculate_rewards
 
-    def keeping(*args: Any) -> Tensor:
+    def calculate_and_keep(*args: Any) -> Tensor:
         rewards.append(calculate(*args))
         return rewards[-1]
 
-    trainer._calculate_rewards = keeping
+    trainer._calculate_rewards = calculate_and_keep
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     batch = dict(trainer._generate_and_score_completions(rows))
@@ -145,7 +146,7 @@ def _take_gradient(model: Any) -> Gradient:
 
 
 def _groups(workload: Workload, batch: Mapping[str, Tensor]) -> list[Group]:
-    """The same batch as our engines and rewards would hand it on."""
+    """Return the batch as this trainer's engines and rewards would produce it."""
     size = workload.config.rollout.group_size
     rollouts = list(_rollouts(batch))
     prompts = _rows(batch["prompt_ids"], batch["prompt_mask"])
@@ -184,7 +185,7 @@ def _rows(values: Tensor, mask: Tensor) -> list[NDArray[Any]]:
 def _our_gradient(
     model: Any, config: GrpoConfig, groups: list[Group]
 ) -> tuple[float, float, Gradient]:
-    """Loss, share of clipped tokens and gradient, through several micro-batches as in a run."""
+    """Return loss, share of clipped tokens and gradient, over several micro-batches as in a run."""
     batch = make_batch(
         groups,
         loss=config.loss.name,

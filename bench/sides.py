@@ -1,7 +1,7 @@
-"""Both sides as processes of their own: started, watched, and their steps read back.
+"""Run each side in a separate process and read its steps.
 
-run_ours   rlvr grpo RECIPE ... into a temporary folder   a line of metrics.jsonl ends a step
-run_trl    python -m bench.trl_side                       a line of its file ends a step
+run_ours   rlvr grpo RECIPE ... into a temporary folder   a step ends with a line of metrics.jsonl
+run_trl    python -m bench.trl_side                       a step ends with a line of its file
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from bench.trl_trainer import TrlSettings
 from bench.workload import Workload
 from rlvr.errors import RLVRError
 
-__all__ = ["OurSettings", "Step", "run_ours", "run_trl"]
+__all__ = ["MeasuredStep", "OurSettings", "run_ours", "run_trl"]
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE_S = 1800.0  # of one process
-POLL_S = 0.01  # of the length of metrics.jsonl; a stat costs microseconds
+POLL_S = 0.01  # of the size of metrics.jsonl; a stat takes microseconds
 LOG_TAIL = 1500  # characters of a failed process's output in the error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OurSettings:
-    """What may be turned on our side without changing what it computes."""
+    """The settings of this trainer that do not change its results."""
 
     max_staleness: int
     engine_threads: int
     learner_threads: int
 
     def overrides(self) -> tuple[str, ...]:
-        """For the command line."""
+        """Return the overrides for the command line."""
         return (
             f"rollout.max_staleness={self.max_staleness}",
             f"resources.engine_threads={self.engine_threads}",
@@ -49,21 +49,17 @@ class OurSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One optimizer step as the clock on the wall saw it, from the end of the one before it."""
+class MeasuredStep:
+    """Wall times of one optimizer step, from the end of the previous one."""
 
     step_s: float
-    generate_s: float  # with staleness it lies beside the learning of the step before
+    generate_s: float  # with staleness it overlaps with the learning of the previous step
     learn_s: float
     num_tokens: int  # completion tokens
 
 
-def run_trl(workload: Workload, settings: TrlSettings, *, num_steps: int) -> list[Step]:
-    """All steps, the first ones among them.
-
-    Raises:
-        RLVRError: where the process failed.
-    """
+def run_trl(workload: Workload, settings: TrlSettings, *, num_steps: int) -> list[MeasuredStep]:
+    """Run TRL and return all steps. Raises RLVRError if the process fails."""
     order = {
         "name": workload.name,
         "recipe": str(workload.recipe),
@@ -77,14 +73,13 @@ def run_trl(workload: Workload, settings: TrlSettings, *, num_steps: int) -> lis
         command = [sys.executable, "-m", "bench.trl_side", json.dumps(order), str(out)]
         with _running(command, env=env, log=Path(folder) / "log") as process:
             process.wait(DEADLINE_S)
-        return [Step(**line) for line in _lines(out)]
+        return [MeasuredStep(**line) for line in _lines(out)]
 
 
-def run_ours(workload: Workload, settings: OurSettings, *, num_steps: int) -> list[Step]:
-    """All steps but the last: no next batch is generated beside that one, so it is too fast.
+def run_ours(workload: Workload, settings: OurSettings, *, num_steps: int) -> list[MeasuredStep]:
+    """Run this trainer and return all steps. Raises RLVRError if the run fails.
 
-    Raises:
-        RLVRError: where the run failed.
+    One more step is run and dropped: no next batch is generated during the last one.
     """
     with tempfile.TemporaryDirectory(prefix="bench-ours-") as folder:
         command = [
@@ -104,14 +99,11 @@ def run_ours(workload: Workload, settings: OurSettings, *, num_steps: int) -> li
         metrics = Path(folder) / "run" / "metrics.jsonl"
         with _running(command, env=_env(num_threads=1), log=Path(folder) / "log") as process:
             ends = _ends(process, metrics)
-        return _our_steps(_lines(metrics)[:-1], ends)
-
-
-def _our_steps(lines: Sequence[Mapping[str, Any]], ends: Sequence[float]) -> list[Step]:
+        lines = _lines(metrics)[:-1]
     walls = [None, *(end - start for start, end in pairwise(ends))]
     return [
-        Step(
-            step_s=wall or line["time/step_s"],  # nobody saw the first one start
+        MeasuredStep(
+            step_s=wall or line["time/step_s"],  # the start of the first one is unknown
             generate_s=line["time/generate_s"],
             learn_s=line["time/learn_s"],
             num_tokens=line["tokens/completion"],
@@ -121,7 +113,7 @@ def _our_steps(lines: Sequence[Mapping[str, Any]], ends: Sequence[float]) -> lis
 
 
 def _ends(process: subprocess.Popen[bytes], metrics: Path) -> list[float]:
-    """When each line of metrics.jsonl appeared."""
+    """Return the time at which each line of metrics.jsonl appeared."""
     ends: list[float] = []
     size = 0
     deadline = time.monotonic() + DEADLINE_S
@@ -139,7 +131,7 @@ def _ends(process: subprocess.Popen[bytes], metrics: Path) -> list[float]:
 def _running(
     command: Sequence[str], *, env: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is watched inside and over behind it; raises RLVRError where it failed."""
+    """Run a process that ends with the block. Raises RLVRError if it fails."""
     with (
         log.open("wb") as file,
         subprocess.Popen(command, cwd=ROOT, env=dict(env), stdout=file, stderr=file) as process,
@@ -152,19 +144,13 @@ def _running(
             process.terminate()
             raise
         finally:
-            if process.poll() is None and not _ends_in(process, seconds=60.0):
+            try:
+                process.wait(60.0)
+            except subprocess.TimeoutExpired:
                 process.kill()
     if process.returncode:
         tail = log.read_text(encoding="utf-8", errors="replace")[-LOG_TAIL:]
-        raise RLVRError(f"{command[:4]} ended with {process.returncode}; its last words:\n{tail}")
-
-
-def _ends_in(process: subprocess.Popen[bytes], *, seconds: float) -> bool:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        raise RLVRError(f"{command[:4]} exited with {process.returncode}; its output:\n{tail}")
 
 
 def _env(*, num_threads: int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Steps -> medians, ranges, ratios, and the Markdown table that shows them."""
+"""Summarize measured steps as medians, ranges and ratios in a Markdown table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.sides import Step
+from bench.sides import MeasuredStep
 
 __all__ = ["Speed", "markdown", "speed_of"]
 
@@ -15,21 +15,21 @@ TRL = "TRL"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How fast one side was; rates are those of the median step."""
+    """The speed of one side; rates are those of the median step."""
 
     num_steps: int
     step_s: float
     min_step_s: float
     max_step_s: float
     completions_per_s: float
-    tokens_per_s: float  # completion tokens: padding and prompts do not count
+    tokens_per_s: float  # completion tokens, without padding and prompts
     generate_s: float
     learn_s: float
     mean_tokens: float  # of a completion
 
 
-def speed_of(steps: Sequence[Step], *, num_completions: int) -> Speed:
-    """Of the measured steps of all rounds together; `num_completions` is that of one step."""
+def speed_of(steps: Sequence[MeasuredStep], *, num_completions: int) -> Speed:
+    """Summarize the measured steps of all rounds; `num_completions` is that of one step."""
     step_s = [step.step_s for step in steps]
     return Speed(
         num_steps=len(steps),
@@ -45,7 +45,7 @@ def speed_of(steps: Sequence[Step], *, num_completions: int) -> Speed:
 
 
 def markdown(speeds: Mapping[str, Mapping[str, Speed]]) -> str:
-    """One row for each workload and side; the ratios are to TRL's row of the same workload."""
+    """Return a row per workload and side; ratios are relative to TRL in the same workload."""
     lines = [
         "| workload | side | step, s (range) | generate, s | learn, s | samples/s "
         "| useful tokens/s | samples/s to TRL | tokens/s to TRL |",

@@ -1,7 +1,7 @@
-"""The process in which TRL trains: `python -m bench.trl_side '{"recipe": ...}' FILE`.
+"""Train with TRL and write a line per step to a file: `python -m bench.trl_side '{...}' FILE`.
 
-It writes a line for each step. A step is all of generation, rewards, learning and bookkeeping: from
-the end of one optimizer step to the end of the next.
+A step lasts from the end of one optimizer step to the end of the next: generation, rewards,
+learning and bookkeeping.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from rewards import shutdown
 __all__ = ["main"]
 
 
-class StepTimes(TrainerCallback):
-    """Writes one JSON line for each step."""
+class StepClock(TrainerCallback):
+    """Writes one JSON line per step."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", encoding="utf-8")
         self._last_end = self._generated = 0.0
         self._num_tokens = 0
 
-    def watched(self, function: RewardFunction) -> RewardFunction:
-        """The same reward; its first call in a step is the end of generation."""
+    def clocked(self, function: RewardFunction) -> RewardFunction:
+        """Return the reward with a clock: its first call in a step is the end of generation."""
 
         def reward(completions: Any, completion_ids: Any, **columns: Any) -> list[float | None]:
             self._generated = time.monotonic()
@@ -60,12 +60,12 @@ class StepTimes(TrainerCallback):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train `num_steps` steps with the given settings."""
+    """Train as described by the JSON in the first argument."""
     order, out = json.loads(arguments[0]), Path(arguments[1])
     workload = Workload(order["name"], Path(order["recipe"]), tuple(order["overrides"]))
     settings = TrlSettings(**order["settings"])
     torch.set_num_threads(settings.num_threads)
-    times = StepTimes(out)
+    clock = StepClock(out)
     first, *others = workload.reward_functions()
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_trainer(
@@ -73,8 +73,8 @@ def main(arguments: Sequence[str]) -> None:
             settings,
             num_steps=order["num_steps"],
             output_dir=Path(folder),
-            reward_functions=[times.watched(first), *others],
-            callbacks=[times],
+            reward_functions=[clock.clocked(first), *others],
+            callbacks=[clock],
         )
         trainer.train()
     shutdown()

@@ -1,7 +1,7 @@
-"""TRL's GRPOTrainer, set up for the same objective and batch as ours and otherwise for speed.
+"""TRL's GRPOTrainer with the same objective and batch as this trainer, configured for speed.
 
-One generation for each optimizer step, on-policy: TRL then needs no second pass for the old
-log-probs. No gradient checkpointing (TRL's default is on), no logging, float32 throughout.
+One generation per optimizer step, on-policy: TRL then needs no second pass for the old log-probs.
+No gradient checkpointing (TRL's default is on), no logging, float32 throughout.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ with warnings.catch_warnings():
 
 __all__ = ["TrlSettings", "make_trainer"]
 
-# Left to itself it takes most of the machine's memory, and minutes to fill it. The other choice, a
-# static KV cache (cache_implementation), was 2.4 to 3.3 times slower than the default.
+# The defaults allocate most of the machine's memory, which takes minutes. A static KV cache
+# (cache_implementation) was 2.4 to 3.3 times slower than the default.
 CONTINUOUS_BATCHING = {"num_blocks": 1024, "max_batch_tokens": 512}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrlSettings:
-    """What may be turned to make TRL faster without changing what it computes."""
+    """The settings of TRL that do not change its results."""
 
     num_threads: int
     rows: int  # of a micro-batch: per_device_train_batch_size
-    continuous_batching: bool = False  # transformers' paged generation in place of a static batch
+    continuous_batching: bool = False  # transformers' paged generation
 
 
 def make_trainer(
@@ -46,11 +46,11 @@ def make_trainer(
     reward_functions: Sequence[RewardFunction] | None = None,
     callbacks: Sequence[Any] = (),
 ) -> GRPOTrainer:
-    """A trainer that stands before its first step."""
+    """Return a trainer that has not started."""
     path = workload.config.model.path
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     tasks = workload.tasks(num_steps)
-    rows = [{"prompt": workload.prompt(t, tokenizer), **_plain(t.columns)} for t in tasks]
+    rows = [{**task.columns, "prompt": workload.prompt(task, tokenizer)} for task in tasks]
     return GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(path, dtype="float32"),
         reward_funcs=list(reward_functions or workload.reward_functions()),
@@ -59,10 +59,6 @@ def make_trainer(
         processing_class=tokenizer,
         callbacks=list(callbacks),
     )
-
-
-def _plain(columns: Any) -> dict[str, Any]:
-    return {name: value for name, value in columns.items() if name != "prompt"}
 
 
 def _arguments(
@@ -75,7 +71,7 @@ def _arguments(
         output_dir=str(output_dir),
         seed=config.seed,
         max_steps=num_steps,
-        # the batch: all completions of a step in one generation
+        # all completions of a step in one generation
         per_device_train_batch_size=settings.rows,
         gradient_accumulation_steps=accumulation,
         steps_per_generation=accumulation,
@@ -99,13 +95,13 @@ def _arguments(
         max_grad_norm=config.learner.max_grad_norm,
         # the machine
         use_cpu=True,
-        use_vllm=False,  # "colocate" dies on the CPU at its first weight load
+        use_vllm=False,  # "colocate" crashes on the CPU at its first weight load
         use_transformers_continuous_batching=settings.continuous_batching,
         transformers_continuous_batching_config=CONTINUOUS_BATCHING,
         bf16=False,
         gradient_checkpointing=False,
         dataloader_pin_memory=False,
-        # nothing beside the work
+        # no other work
         logging_strategy="no",
         save_strategy="no",
         report_to="none",

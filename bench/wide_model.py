@@ -1,10 +1,10 @@
-"""A model whose completions differ widely in length: random weights and a constant chance to end.
+"""A model whose completions vary widely in length: random weights, constant stop probability.
 
     p(end of sequence) = 1 / mean at each token   =>   geometric lengths: deviation = mean
 
-The toy's architecture and size with tied embeddings. Dimension 0 of the residual stream is the same
-constant for every token and no layer writes to it; only the end-of-sequence row of the embedding
-differs there, which shifts the logit of that token and of no other.
+Architecture and size are those of the toy model with tied embeddings. Dimension 0 of the residual
+stream is the same constant for every token and no layer writes to it; only the end-of-sequence row
+of the embedding differs there, which shifts the logit of that token alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from rlvr.toy.toy_model import make_model
@@ -26,9 +25,7 @@ NUM_PROBE_ROWS, PROBE_TOKENS = 16, 128
 
 
 def make_wide_model(folder: Path, *, mean_tokens: float, seed: int = 0, **sizes: int) -> None:
-    """Write model and tokenizer to `folder`; `sizes` are those of
-    `rlvr.toy.toy_model.make_model`.
-    """
+    """Write model and tokenizer to `folder`; `sizes` are passed to `make_model`."""
     tokenizer = make_tokenizer(seed=seed)
     model = make_model(tokenizer, seed=seed, **sizes)
     with torch.no_grad():
@@ -48,7 +45,7 @@ def _keep_dimension_0(model: Any) -> None:
 def _shift_end_logit(
     model: Any, tokenizer: PreTrainedTokenizerBase, *, mean_tokens: float, seed: int
 ) -> None:
-    """Bisection for the shift at which the mean chance to end on random text is 1 / mean_tokens."""
+    """Find the shift by bisection at which p(end) on random text is 1 / mean_tokens on average."""
     end = tokenizer.eos_token_id
     generator = torch.Generator().manual_seed(seed)
     shape = (NUM_PROBE_ROWS, PROBE_TOKENS)
@@ -58,12 +55,8 @@ def _shift_end_logit(
     low, high = 0.0, 100.0
     for _ in range(60):
         shift = (low + high) / 2
-        is_too_small = _mean_chance(logits, hidden[..., 0].flatten() * shift, end) < 1 / mean_tokens
+        shifted = logits.clone()
+        shifted[:, end] += hidden[..., 0].flatten() * shift
+        is_too_small = float(shifted.softmax(-1)[:, end].mean()) < 1 / mean_tokens
         low, high = (shift, high) if is_too_small else (low, shift)
     model.get_input_embeddings().weight[end, 0] += low
-
-
-def _mean_chance(logits: Tensor, added: Tensor, end: int) -> float:
-    shifted = logits.clone()
-    shifted[:, end] += added
-    return float(shifted.softmax(-1)[:, end].mean())

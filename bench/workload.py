@@ -1,6 +1,6 @@
-r"""What both sides have to do: one recipe gives the prompts, rewards and sizes of either.
+r"""The common workload: one recipe defines the prompts, rewards and sizes of both sides.
 
-recipe + overrides --> rlvr grpo (as it is)
+recipe + overrides --> rlvr grpo (unchanged)
                    \-> Workload --> TRL's GRPOConfig, dataset and reward functions
 """
 
@@ -28,7 +28,7 @@ RewardFunction = Callable[..., list[float | None]]
 
 
 def coin(completions: Sequence[str], **columns: Any) -> list[float]:
-    """1 where the text has an even number of characters: its groups always have signal."""
+    """Return 1 for an even number of characters, else 0, so that all groups have a signal."""
     return [float(len(text) % 2 == 0) for text in completions]
 
 
@@ -42,34 +42,34 @@ class Workload:
 
     @cached_property
     def config(self) -> GrpoConfig:
-        """The whole configuration of our side."""
+        """The configuration of this trainer."""
         return load_config(GrpoConfig, self.recipe, self.overrides)
 
     @cached_property
     def inputs(self) -> Inputs:
-        """Tasks and template, as our side opens them."""
+        """Tasks and template, as this trainer opens them."""
         return check_inputs(self.config)
 
     @property
     def num_completions(self) -> int:
-        """Of one optimizer step."""
+        """The number of completions of one optimizer step."""
         return self.config.rollout.tasks_per_step * self.config.rollout.group_size
 
     def tasks(self, num_steps: int) -> list[Task]:
-        """The tasks of the first steps, in our side's order."""
+        """Return the tasks of the first steps, in this trainer's order."""
         stream = TaskStream(self.inputs.tasks, seed=self.config.seed)
         return stream.take(num_steps * self.config.rollout.tasks_per_step)
 
     def prompt(self, task: Task, tokenizer: Any) -> str:
-        """The text that the model continues."""
+        """Return the text that the model continues."""
         return self.inputs.template.render(task, tokenizer=tokenizer).text
 
     def reward_functions(self) -> list[RewardFunction]:
-        """In TRL's contract, in the order of the recipe."""
+        """Return the rewards in TRL's form, in the order of the recipe."""
         return [_function(name, section) for name, section in self.config.rewards.items()]
 
     def reward_weights(self) -> list[float]:
-        """Of the reward functions, in their order."""
+        """Return the weights of the reward functions, in the same order."""
         return [section.weight for section in self.config.rewards.values()]
 
 

@@ -54,12 +54,12 @@ def judge_on(
     code: str,
     cases: Sequence[Mapping[str, Any]],
     *,
-    function: str | None,
-    language: str,
-    compare: str | Checker | None,
-    tolerance: float | tuple[float, float] | None,
-    limits: Limits,
-    stop_early: bool,
+    function: str | None = None,
+    language: str = "python",
+    compare: str | Checker | None = None,
+    tolerance: float | tuple[float, float] | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+    stop_early: bool = True,
 ) -> Judgement:
     """Implement `sandbox.judge` on a backend."""
     parsed = language_named(language)

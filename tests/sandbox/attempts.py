@@ -184,14 +184,14 @@ def assert_nothing_left(backend: Local) -> None:
         assert not worker._folder or os.listdir(worker._folder) == []
     after = _run(backend, _FOLLOW_UP)
     assert (after.verdict, after.stdout) == (Verdict.ACCEPTED, b"0 [] 0o40700\n"), after
-    judged = _judge(backend, "print(int(input()) * 2)", ({"input": "21", "output": "42"},))
+    judged = judge_on(backend, "print(int(input()) * 2)", ({"input": "21", "output": "42"},))
     assert judged.verdict is Verdict.ACCEPTED, judged
 
 
 def try_honest(backend: Local, program: Honest, *, tier: str) -> None:
     """Raises AssertionError where an honest program does not get its verdict."""
     if program.cases:
-        outcome: RunResult | Judgement = _judge(
+        outcome: RunResult | Judgement = judge_on(
             backend,
             program.code,
             program.cases,
@@ -214,7 +214,7 @@ def try_honest(backend: Local, program: Honest, *, tier: str) -> None:
 
 def _outcome(backend: Local, attack: Attack, aims: Targets) -> RunResult | Judgement:
     if attack.cases:
-        return _judge(
+        return judge_on(
             backend,
             attack.code,
             attack.cases,
@@ -247,18 +247,6 @@ def _run(
     except BuildFailed as failed:
         return failed.as_result()
     return backend.execute(program, stdin=stdin, limits=limits, collect=collect)
-
-
-def _judge(backend: Local, code: str, cases: tuple[Any, ...], **options: Any) -> Judgement:
-    defaults = {
-        "function": None,
-        "language": "python",
-        "compare": None,
-        "tolerance": None,
-        "limits": Limits(),
-        "stop_early": True,
-    }
-    return judge_on(backend, code, cases, **{**defaults, **options})
 
 
 def _said(outcome: RunResult | Judgement) -> bytes:

@@ -89,15 +89,7 @@ def remote(server: Server) -> Remote:
 
 
 def judge(remote: Remote, code: str, cases: Any, **options: Any) -> Judgement:
-    settings: dict[str, Any] = {
-        "function": None,
-        "language": "python",
-        "compare": None,
-        "tolerance": None,
-        "limits": Limits(wall_s=5),
-        "stop_early": True,
-    }
-    return judge_on(remote, code, cases, **{**settings, **options})
+    return judge_on(remote, code, cases, **{"limits": Limits(wall_s=5), **options})
 
 
 def test_programs_are_judged_here_by_what_they_did_there(remote: Remote, server: Server) -> None:
