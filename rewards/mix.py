@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewards.registry import load_reward
-from rewards.reward import Grade, Reward, RewardBatch, RewardResult
+from rewards.reward import Grade, Reward, RewardResult
 from rewards.transcript import resolve_think_prefilled
 
 __all__ = ["RewardMix", "RewardSpec"]
@@ -105,17 +105,22 @@ class RewardMix:
                 user's function returned anything but one finite float or None per completion.
         """
         self._check_columns(columns, len(completions))
-        batch = RewardBatch(
-            completions=completions,
-            columns=columns,
-            prompts=prompts,
-            completion_ids=completion_ids,
-            think_prefilled=resolve_think_prefilled(len(completions), think_prefilled, prompts),
-        )
+        flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
+        arguments: dict[str, Sequence[Any] | None] = {
+            **columns,
+            "completions": completions,
+            "prompts": prompts,
+            "completion_ids": completion_ids,
+            "think_prefilled": flags,
+        }
         graded: list[dict[str, Grade]] = [{} for _ in completions]
         for name, part in self._parts.items():
             if rows := part.rows_of(columns, len(completions)):
-                grades = part.reward.grade(batch.select(rows), part.options)
+                selected = {
+                    name: None if entries is None else [entries[row] for row in rows]
+                    for name, entries in arguments.items()
+                }
+                grades = part.reward.grade(selected, part.options)
                 for row, grade in zip(rows, grades, strict=True):
                     graded[row][name] = grade
         return [self._result(row, grades) for row, grades in enumerate(graded)]

@@ -1,6 +1,6 @@
-"""The types of a reward: the grade of one completion, the batch to grade, and the reward itself.
+"""The types of a reward: the reward itself, the grade of one completion, and the result of a mix.
 
-RewardBatch --Reward.grade--> a Grade per completion --RewardMix--> a RewardResult per completion
+columns --Reward.grade--> a Grade per completion --RewardMix--> a RewardResult per completion
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["GIVEN", "Grade", "Outcome", "Reward", "RewardBatch", "RewardResult", "one_each"]
+__all__ = ["GIVEN", "Grade", "Outcome", "Reward", "RewardResult", "one_each"]
 
 GIVEN = ("completions", "prompts", "completion_ids", "think_prefilled")  # not columns of the data
 
@@ -65,31 +65,6 @@ class RewardResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RewardBatch:
-    """Completions to grade; each sequence has one entry per completion."""
-
-    completions: Sequence[object]  # strings or lists of chat messages
-    columns: Mapping[str, Sequence[Any]]
-    prompts: Sequence[object] | None
-    completion_ids: Sequence[Sequence[int]] | None
-    think_prefilled: Sequence[bool]
-
-    def select(self, rows: Sequence[int]) -> RewardBatch:
-        """Return the batch of these rows."""
-
-        def at(entries: Sequence[Any]) -> list[Any]:
-            return [entries[row] for row in rows]
-
-        return RewardBatch(
-            completions=at(self.completions),
-            columns={name: at(entries) for name, entries in self.columns.items()},
-            prompts=None if self.prompts is None else at(self.prompts),
-            completion_ids=None if self.completion_ids is None else at(self.completion_ids),
-            think_prefilled=at(self.think_prefilled),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reward:
     """A reward function with everything that is known before it is called."""
 
@@ -103,26 +78,30 @@ class Reward:
     uses_sandbox: bool = False
     check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
 
-    def grade(self, batch: RewardBatch, options: Mapping[str, Any]) -> list[Grade]:
+    def grade(
+        self, arguments: Mapping[str, Sequence[Any] | None], options: Mapping[str, Any]
+    ) -> list[Grade]:
         """Return one grade per completion.
+
+        `arguments` are the data columns and those of `GIVEN`, with one entry per completion.
 
         Raises:
             ValueError: the function returned anything but a finite number, None or a Grade each.
         """
-        given = {**batch.columns, **{name: getattr(batch, name) for name in GIVEN}}
-        if self.accepts is not None:
-            given = {name: given[name] for name in given if name in self.accepts}
+        accepts = arguments if self.accepts is None else self.accepts
+        given = {name: entries for name, entries in arguments.items() if name in accepts}
         returned = self.function(**{**given, **options})
+        num_completions = len(arguments["completions"] or ())
         is_list = hasattr(returned, "__len__") and hasattr(returned, "__iter__")
         if not is_list or isinstance(returned, str):
             kind = type(returned).__name__
             raise ValueError(
                 f"reward {self.name!r} returned {kind}; it must return a list of float or None"
             )
-        if len(returned) != len(batch.completions):
+        if len(returned) != num_completions:
             raise ValueError(
-                f"reward {self.name!r} returned {len(returned)} values for "
-                f"{len(batch.completions)} completions"
+                f"reward {self.name!r} returned {len(returned)} values for {num_completions} "
+                "completions"
             )
         return [self._as_grade(row, value) for row, value in enumerate(returned)]
 
