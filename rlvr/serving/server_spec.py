@@ -21,7 +21,7 @@ from rlvr.data.prompts import PromptTemplate
 from rlvr.serving.jinja_template import chat_template, own_template
 from rlvr.types import Task
 
-__all__ = ["PARSERS", "ServerSpec", "server_command", "server_env"]
+__all__ = ["ServerSpec", "server_command", "server_env"]
 
 AUTO, NO_PARSER = "auto", "none"
 PARSERS = ("think_text", "think_text_open")  # of rlvr.serving.think_parser
