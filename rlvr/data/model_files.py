@@ -27,17 +27,14 @@ def check_model(path: str, *, key: str = "model.path") -> None:
             hint = "; `make base` makes it" if path.startswith("runs/toy-base") else ""
             raise ConfigError(f"{key}: no directory {path}{hint}")
         return
-    if not (folder / "config.json").exists():
-        raise ConfigError(
-            f"{key}: {path} has no config.json; give the directory of a Hugging Face model"
-        )
-    if not any(True for pattern in WEIGHT_FILES for _ in folder.glob(pattern)):
-        raise ConfigError(f"{key}: {path} has no weights ({' or '.join(WEIGHT_FILES)})")
-    if not any((folder / name).exists() for name in TOKENIZER_FILES):
-        raise ConfigError(
-            f"{key}: {path} has no tokenizer ({', '.join(TOKENIZER_FILES)}); copy the "
-            f"tokenizer's files into it"
-        )
+    required = {
+        "no config.json; give the directory of a Hugging Face model": ("config.json",),
+        f"no weights ({' or '.join(WEIGHT_FILES)})": WEIGHT_FILES,
+        f"no tokenizer ({', '.join(TOKENIZER_FILES)}); copy its files into it": TOKENIZER_FILES,
+    }
+    for problem, patterns in required.items():
+        if not any(True for pattern in patterns for _ in folder.glob(pattern)):
+            raise ConfigError(f"{key}: {path} has {problem}")
 
 
 def check_context(path: str, *, num_tokens: int) -> None:

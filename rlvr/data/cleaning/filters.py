@@ -28,9 +28,6 @@ __all__ = [
     "wrong_form",
 ]
 
-MIN_LANGUAGE_FRAC = 0.9
-MAX_PARAGRAPH_CHARS = 2000
-MAX_REPETITION = 0.7  # a common limit for Chinese data
 NGRAM = 3  # words of English, characters of Chinese
 ROLES = ("system", "user", "assistant")
 
@@ -38,9 +35,7 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
 _FENCE = re.compile(r"^[ \t]{0,3}(?:`{3}|~{3})", re.MULTILINE)
 
 
-def mixed_language(
-    thought: str, language: str, *, min_frac: float = MIN_LANGUAGE_FRAC
-) -> str | None:
+def mixed_language(thought: str, language: str, *, min_frac: float = 0.9) -> str | None:
     """Too few words in `language`, a code of rewards.shaping.language; a text without words passes.
 
     Raises ValueError: an unknown code.
@@ -51,7 +46,7 @@ def mixed_language(
     return f"language: {grade.reason}"
 
 
-def long_paragraph(thought: str, *, max_chars: int = MAX_PARAGRAPH_CHARS) -> str | None:
+def long_paragraph(thought: str, *, max_chars: int = 2000) -> str | None:
     """A paragraph, delimited by empty lines, of more than `max_chars` characters."""
     longest = max(map(len, _PARAGRAPH.split(thought)))
     return f"paragraph: {longest} characters, over {max_chars}" if longest > max_chars else None
@@ -72,7 +67,7 @@ def repetition_rate(text: str, *, ngram: int = NGRAM) -> float:
     return -value
 
 
-def repeated(text: str, *, max_rate: float = MAX_REPETITION, ngram: int = NGRAM) -> str | None:
+def repeated(text: str, *, max_rate: float = 0.7, ngram: int = NGRAM) -> str | None:
     """A repetition rate over `max_rate`."""
     rate = repetition_rate(text, ngram=ngram)
     return f"repetition: rate {rate:.2f}, over {max_rate:g}" if rate > max_rate else None

@@ -78,10 +78,8 @@ class WellFormedPass(Section):
 
     def make(self, seed: int, key: str) -> Pass:
         return _drop(
-            lambda sample: filters.malformed(
-                completion_of(sample),
-                profile=self.profile,
-                think_prefilled=bool(sample.get("think_prefilled")),
+            lambda row: filters.malformed(
+                completion_of(row), profile=self.profile, think_prefilled=row.get("think_prefilled")
             )
         )
 
@@ -91,10 +89,10 @@ class WholePass(Section):
 
     def make(self, seed: int, key: str) -> Pass:
         return _drop(
-            lambda sample: filters.truncated(
-                completion_of(sample),
-                finish_reason=sample.get("finish_reason"),
-                think_prefilled=bool(sample.get("think_prefilled")),
+            lambda row: filters.truncated(
+                completion_of(row),
+                finish_reason=row.get("finish_reason"),
+                think_prefilled=row.get("think_prefilled"),
             )
         )
 
@@ -127,7 +125,7 @@ class ParagraphPass(Section):
 
     def make(self, seed: int, key: str) -> Pass:
         return _drop(
-            lambda sample: filters.long_paragraph(reasoning_of(sample), max_chars=self.max_chars)
+            lambda row: filters.long_paragraph(reasoning_of(row), max_chars=self.max_chars)
         )
 
 
@@ -170,7 +168,7 @@ class DuplicatesPass(Section):
     """Drop duplicates of earlier kept samples."""
 
     columns: list[str] | None = Field(
-        None, description="columns; null: context and steps, else prompt, reasoning and answer"
+        None, description="null: context and steps, or prompt and reply"
     )
     near: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None, description="least Jaccard index of word 5-grams; null: only exact duplicates"
@@ -216,9 +214,7 @@ def _questions(section: TasksSection, *, key: str, seed: int) -> list[str]:
 class DomainsPass(Section):
     """Tag each sample with `domain` and `domains`, by keywords in its question."""
 
-    keywords: PathText | None = Field(
-        None, description="YAML file {domain: [word]}; null: the built-in one"
-    )
+    keywords: PathText | None = Field(None, description="YAML {domain: [word]}; null: built in")
     min_keywords: PositiveInt = Field(1, description="distinct keywords that make a domain")
     only: list[str] | None = Field(None, description="drop rows of other domains; null: keep all")
 
