@@ -41,6 +41,17 @@ class Row:
     where: str
     values: Mapping[str, Any]
 
+    def mapped(self, columns: Mapping[str, str], *, section: str) -> dict[str, Any]:
+        """Return {name: value of its column}. Raises ConfigError: a missing column."""
+        for name, column in columns.items():
+            if column not in self.values:
+                found = ", ".join(map(repr, self.values)) or "none"
+                raise ConfigError(
+                    f"{self.where}: no column {column!r} for {name}; columns found: {found}; "
+                    f"set {section}.columns.{name}=COLUMN"
+                )
+        return {name: self.values[column] for name, column in columns.items()}
+
 
 def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterator[Row]:
     """Read the rows of a file, of a folder or name that `datasets` can load, or of a function.

@@ -133,16 +133,10 @@ def _sharegpt_record(record: Mapping[str, Any], entry: Mapping[str, Any]) -> dic
 
 def _mapped(row: Row, columns: Mapping[str, str], section: str) -> dict[str, Any]:
     sample: dict[str, Any] = {"prompt": None, "reasoning_content": None, "content": None}
-    for name, column in columns.items():
-        if column not in row.values:
-            raise ConfigError(
-                f"{row.where}: no column {column!r} for {name}; columns found: "
-                f"{', '.join(map(repr, row.values)) or 'none'}; "
-                f"set {section}.columns.{name}=COLUMN"
-            )
-        if row.values[column] is None:
-            raise UnreadableRow(f"{column} is null")
-        sample[_SYNONYMS.get(name, name)] = row.values[column]
+    for name, value in row.mapped(columns, section=section).items():
+        if value is None:
+            raise UnreadableRow(f"{columns[name]} is null")
+        sample[_SYNONYMS.get(name, name)] = value
     return sample
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rlvr.data.dotted_path import load_function
 from rlvr.data.rows import Row, UnreadableRow, read_rows
-from rlvr.data.tasks.adapters import ADAPTERS, Adapter
+from rlvr.data.tasks.adapters import ADAPTERS
 from rlvr.data.tasks.task_list import TaskList, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.types import Task
@@ -53,13 +53,13 @@ def open_tasks(
     if num_tasks is not None and num_tasks < 1:
         raise ConfigError(f"{section}.num_tasks: {num_tasks} is not 1 or more")
     if source in ADAPTERS:
-        _check_columns(columns or {}, source, section=section)
+        columns = columns or {}
+        _check_columns(columns, source, section=section)
         path = path or ADAPTERS[source].path
         if path is None:
             raise ConfigError(f"{section}.path: source {source} needs a file or a datasets name")
         rows = read_rows(path, split=split, section=section)
-        mapped = _mapped(rows, ADAPTERS[source], columns or {}, section=section)
-        tasks = _row_tasks(mapped, source, num_tasks=num_tasks)
+        tasks = _row_tasks(rows, source, columns, num_tasks=num_tasks, section=section)
         if not tasks.tasks and not tasks.skipped:
             raise ConfigError(f"{section}.path: {path} holds no row")
         if not tasks.tasks:
@@ -92,37 +92,28 @@ def _check_columns(columns: Mapping[str, str], source: str, *, section: str) -> 
             )
 
 
-def _mapped(
-    rows: Iterable[Row], adapter: Adapter, columns: Mapping[str, str], *, section: str
-) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Rows with their mapped values; the first row decides on the mapping."""
+def _row_tasks(
+    rows: Iterable[Row],
+    source: str,
+    columns: Mapping[str, str],
+    *,
+    num_tasks: int | None,
+    section: str,
+) -> TaskList:
+    adapter = ADAPTERS[source]
     merged = [{**defaults, **columns} for defaults in adapter.columns]
     mappings = [{name: column for name, column in one.items() if column} for one in merged]
-    mapping: dict[str, str] = {}
+    mapping: dict[str, str] = {}  # the first that fits the first row
+    tasks: list[Task] = []
+    skipped: list[str] = []
     for row in rows:
         if not mapping:
             fitting = (one for one in mappings if row.values.keys() >= set(one.values()))
             mapping = next(fitting, mappings[0])
-        for name, column in mapping.items():
-            if column not in row.values:
-                found = ", ".join(map(repr, row.values)) or "none"
-                raise ConfigError(
-                    f"{row.where}: no column {column!r} for {name}; columns found: {found}; "
-                    f"set {section}.columns.{name}=COLUMN"
-                )
-        yield row, {name: row.values[column] for name, column in mapping.items()}
-
-
-def _row_tasks(
-    mapped: Iterable[tuple[Row, dict[str, Any]]], source: str, *, num_tasks: int | None
-) -> TaskList:
-    tasks: list[Task] = []
-    skipped: list[str] = []
-    for row, values in mapped:
         try:
-            columns = dict(ADAPTERS[source].read(values))
-            prompt = _checked_prompt(columns.pop("prompt"))
-            tasks.append(Task(id=f"{source}/{row.number}", prompt=prompt, columns=columns))
+            values = dict(adapter.read(row.mapped(mapping, section=section)))
+            prompt = _checked_prompt(values.pop("prompt"))
+            tasks.append(Task(id=f"{source}/{row.number}", prompt=prompt, columns=values))
         except UnreadableRow as error:
             skipped.append(f"{row.where}: {error}")
             logger.warning("skipped %s", skipped[-1])
