@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewards.registry import load_reward
-from rewards.reward import Grade, Reward, RewardResult
+from rewards.reward import Grade, Reward, RewardResult, one_each
 from rewards.transcript import resolve_think_prefilled
 
 __all__ = ["RewardMix", "RewardSpec"]
@@ -127,10 +127,7 @@ class RewardMix:
 
     def _check_columns(self, columns: Mapping[str, Sequence[Any]], num_completions: int) -> None:
         for column, entries in columns.items():
-            if isinstance(entries, str) or len(entries) != num_completions:
-                raise ValueError(
-                    f"column {column!r} has not one entry for each of {num_completions} completions"
-                )
+            one_each(f"column {column!r}", entries, num_completions)
         for name, part in self._parts.items():
             is_called = not part.only or part.rows_of(columns, num_completions)
             for column in (*part.only, *(part.reward.required_columns if is_called else ())):

@@ -118,14 +118,18 @@ class Reward:
         return Grade(value=float(value), outcome=Outcome.VALUE)
 
 
-def one_each(name: str, entries: Any, num_completions: int) -> Sequence[Any]:
-    """Return the entries of a column.
+def one_each(
+    name: str, entries: Any, num_completions: int, *, shared: bool = False
+) -> Sequence[Any]:
+    """Return the entries of a column; with `shared` it may be one value for all completions.
 
     Raises:
         ValueError: it is not a list with one entry per completion.
     """
     is_one = isinstance(entries, str | Mapping)
-    if is_one or len(entries) != num_completions:
-        found = "one value" if is_one else len(entries)
+    if is_one and shared:
+        return [entries] * num_completions
+    if entries is None or is_one or len(entries) != num_completions:
+        found = "none" if entries is None else "one value" if is_one else len(entries)
         raise ValueError(f"{name}: needs a list of {num_completions} entries, not {found}")
     return entries

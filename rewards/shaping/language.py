@@ -79,9 +79,7 @@ def language_consistency(
         ValueError: an unknown code.
     """
     turns = as_turns(completions, think_prefilled, prompts)
-    if isinstance(language, str):
-        language = [language] * len(completions)
-    codes = one_each("language", language, len(completions))
+    codes = one_each("language", language, len(completions), shared=True)
     for code in codes:
         _check_language({"language": code})
     return [_grade(_reasoning(*turn), code) for turn, code in zip(turns, codes, strict=True)]
@@ -156,18 +154,10 @@ def _spelling(character: str) -> str:
 
     GB 2312 is the simplified character set, Big5 the traditional one.
     """
-    is_simplified, is_traditional = _can_encode(character, "gb2312"), _can_encode(character, "big5")
-    if is_simplified == is_traditional:
+    simplified, traditional = (character.encode(name, "ignore") for name in ("gb2312", "big5"))
+    if bool(simplified) == bool(traditional):
         return ""
-    return "zh-Hans" if is_simplified else "zh-Hant"
-
-
-def _can_encode(character: str, encoding: str) -> bool:
-    try:
-        character.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+    return "zh-Hans" if simplified else "zh-Hant"
 
 
 def _passages(found: Sequence[Sentence], script: Script) -> Iterator[list[str]]:

@@ -31,7 +31,7 @@ from typing import Any
 
 from rewards.math.math_accuracy import accuracy
 from rewards.registry import reward
-from rewards.reward import Grade, Outcome
+from rewards.reward import Grade, Outcome, one_each
 
 __all__ = ["cosine_length", "grade_cosine", "grade_overlong", "overlong"]
 
@@ -175,7 +175,4 @@ def _check_tokens(name: str, options: Mapping[str, Any]) -> None:
 def _lengths(
     completions: Sequence[object], completion_ids: Sequence[Sequence[int]] | None
 ) -> list[int]:
-    if completion_ids is None or len(completion_ids) != len(completions):
-        found = "none" if completion_ids is None else f"{len(completion_ids)}"
-        raise ValueError(f"completion_ids: needs {len(completions)} lists of tokens, not {found}")
-    return [len(ids) for ids in completion_ids]
+    return [len(ids) for ids in one_each("completion_ids", completion_ids, len(completions))]

@@ -1,16 +1,10 @@
-# ruff: noqa: RUF001, RUF002 - full-width and Chinese punctuation is meant
+# ruff: noqa: RUF001 - full-width and Chinese punctuation is meant
 r"""`multiple_choice`: 1 where an answer chooses the letter of the gold answer, else 0.
 
     completion -> the last \boxed{}, else <answer>, else the text after the reasoning -> its letters
 
-    | gold | right                                                   | wrong                     |
-    |------|---------------------------------------------------------|---------------------------|
-    | B    | B, b, (B), B., \text{B}, \boxed{B}, Ｂ, Ⓑ, B. 42, B: 42 | A, A or B, A and B, not B |
-    |      | The answer is B., Option B, 答案是B, 选B, B选项         | 42, B or not              |
-    | AC   | AC, A, C, C and A, A、C, (A)(C)                         | A, ABC                    |
-
 Letters are A to J; several are a set. In a longer text without box and tag, all statements ("the
-answer is ...", "答案是 ...") must name the same letter.
+answer is ...", "答案是 ...") must name the same letter. docs/rewards.md has examples.
 """
 
 from __future__ import annotations

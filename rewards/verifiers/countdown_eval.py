@@ -91,13 +91,11 @@ def evaluate_expression(text: str) -> tuple[Fraction, list[int]]:
             text over the limits.
     """
     _check_limits(text)
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
-        raise ValueError(f"not an arithmetic expression: {error.msg}") from error
     numbers: list[int] = []
     try:
-        return _walk(tree.body, numbers), numbers
+        return _walk(ast.parse(text.strip(), mode="eval").body, numbers), numbers
+    except SyntaxError as error:
+        raise ValueError(f"not an arithmetic expression: {error.msg}") from error
     except ZeroDivisionError as error:
         raise ValueError("divides by zero") from error
 

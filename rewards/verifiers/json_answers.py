@@ -59,9 +59,8 @@ def json_schema(
         WorkersUnavailable: jsonschema cannot be imported.
     """
     answers = [_answer(*turn) for turn in as_turns(completions, think_prefilled, prompts)]
-    if isinstance(schema, str | Mapping):
-        schema = [schema] * len(completions)
-    texts = [_schema_text(entry) for entry in one_each("schema", schema, len(completions))]
+    schemas = one_each("schema", schema, len(completions), shared=True)
+    texts = [_schema_text(entry) for entry in schemas]
     rows = list(zip(texts, answers, strict=True))
     faults = _POOL.ask_each(
         (text, answer) for text, answer in rows if text is not None and isinstance(answer, str)

@@ -82,9 +82,8 @@ def regex_match(
         WorkersUnavailable: a child process cannot be started.
     """
     answers = [_answer(*turn) for turn in as_turns(completions, think_prefilled, prompts)]
-    if isinstance(pattern, str):
-        pattern = [pattern] * len(completions)
-    rows = list(zip(one_each("pattern", pattern, len(completions)), answers, strict=True))
+    golds = one_each("pattern", pattern, len(completions), shared=True)
+    rows = list(zip(golds, answers, strict=True))
     results = _POOL.ask_each(
         (gold, answer) for gold, answer in rows if isinstance(gold, str) and isinstance(answer, str)
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
+import rewards
 from rewards import RewardMix
 from rewards.registry import REGISTERED
 
@@ -49,6 +51,13 @@ def test_a_recipe_can_name_it(
     assert ends[0] <= value <= ends[1]
 
 
+@pytest.mark.parametrize("name", REGISTERED)
+def test_the_package_exports_it_and_it_can_be_pickled(name: str) -> None:
+    function = getattr(rewards, name)
+    assert function.__name__ == name  # the name that TRL logs
+    assert pickle.loads(pickle.dumps(function)) is function
+
+
 def test_every_registered_reward_is_tried_here_or_needs_more_than_text() -> None:
     untried = set(REGISTERED) - {name for name, *_ in ROWS}
     assert untried == {"judge_preference", "judge_rubric", "passes_tests"}
@@ -83,5 +92,5 @@ def test_tokens_are_asked_for_where_they_are_needed() -> None:
     options = {"max_tokens": 12, "cache_tokens": 4}
     mix = RewardMix({"overlong": {"options": options}, "accuracy": 1.0})
     assert mix.wants == ("completion_ids",)
-    with pytest.raises(ValueError, match="completion_ids: needs 1 lists of tokens, not none"):
+    with pytest.raises(ValueError, match="completion_ids: needs a list of 1 entries, not none"):
         mix.grade([GOOD], {"answer": ["5"]})

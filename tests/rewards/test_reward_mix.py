@@ -199,7 +199,7 @@ def test_what_a_reward_may_not_give_is_one_clear_line(name: str, message: str) -
 
 
 def test_columns_need_one_entry_a_completion() -> None:
-    with pytest.raises(ValueError, match="column 'answer' has not one entry for each of 2"):
+    with pytest.raises(ValueError, match="column 'answer': needs a list of 2 entries, not 1"):
         RewardMix({"accuracy": 1.0}).grade(["a", "b"], {"answer": ["5"]})
 
 

@@ -173,9 +173,9 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: overlong(["a"], [[1]], max_tokens=9, cache_tokens=10), "must not be above max_tokens"),
     (
         lambda: overlong(["a"], None, max_tokens=9, cache_tokens=1),
-        "needs 1 lists of tokens, not none",
+        "needs a list of 1 entries, not none",
     ),  # type: ignore[arg-type]
-    (lambda: overlong(["a"], [], max_tokens=9, cache_tokens=1), "needs 1 lists of tokens, not 0"),
+    (lambda: overlong(["a"], [], max_tokens=9, cache_tokens=1), "needs a list of 1 entries, not 0"),
     (
         lambda: grade_cosine(1, True, max_tokens=9, max_value_wrong=0.6),
         "max_value_wrong is 0.6, above min_val",
