@@ -124,7 +124,7 @@ def best_of_n_metrics(
 
     step_correctness: with by_step, the share of all steps that the scorer takes for correct.
     """
-    by_key = {key_of(dict(score)): score for score in scores}
+    by_key = {key_of(score): score for score in scores}
     is_right = []
     seconds = 0.0
     for group in rows_by_task(rows):
@@ -148,7 +148,7 @@ def best_of_n_metrics(
 
 
 def _score_key(strategy: StrategySection, row: Row) -> RowKey:
-    return (strategy.name, *key_of(dict(row))[1:])
+    return (strategy.name, *key_of(row)[1:])
 
 
 def _texts_to_score(strategy: StrategySection, row: Row) -> list[str]:

@@ -1,4 +1,4 @@
-"""Completions of an evaluation as rows that survive a kill.
+"""Completions of an evaluation as rows on disk, so that it can be resumed.
 
     tasks x samples - rows on disk --requests--> RolloutCollector --graded chunks--> rows.jsonl
 
@@ -8,12 +8,12 @@ that a resumed evaluation generates what an uninterrupted one would have generat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rlvr.data.samples import sample_row
-from rlvr.evaluation.suites import SUITE, Suite, asked_task
+from rlvr.evaluation.suites import SUITE, Suite, with_cue
 from rlvr.grpo.rollouts import FIXED_POLICY_VERSION, GradedRollout, PromptEncoder, RolloutCollector
 from rlvr.rollout.engine_requests import Request, SamplingSpec, completion_seed
 from rlvr.run.row_log import RowLog
@@ -36,7 +36,7 @@ class CompletionPool:
     seed: int
 
 
-def key_of(row: dict[str, Any]) -> RowKey:
+def key_of(row: Mapping[str, Any]) -> RowKey:
     """Return the key that identifies a row."""
     return row["strategy"], row["suite"], row["id"], row["sample_index"]
 
@@ -55,7 +55,7 @@ async def generate_pool(
     `closed` grows during generation: (task_index, sample_index) of reasoning that was cut by a
     budget. `on_rows` gets the number of completions on disk and the number requested.
     """
-    tasks = [asked_task(task, pool.cue) for task in suite.tasks]
+    tasks = [with_cue(task, pool.cue) for task in suite.tasks]
     requests = _missing(suite, pool, tasks, log, collector.encoder)
     if not requests:
         return

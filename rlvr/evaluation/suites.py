@@ -25,8 +25,8 @@ __all__ = [
     "SUITE",
     "EvaluationInputs",
     "Suite",
-    "asked_task",
     "check_eval",
+    "with_cue",
     "with_suffix",
 ]
 
@@ -77,7 +77,7 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
     cues = [strategy.cue for strategy in config.strategy if strategy.name == "cot"]
     tasks = tuple(
         # with the cue of cot, so that the length check of prompts includes it
-        replace(asked_task(task, cues[0]) if cues else task, id=f"{suite.name}/{task.id}")
+        replace(with_cue(task, cues[0]) if cues else task, id=f"{suite.name}/{task.id}")
         for suite in suites
         for task in suite.tasks
     )
@@ -116,7 +116,7 @@ def with_suffix(task: Task, suffix: str) -> Task:
     return replace(task, prompt=[*before, last])
 
 
-def asked_task(task: Task, cue: str | None) -> Task:
+def with_cue(task: Task, cue: str | None) -> Task:
     """Append a cue to the problem; None: "think step by step" in the language of the prompt."""
     if cue is not None:
         return with_suffix(task, cue)

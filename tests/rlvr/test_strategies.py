@@ -29,7 +29,7 @@ from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.completion_rows import CompletionPool, generate_pool
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import ScorerInput, make_scorer
-from rlvr.evaluation.suites import Suite, asked_task
+from rlvr.evaluation.suites import Suite, with_cue
 from rlvr.evaluation.voting import clusters_of
 from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
@@ -235,11 +235,11 @@ def test_a_judge_of_steps_gives_their_correctness(tmp_path: Path) -> None:
 
 
 def test_the_cue_is_in_the_language_of_the_problem() -> None:
-    assert asked_task(TASK, None).prompt == "2+3?\nLet's think step by step."
+    assert with_cue(TASK, None).prompt == "2+3?\nLet's think step by step."
     chinese = Task(id="n/1", prompt="求2+3的值。")
-    assert asked_task(chinese, None).prompt == "求2+3的值。\n让我们一步一步地思考。"
-    assert asked_task(TASK, "Hm.").prompt == "2+3?\nHm."
-    assert asked_task(TASK, "").prompt == "2+3?"
+    assert with_cue(chinese, None).prompt == "求2+3的值。\n让我们一步一步地思考。"
+    assert with_cue(TASK, "Hm.").prompt == "2+3?\nHm."
+    assert with_cue(TASK, "").prompt == "2+3?"
 
 
 # rows
