@@ -1,4 +1,4 @@
-"""Reports for people, as Markdown and as one HTML page.
+"""Reports as Markdown and as one HTML page.
 
 document        blocks (headings, text, tables, quoted texts), rendered by report.md.j2 and
                 report.html.j2
