@@ -39,7 +39,7 @@ _KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
 
 
 class Fault(StrEnum):
-    """What a failed call means for later calls."""
+    """The meaning of a failed call for later calls."""
 
     BUSY = "busy"  # 425, 429: the endpoint asks the caller to wait
     BROKEN = "broken"  # 5xx, no connection, timeout, malformed reply: a later call may succeed
@@ -48,19 +48,13 @@ class Fault(StrEnum):
 
 
 class CallFailed(Exception):
-    """A call without a chat completion.
-
-    Attributes:
-        fault: what it means for later calls.
-        reason: one line, without the key.
-        retry_after_s: the pause that the server asks for, in seconds, or None.
-    """
+    """A call without a chat completion."""
 
     def __init__(self, *, fault: Fault, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
         self.fault = fault
-        self.reason = reason
-        self.retry_after_s = retry_after_s
+        self.reason = reason  # one line, without the key
+        self.retry_after_s = retry_after_s  # the pause that the server asks for
 
 
 def check_address(url: str, key_env: str | None) -> None:
@@ -95,13 +89,8 @@ def check_address(url: str, key_env: str | None) -> None:
 class ChatClient:
     """A client of one endpoint; an asynchronous context manager.
 
-    Args:
-        url: the address up to /v1, and `key_env`: the variable that holds its key; see
-            `check_address`.
-        timeout_s: limit of a whole call, in seconds.
-
-    Raises:
-        ImportError: `openai` is not installed.
+    `url` and `key_env` are as checked by `check_address`; `timeout_s` limits a whole call. Raises
+    ImportError without the package `openai`.
     """
 
     def __init__(self, url: str, *, model: str, key_env: str | None, timeout_s: float) -> None:
@@ -117,26 +106,21 @@ class ChatClient:
         await self._openai.close()
 
     async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the JSON of a chat completion whose first choice has a message.
-
-        Args:
-            body: `messages` and any other keys of the request, sent as they are.
+        """Send `messages` and any other keys; return the JSON, whose first choice has a message.
 
         Raises:
             CallFailed: no chat completion came back in time.
         """
         import openai
 
-        completions = self._openai.chat.completions.with_raw_response
-        # no organization from the environment, and no key where there is none
-        unsent = (
+        unsent = [
             "OpenAI-Organization",
             "OpenAI-Project",
-            *([] if self._key else ["Authorization"]),
-        )
+        ]  # of the environment
+        unsent += [] if self._key else ["Authorization"]
         try:
             async with asyncio.timeout(self._timeout_s):
-                reply = await completions.create(
+                reply = await self._openai.chat.completions.with_raw_response.create(
                     model=self._model,
                     messages=body["messages"],
                     extra_headers=dict.fromkeys(unsent, openai.Omit()),
@@ -156,14 +140,11 @@ class ChatClient:
 def _new_openai(url: str, key: str | None, timeout_s: float) -> AsyncOpenAI:
     try:
         import httpx2
-        import openai  # takes 0.7 s
+        import openai  # not at the top: it takes 0.7 s
     except ImportError:
-        raise ImportError(
-            "a chat endpoint needs the package openai: pip install 'openai>=3.52'"
-        ) from None
-
-    parts, proxies = urlsplit(url), getproxies()
-    proxy = None if proxy_bypass(parts.netloc) else proxies.get(parts.scheme, proxies.get("all"))
+        raise ImportError("a judge or teacher requires: pip install 'openai>=3.52'") from None
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
     transport = httpx2.AsyncHTTPTransport(
         limits=httpx2.Limits(max_connections=None), proxy=proxy, socket_options=_KEEP_ALIVE
     )

@@ -124,13 +124,10 @@ class Teacher:
                     if not self._pool.left(without=refusing):
                         raise Refused(last) from None
             if attempt + 1 < self._section.num_tries:
-                await asyncio.sleep(self._backoff_s(attempt))
+                # with jitter, so that calls that failed together do not retry together
+                longest = min(MAX_BACKOFF_S, self._section.backoff_s * 2.0**attempt)
+                await asyncio.sleep(longest * self._jitter.uniform(0.5, 1.0))
         raise NoReply(f"no reply after {self._section.num_tries} calls; the last: {last}")
-
-    def _backoff_s(self, attempt: int) -> float:
-        """Double the wait each time, with jitter so that failed calls do not retry together."""
-        longest = min(MAX_BACKOFF_S, self._section.backoff_s * 2.0**attempt)
-        return longest * self._jitter.uniform(0.5, 1.0)
 
 
 async def in_parallel(

@@ -17,7 +17,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 from rewards.verifiers.chat_client import CallFailed, Fault, check_address
@@ -89,7 +89,6 @@ class Endpoint:
         return self.given_up is None and self.in_flight < limit
 
     def start(self, now: float) -> None:
-        """Count the start of a call."""
         self.in_flight += 1
         self.num_started += 1
         if self.section.requests_per_minute is not None:
@@ -97,7 +96,6 @@ class Endpoint:
             self._next_start = max(self._next_start, now) + gap
 
     def end(self) -> None:
-        """Count the end of a call, whatever its result."""
         self.in_flight -= 1
 
     def answered(self) -> None:
@@ -196,12 +194,8 @@ class EndpointPool:
                     endpoint = min(ready, key=lambda one: (one.num_started + 1) / one.weight)
                     endpoint.start(now)
                     return endpoint
-                await self._wait(min((one.ready_at() for one in with_room), default=None), now)
-
-    async def _wait(self, until: float | None, now: float) -> None:
-        """Wait for the end of a call, at most until an endpoint is ready."""
-        try:
-            async with asyncio.timeout(None if until is None else max(0.0, until - now)):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+                # until a call ends or an endpoint is ready
+                waits = [max(0.0, one.ready_at() - now) for one in with_room]
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(waits, default=None)):
+                        await self._changed.wait()

@@ -85,7 +85,7 @@ class JudgeScore:
     score: float | None  # 0 to 10; None: no reply could be parsed
     scores: Mapping[str, float] = field(default_factory=dict)  # axis -> 0 to 10
     reason: str
-    num_retries: int  # replies that could not be parsed and were asked for again
+    num_retries: int  # number of replies that could not be parsed
 
 
 @dataclass(frozen=True, slots=True)

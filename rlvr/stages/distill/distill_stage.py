@@ -9,7 +9,7 @@ from typing import Any
 from rlvr.data.inputs import check_is_finite, open_section
 from rlvr.data.rows import read_rows
 from rlvr.data.tasks.task_list import TaskSource
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, one_line
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.run.stage_protocol import Stage
 from rlvr.stages.distill.distill_config import DistillConfig
@@ -49,8 +49,8 @@ def check_distill(config: DistillConfig) -> DistillInputs:
         try:
             require(config.sandbox.min_tier)
         except SandboxUnavailable as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {reason}") from None
+            tier = config.sandbox.min_tier
+            raise ConfigError(f"sandbox.min_tier: {tier}: {one_line(error)}") from None
     files = {
         "tasks.path": config.tasks.path if config.tasks and not config.rows_from else None,
         "rows_from": config.rows_from,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError, RLVRError
+from rlvr.errors import ConfigError, RLVRError, one_line
 from rlvr.stages.export.export_config import PushSection
 
 __all__ = ["check_push", "push_folder"]
@@ -48,10 +48,8 @@ def _upload(folder: Path, section: PushSection) -> None:
         api.create_repo(section.repo, private=section.private, exist_ok=True)
         api.upload_folder(repo_id=section.repo, folder_path=folder, commit_message="rlvr export")
     except (httpx2.HTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise RLVRError(
-            f"push: {section.repo}: {type(error).__name__}: {reason}; the same command tries again"
-        ) from None
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise RLVRError(f"push: {section.repo}: {reason}; the same command retries") from None
     print(f"pushed to {section.repo}")
 
 

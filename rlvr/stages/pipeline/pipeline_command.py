@@ -20,23 +20,9 @@ from rlvr.run.run_folder import write_json
 from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
 from rlvr.stages.pipeline.pipeline_plan import Step, StepState, planned_steps, state_of
 
-__all__ = ["StepFailed", "plan_text", "run_ablate", "run_r1"]
+__all__ = ["plan_text", "run_ablate", "run_r1"]
 
 STOP_S = 300.0  # a stopped stage writes a checkpoint first
-
-
-class StepFailed(RLVRError):
-    """A step ended with a status other than 0; the step has printed the reason."""
-
-    def __init__(self, name: str, status: int) -> None:
-        super().__init__(name, status)
-        self.name, self.exit_status = name, status
-
-    def __str__(self) -> str:
-        return (
-            f"step {self.name} ended with status {self.exit_status}; "
-            "the same command resumes with it"
-        )
 
 
 def run_r1(recipe: str, overrides: Sequence[str]) -> int:
@@ -67,7 +53,7 @@ def plan_text(steps: Sequence[Step]) -> str:
 
 
 def _run_chain(config: ChainConfig) -> int:
-    """Run the steps that are not done, in order. Raises StepFailed."""
+    """Run the steps that are not done. Raises RLVRError with the exit status of a failed step."""
     steps = planned_steps(config)
     print(plan_text(steps), flush=True)
     if config.plan_only:
@@ -84,7 +70,11 @@ def _run_chain(config: ChainConfig) -> int:
         with _teacher(step) as overrides:
             status = _run_step(step, overrides)
         if status:
-            raise StepFailed(step.name, status)
+            error = RLVRError(
+                f"step {step.name} ended with status {status}; the same command resumes with it"
+            )
+            error.exit_status = status
+            raise error
         seconds.append(time.monotonic() - started)
         print(f"=== {step.name}: {seconds[-1]:.0f} s ===", flush=True)
     total = f"{sum(seconds):.0f} s for {len(seconds)} of them"
