@@ -100,13 +100,13 @@ def tasks_files(tasks: TasksSection, *, section: str) -> dict[str, str]:
 
 
 def check_is_finite(tasks: TaskSource, *, section: str) -> None:
-    """Raises ConfigError for an endless source."""
+    """Raise ConfigError for an endless source."""
     if tasks.num_tasks is None:
         raise ConfigError(f"{section}.num_tasks: {tasks.name} has no end; say how many, e.g. 256")
 
 
 def check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
-    """Raises ConfigError for a task without a column that its rewards require."""
+    """Raise ConfigError for a task without a column that its rewards require."""
     num_tasks = NUM_CHECKED_TASKS if source.num_tasks is None else source.num_tasks
     for i in range(min(NUM_CHECKED_TASKS, num_tasks)):
         task = source.task(i)

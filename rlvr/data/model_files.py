@@ -17,7 +17,7 @@ WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 
 
 def check_model(path: str, *, key: str = "model.path") -> None:
-    """Raises ConfigError for a local folder without configuration, weights or tokenizer.
+    """Raise ConfigError for a local folder without configuration, weights or tokenizer.
 
     A name like gpt2 or Qwen/Qwen2.5-0.5B that is no local path is left to the hub.
     """
@@ -38,7 +38,7 @@ def check_model(path: str, *, key: str = "model.path") -> None:
 
 
 def check_context(path: str, *, num_tokens: int) -> None:
-    """Raises ConfigError if prompt and completion exceed the model's context length."""
+    """Raise ConfigError if prompt and completion exceed the model's context length."""
     limit = _read_json(Path(path) / "config.json").get("max_position_embeddings")
     if limit is not None and num_tokens > limit:
         raise ConfigError(

@@ -55,14 +55,9 @@ _SENTENCE_END = re.compile(r"[.?!:;…。？！：；][\s\"'”’)\]*$\\]*$")  
 class Tokenizer(Protocol):
     """The parts of a Hugging Face tokenizer that are used here."""
 
-    @property
-    def chat_template(self) -> Any: ...
-
-    @property
-    def bos_token(self) -> str | None: ...
-
-    @property
-    def eos_token_id(self) -> int | None: ...
+    chat_template: Any
+    bos_token: str | None
+    eos_token_id: int | None
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> Mapping[str, Any]: ...
 

@@ -91,7 +91,7 @@ class Mixture:
     num_tasks: int | None = None
 
     def __init__(self, sources: Sequence[MixtureSource], *, seed: int) -> None:
-        """Raises ValueError if no source starts at index 0."""
+        """Raise ValueError if no source starts at index 0."""
         if not any(one.from_index == 0 for one in sources):
             raise ValueError("at least one source must start at the first step")
         self.name = " and ".join(one.source.name for one in sources)
