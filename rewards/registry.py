@@ -31,6 +31,9 @@ _TRAINER_ARGUMENTS = ("environments", "log_extra", "log_metric", "trainer_state"
 class RewardFunction(Generic[P]):
     """A reward in TRL's form; `grades` takes the same arguments and returns the Grades."""
 
+    __name__: str
+    __qualname__: str
+
     def __init__(self, grades: Callable[P, Sequence[Grade]]) -> None:
         functools.update_wrapper(self, grades)
         self.grades = grades
@@ -39,7 +42,7 @@ class RewardFunction(Generic[P]):
         return [grade.value for grade in self.grades(*args, **kwargs)]
 
     def __reduce__(self) -> str:
-        return str(self.__qualname__)  # type: ignore[attr-defined]  # pickled by name, as functions
+        return self.__qualname__  # pickled by name, like a function
 
 
 def reward(
