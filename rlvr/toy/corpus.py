@@ -71,19 +71,17 @@ def documents(seed: int = 0) -> Iterator[str]:
 def worked_examples(num_examples: int = 300, *, seed: int = 0) -> list[WorkedExample]:
     """Return right, well-formed answers with all steps, such as `So 6*7-5=42-5=37, ok`."""
     rng = random.Random(f"toy/worked/{seed}")
-    examples = []
-    for _ in range(num_examples):
-        chain, language = train_chain(rng), rng.choice(LANGUAGES)
-        reasoning = _steps(chain, chain.values, language) + CLOSE[language]
-        examples.append(
-            WorkedExample(
-                prompt=chain.ask(language, rng),
-                completion=_tagged(reasoning, chain.answer),
-                answer=str(chain.answer),
-                language=language,
-            )
-        )
-    return examples
+    return [_worked_example(rng) for _ in range(num_examples)]
+
+
+def _worked_example(rng: random.Random) -> WorkedExample:
+    chain, language = train_chain(rng), rng.choice(LANGUAGES)
+    return WorkedExample(
+        prompt=chain.ask(language, rng),
+        completion=_tagged(_steps(chain, chain.values, language) + CLOSE[language], chain.answer),
+        answer=str(chain.answer),
+        language=language,
+    )
 
 
 def _fact(rng: random.Random) -> str:

@@ -100,7 +100,7 @@ class Chain:
 
     @property
     def is_heldout(self) -> bool:
-        """True if the chain may occur only in evaluation, whatever the seed."""
+        """True if the chain may occur only in evaluation, for any seed."""
         return has_heldout_hash(self.canonical)
 
     def is_trainable(self, values: tuple[int, ...] | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""Programming tasks of the toy world: small functions, asked for in English or Chinese.
+"""Programming tasks of the toy world: small functions, described in English or Chinese.
 
     "Write f: double x, add 3." --> def f(x): return x*2+3     tests: f(1) == 5, ...
 
@@ -57,7 +57,7 @@ class ToyProgram:
 
     @property
     def is_heldout(self) -> bool:
-        """True if the program may occur only in evaluation, whatever the seed."""
+        """True if the program may occur only in evaluation, for any seed."""
         return has_heldout_hash(" ".join(self.operations))
 
     def value(self, x: int) -> int:

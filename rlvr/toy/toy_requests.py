@@ -99,13 +99,13 @@ def request_task(index: int, *, seed: int = 0) -> Task:
 
 def heldout_requests(num_tasks: int | None = None, *, seed: int = 0) -> list[Task]:
     """Return `num_tasks` held-out tasks, or all, in a shuffled order that ignores `seed`."""
-    every = [
-        ToyRequest(act=act, names=names, language=language)
+    heldout = [
+        request
         for language in LANGUAGES
         for act in _ASKED[language]
         for names in itertools.permutations(NAMES[language], 2)
+        if (request := ToyRequest(act=act, names=names, language=language)).is_heldout
     ]
-    heldout = [request for request in every if request.is_heldout]
     random.Random("toy/courtesies/heldout").shuffle(heldout)
     return [_task(f"toy_requests/heldout/{i}", one) for i, one in enumerate(heldout[:num_tasks])]
 

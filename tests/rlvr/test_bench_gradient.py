@@ -1,4 +1,4 @@
-"""The check that stands before every comparison of speed: TRL's gradient is ours."""
+"""The check before every comparison of speed: TRL and this trainer compute the same gradient."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Programs that try to fool, hurt or look behind a sandbox, and the verdicts right for each.
+"""Programs that attack the sandbox, and the verdicts that are right for each.
 
-An attack that judges itself prints REACHED where it got somewhere: that word must never be seen.
-It finds what it may aim at (a process, ports, files) as JSON on its stdin, see `attempts.Targets`.
+An attack prints REACHED if it succeeds; that word must never appear. It reads its targets (a
+process, ports, files) as JSON from stdin, see `attempts.Targets`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sandbox import Limits, Verdict
 __all__ = ["ATTACKS", "FLAG", "Attack"]
 
 FAILS = frozenset(Verdict) - {Verdict.ACCEPTED, Verdict.INTERNAL_ERROR}
-HELD = frozenset(Verdict) - {Verdict.INTERNAL_ERROR}  # whatever comes of it, it has reached nothing
+HELD = frozenset(Verdict) - {Verdict.INTERNAL_ERROR}  # any verdict, as long as nothing was reached
 WRONG = frozenset({Verdict.WRONG_ANSWER})
 ERROR = frozenset({Verdict.RUNTIME_ERROR})
 WRONG_OR_ERROR = WRONG | ERROR
@@ -66,7 +66,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 aims = json.loads(sys.stdin.read() or "{}")
 def attempt(name, action):
-    """Reached where it neither fails nor says None, False, nothing or -1."""
+    """Report success unless the action fails or returns None, False, nothing or -1."""
     try:
         got = action()
     except (OSError, ValueError, subprocess.SubprocessError, UnicodeError):

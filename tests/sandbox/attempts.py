@@ -1,9 +1,9 @@
-"""Attacks and honest programs tried on a tier, and what must be true of the machine afterwards.
+"""Run attacks and honest programs in a tier and check the state of the machine afterwards.
 
     python attempts.py namespaces landlock     all of both tables, without pytest
     python attempts.py --quick landlock        without those that wait or compile
 
-Targets are what attacks aim at: a process, a file, sockets. After each attack they are as before.
+Targets of the attacks are a process, a file and sockets. They must be unchanged after each attack.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from sandbox.tiers import probe
 __all__ = ["Targets", "missing_tool", "targets", "try_attack", "try_honest"]
 
 SLOW_FAMILIES = ("bombs", "hanging", "compiling")
-_LATE_S = 5.0  # a machine may be busy; what is looked for never ends
-_COMPARING_S = 6.0  # of processor time: the comparer runs in this process
-_BUSY = 5  # and the clock may run so many times as long where others have the cores
+_LATE_S = 5.0  # for a busy machine; a hanging attack never ends
+_COMPARING_S = 6.0  # CPU time: the comparer runs in this process
+_BUSY = 5  # wall time may be this many times longer on a busy machine
 _COMPILING_S = 15.0
 _FOLLOW_UP = """
 import os
@@ -112,7 +112,7 @@ class Targets:
 
 
 def _standing(pid: int) -> tuple[Any, ...]:
-    """What others could change about a process."""
+    """Return the properties of a process that others could change."""
     status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return (
         status == "T",
@@ -149,13 +149,13 @@ def targets() -> Iterator[Targets]:
 
 
 def missing_tool(language: str) -> str | None:
-    """The tool that a language needs and this machine lacks."""
+    """Return the missing tool of a language, or None."""
     tool = language_named(language).tool
     return None if tool is None or shutil.which(tool) else tool
 
 
 def try_attack(backend: Local, attack: Attack, aims: Targets) -> None:
-    """Raises AssertionError where the attack got anywhere."""
+    """Raise AssertionError if the attack has any effect."""
     if attack.before is not None:
         _run(backend, attack.before, stdin=FLAG.encode(), limits=attack.limits)
     start, start_cpu = time.monotonic(), time.process_time()
@@ -172,13 +172,13 @@ def try_attack(backend: Local, attack: Attack, aims: Targets) -> None:
     allowed_s += _BUSY * _COMPARING_S if attack.family == "comparer" else 0
     allowed_s += _COMPILING_S if attack.language in ("c", "cpp") else 0
     assert took_s <= allowed_s, f"{took_s:.2f} s where {allowed_s:.2f} s are allowed"
-    assert computed_s <= _COMPARING_S, f"{computed_s:.2f} s of our own processor time"
+    assert computed_s <= _COMPARING_S, f"{computed_s:.2f} s of CPU time in this process"
     assert_nothing_left(backend)
     aims.assert_untouched()
 
 
 def assert_nothing_left(backend: Local) -> None:
-    """No process and no file of earlier jobs; and the pool goes on accepting."""
+    """Assert that no process and no file of earlier jobs remains and that the pool still works."""
     for worker in backend.pool._idle:
         assert _survivors(worker._process.pid) == []
         assert not worker._folder or os.listdir(worker._folder) == []
@@ -189,7 +189,7 @@ def assert_nothing_left(backend: Local) -> None:
 
 
 def try_honest(backend: Local, program: Honest, *, tier: str) -> None:
-    """Raises AssertionError where an honest program does not get its verdict."""
+    """Raise AssertionError if an honest program does not get its verdict."""
     if program.cases:
         outcome: RunResult | Judgement = judge_on(
             backend,
@@ -255,7 +255,7 @@ def _said(outcome: RunResult | Judgement) -> bytes:
 
 
 def _survivors(guardian: int) -> list[int]:
-    """Processes below a guardian's worker."""
+    """Return the processes below a guardian's worker."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Programs that mean no harm, and exactly the verdict that each must get."""
+"""Honest programs and the exact verdict of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asserts of data sets as cases; and all of MBPP, where it is at hand."""
+"""Asserts of data sets as cases, including all of MBPP if it is available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs try that want to fool or hurt whoever runs them: all of it comes to nothing."""
+"""Attacks on the sandbox and the supervisor have no effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs held against expected ones; each row is a fact worked out by hand."""
+"""Outputs compared with expected ones; each row is worked out by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What programs do that mean no harm: each gets its verdict. A sandbox that refuses all fails."""
+"""Honest programs get their verdict; a sandbox that refuses everything fails."""
 
 from __future__ import annotations
 

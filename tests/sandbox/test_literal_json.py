@@ -1,4 +1,4 @@
-"""Literals as JSON: nothing is lost, and nothing that only looks like a literal gets through."""
+"""Literals as JSON: nothing is lost, and lookalikes of literals are rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run` and `judge` as people call them: verdicts, languages, bad arguments, threads, asyncio."""
+"""The public API `run` and `judge`: verdicts, languages, bad arguments, threads, asyncio."""
 
 from __future__ import annotations
 

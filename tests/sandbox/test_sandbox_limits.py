@@ -1,4 +1,4 @@
-"""Each limit of a run is kept, in each tier; and a run that ends leaves nothing."""
+"""Each tier enforces each limit, and a finished run leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The remote tier against a server on loopback that speaks /run_code and runs programs for real."""
+"""The remote tier with a /run_code server on loopback that really runs the programs."""
 
 from __future__ import annotations
 

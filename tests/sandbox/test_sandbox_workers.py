@@ -1,4 +1,4 @@
-"""Workers that die, hang or speak nonsense cost nobody a verdict; and the choice of a tier."""
+"""Workers that die, hang or break the protocol change no verdict; the choice of a tier."""
 
 from __future__ import annotations
 
