@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from rlvr.data.cleaning.contamination import Contamination, words
 from rlvr.data.cleaning.filters import (
     code_in_thought,
     long_paragraph,
@@ -14,6 +13,7 @@ from rlvr.data.cleaning.filters import (
     repetition_rate,
     truncated,
 )
+from rlvr.data.cleaning.overlap import Contamination, words
 
 NATALIA = "Natalia sold clips to 48 of her friends in April, and then she sold half as many in May."
 NORMAL = (

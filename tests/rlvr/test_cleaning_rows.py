@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rlvr.data.cleaning.domains import Domains, balance, read_domains
-from rlvr.data.cleaning.duplicates import Duplicates, normalized
 from rlvr.data.cleaning.filters import wrong_form
+from rlvr.data.cleaning.overlap import Duplicates, normalized
 from rlvr.data.cleaning.prompt_edits import (
     lay_out,
     numbered,

@@ -2,8 +2,7 @@
 
 passes         the passes of a recipe: options and functions; run by rlvr.stages.clean
 filters        reasons to drop one sample, shared with rejection sampling
-duplicates     exact and near duplicates
-contamination  prompts that overlap with an evaluation set
+overlap        duplicates, and prompts that overlap with an evaluation set
 domains        the domain of a question, by keywords
 prompt_edits   layout, system message, caption and distractors of a prompt
 """

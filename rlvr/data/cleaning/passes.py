@@ -15,9 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from rewards.shaping.language import LANGUAGES
 from rlvr.config.sections import Frac, PathText, PositiveInt, Section, TasksSection
 from rlvr.data.cleaning import filters
-from rlvr.data.cleaning.contamination import Contamination
 from rlvr.data.cleaning.domains import Domains, read_domains
-from rlvr.data.cleaning.duplicates import Duplicates
+from rlvr.data.cleaning.overlap import Contamination, Duplicates
 from rlvr.data.cleaning.prompt_edits import lay_out, with_caption, with_distractors, with_system
 from rlvr.data.inputs import check_is_finite, open_section
 from rlvr.data.samples import (

@@ -4,8 +4,7 @@
 
     task_loading   open_tasks: the `tasks` section of a recipe as a TaskSource
     adapters       the registry of known data sets; question_sets and program_sets read their rows
-    task_list      TaskSource and TaskList
-    task_stream    TaskStream and Mixture: the order of the tasks
+    sources        TaskSource and TaskList; TaskStream and Mixture: the order of the tasks
 
 Nothing here imports torch; pyarrow and datasets are imported only to read their formats.
 """
@@ -13,9 +12,8 @@ Nothing here imports torch; pyarrow and datasets are imported only to read their
 from __future__ import annotations
 
 from rlvr.data.tasks.adapters import ADAPTERS, Adapter
-from rlvr.data.tasks.task_list import TaskList, TaskSource
+from rlvr.data.tasks.sources import Mixture, MixtureSource, TaskList, TaskSource, TaskStream
 from rlvr.data.tasks.task_loading import open_tasks
-from rlvr.data.tasks.task_stream import Mixture, MixtureSource, TaskStream
 
 __all__ = [
     "ADAPTERS",

@@ -10,7 +10,7 @@ from typing import Any
 from rlvr.data.dotted_path import load_function
 from rlvr.data.rows import Row, UnreadableRow, read_rows
 from rlvr.data.tasks.adapters import ADAPTERS
-from rlvr.data.tasks.task_list import TaskList, TaskSource
+from rlvr.data.tasks.sources import TaskList, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 

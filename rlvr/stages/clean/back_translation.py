@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards.math.math_accuracy import grade_accuracy
-from rlvr.data.cleaning.duplicates import normalized
+from rlvr.data.cleaning.overlap import normalized
 from rlvr.data.samples import answer_of, language_of, question_of
 from rlvr.run.row_log import RowLog
 from rlvr.stages.clean.clean_config import BackTranslationSection

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlvr.data.inputs import check_is_finite, open_section
 from rlvr.data.rows import read_rows
-from rlvr.data.tasks.task_list import TaskSource
+from rlvr.data.tasks import TaskSource
 from rlvr.errors import ConfigError, one_line
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.run.stage_protocol import Stage

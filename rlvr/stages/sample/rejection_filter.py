@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlvr.data.cleaning import filters
-from rlvr.data.cleaning.contamination import Contamination
+from rlvr.data.cleaning.overlap import Contamination
 from rlvr.data.dotted_path import load_function
 from rlvr.data.inputs import open_section
 from rlvr.stages.sample.sample_config import SampleConfig

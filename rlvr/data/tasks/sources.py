@@ -1,4 +1,6 @@
-"""The order in which tasks are trained: a shuffle per epoch, or a mixture of several sources.
+"""Task sources, and the order in which their tasks are trained.
+
+A TaskSource gives tasks by index; TaskList holds them in memory.
 
 TaskStream shuffles one source; a resumed run seeks to the cursor of its checkpoint:
 
@@ -18,17 +20,55 @@ size of a block is the sum of the weights; a source may start later than the oth
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.data.tasks.task_list import TaskSource
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
-__all__ = ["Mixture", "MixtureSource", "TaskStream"]
+__all__ = ["Mixture", "MixtureSource", "TaskList", "TaskSource", "TaskStream"]
+
+
+@runtime_checkable
+class TaskSource(Protocol):
+    """Tasks by index; an index maps to the same task in every process."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def num_tasks(self) -> int | None:
+        """Number of tasks; None: endless."""
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index`, 0 <= index < num_tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskList:
+    """Tasks in memory. Raises ValueError for a repeated id: seeds and resume depend on ids."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    skipped: tuple[str, ...] = ()  # rows without a task: "train.jsonl.gz:887: reason"
+
+    def __post_init__(self) -> None:
+        counts = Counter(task.id for task in self.tasks)
+        repeated = next((id for id, count in counts.items() if count > 1), None)
+        if repeated is not None:
+            raise ValueError(f"{self.name} has two tasks with the id {repeated!r}; ids are unique")
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self.tasks)
+
+    def task(self, index: int) -> Task:
+        return self.tasks[index]
 
 
 class TaskStream:
