@@ -24,6 +24,7 @@ the right one (unlike open-r1's tag_count_reward in huggingface/open-r1, rewards
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 from rewards.registry import reward
@@ -131,18 +132,13 @@ def grade_tags(completion: object, *, think_prefilled: bool | None = None) -> Gr
 
 def _tag_grade(text: str) -> Grade:
     positions = [text.find(tag) for tag in _TAGS if text.count(tag) == 1]
-    num_in_order = _longest_rise(positions)
+    num_in_order = max(
+        size
+        for size in range(len(positions) + 1)
+        if any(list(some) == sorted(some) for some in combinations(positions, size))
+    )
     return Grade(
         value=num_in_order / len(_TAGS),
         outcome=Outcome.CORRECT if num_in_order == len(_TAGS) else Outcome.WRONG,
         reason=f"{num_in_order} of {len(_TAGS)} tags once and in order",
     )
-
-
-def _longest_rise(positions: Sequence[int]) -> int:
-    """Return the length of the longest increasing subsequence."""
-    lengths: list[int] = []
-    for index, position in enumerate(positions):
-        before = [lengths[i] for i in range(index) if positions[i] < position]
-        lengths.append(1 + max(before, default=0))
-    return max(lengths, default=0)

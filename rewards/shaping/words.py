@@ -107,14 +107,10 @@ def sentences(text: str) -> Iterator[Sentence]:
             if kind == "stop" and words:
                 yield words
                 words = []
-        elif kind != "other" or _num_letters(token[0]) > 1:
+        elif kind != "other" or sum(unicodedata.category(m)[0] in "LM" for m in token[0]) > 1:
             words.append(Word(token[0], Script(str(kind)), False))
     if words:
         yield words
-
-
-def _num_letters(text: str) -> int:
-    return sum(unicodedata.category(mark)[0] in "LM" for mark in text)
 
 
 def _without_notation(text: str) -> str:

@@ -29,15 +29,8 @@ _PR_SET_PDEATHSIG = 1
 _PARENT_CHECK_S = 1.0
 _RECURSION_LIMIT = 2000
 _JOB_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError),
 )
 
 
