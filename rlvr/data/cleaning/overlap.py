@@ -2,8 +2,8 @@
 
 Contamination follows open-r1 (huggingface/open-r1, scripts/decontaminate.py: lower-cased word
 8-grams of the problem), with three differences: a character of a script without spaces is a word; a
-shorter text matches as a whole; and an n-gram that many texts of a set share ("put your final answer
-within...") is boilerplate and does not count.
+shorter text matches as a whole; and an n-gram that many texts of a set share ("put your final
+answer within...") is boilerplate and does not count.
 
 Duplicates are exact, regardless of case, width and white space, or near: with a high Jaccard index
 of the sets of word 5-grams. It is computed only for samples that agree in a band of min-hashes
