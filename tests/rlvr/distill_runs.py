@@ -47,7 +47,7 @@ class Distillation:
 def distillation(
     folder: Path, tasks: Sequence[Mapping[str, Any]], teacher: Mapping[str, Any], **recipe: Any
 ) -> Distillation:
-    """Tasks of prompt and perhaps more columns, each of which is mapped."""
+    """Write a recipe for tasks with a prompt and optional columns, all of them mapped."""
     write_jsonl(folder / "tasks.jsonl", tasks)
     names = {name: name for name in tasks[0]}
     columns = names if "answer" in names else {**names, "answer": ""}

@@ -1,4 +1,4 @@
-"""A teacher for tests: a real HTTP server on loopback that answers, and fails, as a script says.
+"""A teacher for tests: a real HTTP server on loopback whose script decides on replies and failures.
 
 with LoopbackTeacher(lambda ask: Says("5", thought="2 and 3")) as server:
     server.url, server.num_calls, server.most_in_flight
@@ -22,7 +22,7 @@ USAGE = {"prompt_tokens": 11, "completion_tokens": 20}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A call as it came in."""
+    """A received call."""
 
     number: int  # from 1, over all calls
     time_of_text: int  # from 1, over calls with this text
@@ -66,7 +66,7 @@ class Fails:
 
 @dataclass(frozen=True, slots=True)
 class Junk:
-    """200, and a body that is no chat completion."""
+    """Status 200 with a body that is not a chat completion."""
 
     body: str = '{"choices": [{"mess'
 
@@ -122,7 +122,7 @@ class LoopbackTeacher:
         self.stop()
 
     def stop(self) -> None:
-        """Also in the middle: from here on connections are refused."""
+        """Refuse further connections; allowed at any time."""
         self._over.set()
         self._server.shutdown()
         self._server.server_close()

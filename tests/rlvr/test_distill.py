@@ -82,7 +82,7 @@ def test_a_recipe_becomes_rows_with_scores_and_those_that_are_kept(tmp_path: Pat
     assert list(manifest["inputs"]) == ["tasks.path"]
 
 
-def test_a_finished_run_is_left_alone_and_a_threshold_may_change(
+def test_a_finished_run_makes_no_calls_and_its_threshold_may_change(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = {"0+1?": 3, "1+1?": 5, "2+1?": 6, "3+1?": 8, "4+1?": 9, "5+1?": 10}
@@ -108,7 +108,7 @@ def test_a_finished_run_is_left_alone_and_a_threshold_may_change(
     assert line in capsys.readouterr().out
 
 
-def test_another_scoring_scores_anew_and_asks_no_teacher(tmp_path: Path) -> None:
+def test_another_scoring_scores_again_without_the_teacher(tmp_path: Path) -> None:
     with LoopbackTeacher(right) as server, judge(10) as second:
         run = distillation(tmp_path, SUMS, patient(server), filter={"min_score": 5})
         run.run()
@@ -155,7 +155,7 @@ def test_both_styles_of_a_reply_make_the_same_records(tmp_path: Path) -> None:
     assert records["split"] == records["reasoning"] == records["inline"] == records["opened"]
 
 
-def test_replies_that_are_not_whole_are_kept_apart_with_the_reason(tmp_path: Path) -> None:
+def test_incomplete_replies_are_dropped_with_the_reason(tmp_path: Path) -> None:
     replies = {
         "0+1?": Says("", thought="hm", finish_reason="length"),
         "1+1?": Says("5 </think> <think> 6"),
@@ -198,7 +198,7 @@ def test_a_label_outside_the_set_is_asked_for_again_then_dropped_and_counted(
     assert (second["attempts"], run.summary["dropped"]) == (3, {"label": 1})
 
 
-def test_the_teacher_is_asked_until_the_verifier_says_yes(tmp_path: Path) -> None:
+def test_the_teacher_is_asked_until_a_reply_is_verified(tmp_path: Path) -> None:
     def script(ask: Ask) -> Says:
         return Says(f"try {ask.number}", thought="hm")
 
@@ -222,7 +222,7 @@ def test_the_teacher_is_asked_until_the_verifier_says_yes(tmp_path: Path) -> Non
     assert (row["content"], row["attempts"], row["scored_by"]) == ("try 3", 3, "judge")
 
 
-def test_all_rows_are_done_though_the_first_address_dies(tmp_path: Path) -> None:
+def test_all_rows_are_completed_when_the_first_endpoint_dies(tmp_path: Path) -> None:
     def dying(ask: Ask) -> Any:
         return right(ask) if ask.number <= 5 else Resets()
 
@@ -289,7 +289,7 @@ def test_the_prompt_has_system_examples_and_columns(tmp_path: Path) -> None:
         run.run("filter.min_score=1")
 
 
-def test_a_column_that_a_task_lacks_is_told_before_anyone_is_asked(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_before_the_first_call(tmp_path: Path) -> None:
     with LoopbackTeacher(right) as server:
         run = distillation(tmp_path, SUMS, patient(server), prompt={"user": "{prompt} {town}"})
         line = r"tasks: task jsonl/1: has no 'town' for the \{town\} of prompt.user; it has "
@@ -324,7 +324,7 @@ def test_a_mistake_in_the_recipe_is_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_folder_of_another_recipe_is_refused_but_another_address_may_go_on(
+def test_a_folder_of_another_recipe_is_refused_but_another_address_may_resume(
     tmp_path: Path,
 ) -> None:
     with LoopbackTeacher(lambda ask: Fails(401, "no")) as first:
@@ -364,7 +364,7 @@ def test_no_file_and_no_line_holds_the_key(
     assert not [path for path in files if KEY.encode() in path.read_bytes()]
 
 
-def test_a_row_half_written_by_a_kill_is_asked_for_again(tmp_path: Path) -> None:
+def test_an_incomplete_last_row_is_asked_for_again(tmp_path: Path) -> None:
     with LoopbackTeacher(right) as server:
         run = distillation(tmp_path, SUMS, patient(server))
         run.run()
@@ -380,12 +380,12 @@ def test_a_row_half_written_by_a_kill_is_asked_for_again(tmp_path: Path) -> None
 
 
 def read_jsonl_whole(path: Path) -> list[Mapping[str, Any]]:
-    """Those lines that have an end."""
+    """Return the rows of complete lines."""
     whole = path.read_bytes().rpartition(b"\n")[0]
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def test_a_teacher_that_hangs_costs_its_deadline_and_no_more(tmp_path: Path) -> None:
+def test_a_hanging_teacher_costs_only_its_deadline(tmp_path: Path) -> None:
     def script(ask: Ask) -> Any:
         return Hangs() if ask.number == 2 else right(ask)
 

@@ -1,4 +1,4 @@
-"""The recipes of distillation: their numbers are those that they name, and their prompts render."""
+"""The recipes of distillation: their settings follow their sources, and their prompts render."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def load(name: str, *overrides: str) -> DistillConfig:
     return load_config(DistillConfig, RECIPES / f"{name}.yaml", overrides)
 
 
-def test_math_is_asked_as_the_data_set_was_that_it_follows() -> None:
+def test_math_prompts_and_sampling_follow_the_data_set() -> None:
     config = load("math_r1")
     assert config.teacher is not None and config.scoring.judge is not None
     assert (config.sampling.temperature, config.sampling.max_tokens) == (0.6, 32768)
@@ -57,7 +57,7 @@ def test_the_labels_of_the_news_are_those_of_its_prompt(
     assert inputs.tasks is not None and inputs.tasks.num_tasks == 2
 
 
-def test_medical_answers_are_read_by_a_judge_alone_until_it_says_yes() -> None:
+def test_medical_answers_are_verified_by_the_judge_alone() -> None:
     config = load("medical_verify")
     assert (config.verify, config.verify_attempts, config.scoring.rules) == (True, 4, [])
     assert config.filter.min_score == 10

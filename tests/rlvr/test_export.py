@@ -1,4 +1,4 @@
-"""What export refuses, how small four bits are, and what a model card says."""
+"""Checks of export, sizes of quantized layers, and lineage in the model card."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from rlvr.errors import ConfigError, RLVRError
-from rlvr.stages.export.export_config import ExportConfig
+from rlvr.stages.export.export_config import ExportConfig, PushSection
 from rlvr.stages.export.export_stage import check_export
 from rlvr.stages.export.gptq import gptq_bytes
+from rlvr.stages.export.hub_upload import push_folder
 from rlvr.stages.export.merge_adapters import check_logits
 from rlvr.stages.export.model_card import lineage
 
@@ -39,7 +40,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         check_export(recipe(tmp_path))
 
 
-def test_what_cannot_be_done_here_is_one_line(tmp_path: Path) -> None:
+def test_wrong_export_recipes_are_one_line(tmp_path: Path) -> None:
     write(tmp_path / "model" / "config.json", {})
     with pytest.raises(ConfigError, match=r"form: adapter; .* holds a whole model"):
         check_export(recipe(tmp_path, form="adapter"))
@@ -59,6 +60,13 @@ def test_logits_that_rounding_does_not_explain_are_refused(dtype: str, limit: fl
         check_logits(before, before * (1 + 1.1 * limit), dtype=dtype)
     with pytest.raises(RLVRError):
         check_logits(before, torch.full((10,), torch.nan), dtype=dtype)
+
+
+def test_an_unreachable_hub_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_not_a_real_token")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(RLVRError, match=r"^push: ada/toy: ConnectError: .*; the same command"):
+        push_folder(tmp_path, PushSection(repo="ada/toy"))
 
 
 def test_lineage_goes_back_through_all_runs(tmp_path: Path) -> None:

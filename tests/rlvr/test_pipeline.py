@@ -1,4 +1,4 @@
-"""A chain as a plan: folders from steps, what is done, what is stale, what is refused."""
+"""Plans of chains: folders of steps, their states, and refused recipes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def two_steps(recipes: Path, **keys: object) -> list[Step]:
 
 
 def finish(step: Step, **inputs: str) -> None:
-    """As the stage itself leaves its folder."""
+    """Write the files of a finished stage."""
     folder = step.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.claim(step.config)
@@ -63,7 +63,7 @@ def finish(step: Step, **inputs: str) -> None:
     write_json(folder.summary, {})
 
 
-def test_a_step_takes_the_folder_of_one_above(recipes: Path) -> None:
+def test_a_step_reads_the_folder_of_an_earlier_one(recipes: Path) -> None:
     cold, data = two_steps(recipes)
     assert cold.config.run_dir == recipes / "runs" / "cold"
     assert f'model.path="{recipes}/runs/cold/model"' in data.overrides
@@ -74,7 +74,7 @@ def test_the_seed_is_that_of_the_chain(recipes: Path) -> None:
     assert [step.config.seed for step in two_steps(recipes, seed=7)] == [7, 7]
 
 
-def test_states_go_from_missing_over_interrupted_to_done(recipes: Path) -> None:
+def test_states_go_from_missing_through_interrupted_to_done(recipes: Path) -> None:
     cold, data = two_steps(recipes)
     assert state_of(cold)[0] is StepState.MISSING
     cold.folder.path.mkdir(parents=True)
@@ -91,7 +91,7 @@ def test_another_config_makes_a_step_stale(recipes: Path) -> None:
     assert state_of(changed) == (StepState.STALE, "seed was 0 and is 1")
 
 
-def test_what_may_differ_is_only_gone_on_with(recipes: Path) -> None:
+def test_a_changed_free_key_resumes_the_step(recipes: Path) -> None:
     _, data = two_steps(recipes)
     finish(data)
     step = {
@@ -114,7 +114,7 @@ def test_an_input_that_changed_makes_a_step_stale(recipes: Path) -> None:
     assert state_of(cold) == (StepState.STALE, "data has changed")
 
 
-def test_another_teacher_makes_its_lessons_stale(recipes: Path) -> None:
+def test_another_teacher_makes_the_step_stale(recipes: Path) -> None:
     cold, _ = two_steps(recipes)
     finish(cold)
     model = recipes / "teacher"
@@ -136,9 +136,7 @@ def test_another_teacher_makes_its_lessons_stale(recipes: Path) -> None:
         ({"teacher": {"model": "x"}}, "step cold: a teacher is for run: distill"),
     ],
 )
-def test_a_chain_that_is_not_right_is_refused(
-    recipes: Path, change: dict[str, object], line: str
-) -> None:
+def test_a_wrong_chain_is_refused(recipes: Path, change: dict[str, object], line: str) -> None:
     step = {"name": "cold", "run": "sft", "recipe": str(recipes / "sft.yaml"), **change}
     with pytest.raises(ConfigError) as refused:
         chain_of(recipes, step)
@@ -154,7 +152,7 @@ def test_two_steps_in_one_folder_are_refused(recipes: Path) -> None:
         chain_of(recipes, {"name": "a", **step}, {"name": "a", **step})
 
 
-def test_values_keep_their_types_on_the_way(recipes: Path) -> None:
+def test_values_keep_their_types(recipes: Path) -> None:
     values = {"lr": 1e-4, "data": [{"path": "{a}/kept.jsonl", "num_rows": 3}]}
     first = {"name": "a", "run": "sft", "recipe": str(recipes / "sft.yaml")}
     _, second = chain_of(recipes, first, {**first, "name": "b", "set": {"name": "b", **values}})
@@ -163,7 +161,7 @@ def test_values_keep_their_types_on_the_way(recipes: Path) -> None:
     assert second.config.lr == 1e-4  # type: ignore[attr-defined]
 
 
-def test_only_some_steps_and_what_they_need(recipes: Path) -> None:
+def test_only_selects_steps_and_their_dependencies(recipes: Path) -> None:
     sft = {"run": "sft", "recipe": str(recipes / "sft.yaml")}
     steps = [
         {**sft, "name": "a"},
@@ -177,7 +175,7 @@ def test_only_some_steps_and_what_they_need(recipes: Path) -> None:
         chain_of(recipes, *steps, only=["e"])
 
 
-def test_a_plan_says_what_comes_next(recipes: Path) -> None:
+def test_a_plan_marks_the_next_step(recipes: Path) -> None:
     steps = two_steps(recipes)
     finish(steps[0])
     first, second = plan_text(steps).splitlines()
@@ -193,7 +191,7 @@ CHAINS = [
 
 
 @pytest.mark.parametrize("path", CHAINS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_chain_that_comes_along_can_be_planned(
+def test_every_chain_in_recipes_can_be_planned(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)

@@ -1,4 +1,4 @@
-"""`rlvr r1` as a user starts it, with stages that need no model."""
+"""`rlvr r1` as a command, with stages that need no model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Path:
-    """First the short thoughts go, then the duplicates."""
+    """Return a chain that drops short reasoning, then duplicates."""
     write_rows(tmp_path / "raw.jsonl", ROWS)
     recipe = {"stage": "clean", "name": "x", "data": "x", "passes": [{"min_steps": {}}]}
     (tmp_path / "clean.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
@@ -60,7 +60,7 @@ def kept(chain: Path, name: str) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_a_chain_runs_skips_what_is_done_and_does_anew_what_is_stale(chain: Path) -> None:
+def test_a_chain_runs_skips_done_steps_and_repeats_stale_ones(chain: Path) -> None:
     plan = run_chain(chain, "plan_only=true")
     assert (plan.returncode, states(plan.stdout)) == (0, ["missing,", "missing"])
     assert not (chain.parent / "runs" / "steps" / "kept.jsonl").exists()
@@ -82,7 +82,7 @@ def test_a_chain_runs_skips_what_is_done_and_does_anew_what_is_stale(chain: Path
     assert (chain.parent / "runs" / "unique.stale-1" / "kept.jsonl").exists()
 
 
-def test_what_gives_the_same_files_again_makes_nothing_stale(chain: Path) -> None:
+def test_identical_results_make_no_later_step_stale(chain: Path) -> None:
     assert run_chain(chain).returncode == 0
     write_rows(chain.parent / "raw.jsonl", [*ROWS, {**ROWS[1], "prompt": "too short?"}])
     anew = run_chain(chain)

@@ -1,4 +1,4 @@
-"""Which completions become training rows: each filter drops what it is for, and says so."""
+"""The filters of rejection sampling and their reasons."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_a_right_row_is_kept_as_it_is() -> None:
         ),
     ],
 )
-def test_each_filter_says_why(row: dict[str, Any], keep: dict[str, Any], reason: str) -> None:
+def test_each_filter_gives_its_reason(
+    row: dict[str, Any], keep: dict[str, Any], reason: str
+) -> None:
     assert (reason_for(row, **keep) or "").startswith(reason)
 
 
@@ -104,7 +106,7 @@ def test_thresholds_replace_full_marks() -> None:
     assert reason_for(row, at_least={"accuracy": 0.6}) == "accuracy: 0.5 is below 0.6"
 
 
-def test_a_reward_that_is_not_for_the_row_says_nothing() -> None:
+def test_a_reward_that_does_not_apply_is_ignored() -> None:
     assert reason_for(row_of(scores={"think_format": 1.0})) is None
 
 
@@ -155,6 +157,6 @@ def test_a_threshold_for_no_reward_is_refused() -> None:
         filter_of(at_least={"acuracy": 1.0})
 
 
-def test_a_function_that_is_not_there_is_refused() -> None:
+def test_a_missing_function_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"rewrite: module .rlvr\.toy\.refining. has no function"):
         filter_of(rewrite="rlvr.toy.refining:none")

@@ -1,4 +1,4 @@
-"""Asking over a real connection: failures, failover, limits, and keys that nobody sees."""
+"""Calls over a real connection: failures, failover, limits, and keys that stay secret."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def ask_all(teacher: TeacherSection, texts: Sequence[str], **options: Any) -> li
     ],
     ids=repr,
 )
-def test_what_may_pass_is_tried_again(failure: Any) -> None:
+def test_transient_failures_are_retried(failure: Any) -> None:
     def script(ask: Ask) -> Any:
         return failure if ask.number <= 2 else FIVE
 
@@ -86,14 +86,14 @@ def test_what_may_pass_is_tried_again(failure: Any) -> None:
     assert reply.num_calls == server.num_calls == 3
 
 
-def test_tries_have_an_end() -> None:
+def test_the_number_of_tries_is_bounded() -> None:
     with LoopbackTeacher(lambda ask: Fails(500)) as server:
         with pytest.raises(NoReply, match=r"^no reply after 3 calls; the last: t0: 500 the server"):
             ask_all(section(server, num_tries=3), ["2+3?"])
         assert server.num_calls == 3
 
 
-def test_when_none_is_left_one_line_says_why_of_each() -> None:
+def test_when_no_endpoint_is_left_one_line_has_every_reason() -> None:
     with (
         LoopbackTeacher(lambda ask: Fails(401, "no such key")) as refusing,
         LoopbackTeacher(lambda ask: Fails(500, "down")) as broken,
@@ -103,7 +103,7 @@ def test_when_none_is_left_one_line_says_why_of_each() -> None:
     assert str(left.value) == "no endpoint is left: t0: 401 no such key; t1: 500 down"
 
 
-def test_a_redirection_does_not_carry_the_key_elsewhere() -> None:
+def test_redirects_are_not_followed() -> None:
     with (
         LoopbackTeacher(lambda ask: Fails(307, "over there")) as server,
         pytest.raises(NoEndpointLeft, match="307"),
@@ -111,7 +111,7 @@ def test_a_redirection_does_not_carry_the_key_elsewhere() -> None:
         ask_all(section(server), ["2+3?"])
 
 
-def test_a_question_that_all_refuse_is_asked_no_further() -> None:
+def test_a_refused_question_is_not_retried() -> None:
     def script(ask: Ask) -> Any:
         return Fails(400, "not this") if ask.text == "bad" else FIVE
 
@@ -120,7 +120,7 @@ def test_a_question_that_all_refuse_is_asked_no_further() -> None:
     assert server.num_calls == 2
 
 
-def test_a_model_that_nobody_knows_ends_soon() -> None:
+def test_an_unknown_model_ends_soon() -> None:
     with (
         LoopbackTeacher(lambda ask: Fails(400, "no such model")) as server,
         pytest.raises(NoEndpointLeft, match="400 no such model"),
@@ -129,7 +129,7 @@ def test_a_model_that_nobody_knows_ends_soon() -> None:
     assert server.num_calls < 40
 
 
-def test_the_others_take_over_from_one_that_dies(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_endpoints_take_over_from_a_dead_one(caplog: pytest.LogCaptureFixture) -> None:
     with LoopbackTeacher(lambda ask: FIVE, latency_s=0.002) as living:
         dying: LoopbackTeacher
 
@@ -145,7 +145,7 @@ def test_the_others_take_over_from_one_that_dies(caplog: pytest.LogCaptureFixtur
     assert "t0 rests for 60 s: no connection" in caplog.text
 
 
-def test_weights_share_out_the_calls() -> None:
+def test_calls_are_shared_by_weight() -> None:
     with LoopbackTeacher(lambda ask: FIVE) as heavy, LoopbackTeacher(lambda ask: FIVE) as light:
         teacher = section(heavy, light)
         weighted = [
@@ -158,13 +158,13 @@ def test_weights_share_out_the_calls() -> None:
     assert 20 <= light.num_calls <= 40  # 20, and whenever the other is full
 
 
-def test_calls_in_flight_reach_the_concurrency_and_never_pass_it() -> None:
+def test_calls_in_flight_reach_and_never_exceed_the_concurrency() -> None:
     with LoopbackTeacher(lambda ask: FIVE, latency_s=0.05) as server:
         ask_all(section(server, endpoint={"concurrency": 8}), [str(i) for i in range(40)])
     assert server.most_in_flight == 8
 
 
-def test_the_body_is_what_the_recipe_says() -> None:
+def test_the_request_body_follows_the_recipe() -> None:
     sampling = AskSection(temperature=0.5, top_p=0.9, max_tokens=7, extra={"min_p": 0.1})
     messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
 
@@ -215,9 +215,7 @@ def test_a_reply_that_repeats_the_key_loses_it(monkeypatch: pytest.MonkeyPatch) 
         ({"key_env": "NOT_THERE"}, "the environment does not hold NOT_THERE; export NOT_THERE="),
     ],
 )
-def test_what_is_wrong_with_an_address_is_said_without_the_key(
-    endpoint: dict[str, str], message: str
-) -> None:
+def test_address_errors_do_not_repeat_the_key(endpoint: dict[str, str], message: str) -> None:
     one = {"url": "http://h/v1", "model": "m", **endpoint}
     teacher = TeacherSection.model_validate({"endpoints": [one]})
     with pytest.raises(ConfigError) as refused:
@@ -226,7 +224,7 @@ def test_what_is_wrong_with_an_address_is_said_without_the_key(
     assert KEY not in str(refused.value)
 
 
-def test_results_that_are_there_come_before_an_error() -> None:
+def test_finished_results_come_before_an_error() -> None:
     async def work(number: int) -> int:
         if number == 3:
             raise ValueError("three")

@@ -1,4 +1,4 @@
-"""How an endpoint is doing: when it rests, when it is tried again, when it is given up."""
+"""The circuit breaker of an endpoint: when it rests, is tried again, and is given up."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_rate_limit_spaces_the_starts() -> None:
     assert endpoint.ready_at() == 102.0
 
 
-def test_failures_in_a_row_put_it_aside_and_a_trial_of_one_call_ends_that() -> None:
+def test_failures_in_a_row_cause_a_rest_that_one_trial_call_ends() -> None:
     endpoint = make()
     fail(endpoint, 0.0)
     assert endpoint.ready_at() == 0.0
@@ -60,7 +60,7 @@ def test_failures_in_a_row_put_it_aside_and_a_trial_of_one_call_ends_that() -> N
     assert endpoint.ready_at() == 11.0
 
 
-def test_rests_grow_and_the_last_of_them_is_the_end() -> None:
+def test_rests_grow_until_the_endpoint_is_given_up() -> None:
     endpoint = make()
     fail(endpoint, 0.0)
     fail(endpoint, 0.0)
@@ -90,7 +90,7 @@ def test_it_is_not_given_up_while_a_long_reply_may_still_come() -> None:
     assert endpoint.given_up is None
 
 
-def test_it_is_left_alone_for_as_long_as_it_asks(caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_after_is_respected(caplog: pytest.LogCaptureFixture) -> None:
     endpoint = make()
     fail(endpoint, 5.0, CallFailed(fault=Fault.BUSY, reason="429", retry_after_s=7.0))
     assert (endpoint.ready_at(), caplog.text) == (12.0, "")
@@ -98,14 +98,14 @@ def test_it_is_left_alone_for_as_long_as_it_asks(caplog: pytest.LogCaptureFixtur
     assert "one asks for a pause of 90 s: 429" in caplog.text
 
 
-def test_a_wrong_key_is_the_end_at_once() -> None:
+def test_a_wrong_key_gives_the_endpoint_up_at_once() -> None:
     endpoint = make()
     fail(endpoint, 0.0, CallFailed(fault=Fault.GONE, reason="401 no"))
     assert endpoint.given_up == "401 no"
 
 
 @pytest.mark.parametrize("has_answered", [True, False])
-def test_refused_questions_are_its_fault_only_where_it_never_answered(has_answered: bool) -> None:
+def test_refusals_count_only_before_the_first_answer(has_answered: bool) -> None:
     endpoint = make()
     if has_answered:
         endpoint.answered()
@@ -115,7 +115,7 @@ def test_refused_questions_are_its_fault_only_where_it_never_answered(has_answer
     assert endpoint.ready_at() == 0.0
 
 
-def test_names_are_the_hosts_unless_the_recipe_says() -> None:
+def test_names_default_to_the_host() -> None:
     sections = [{"url": URL, "model": "m"}, {"url": URL, "model": "n"}]
     sections.append({"url": URL, "model": "m", "name": "mine"})
     teacher = TeacherSection.model_validate({"endpoints": sections})

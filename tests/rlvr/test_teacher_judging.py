@@ -1,4 +1,4 @@
-"""Scores: by rule where a rule can tell, by a judge elsewhere; and what a judge's reply says."""
+"""Scores by rule or by a judge, and the parsing of a judge's reply."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def score(
 
 
 @pytest.mark.parametrize(("gold", "answer", "expected"), PAIRS)
-def test_a_rule_scores_whatever_it_can_read_and_no_judge_is_asked(
+def test_a_readable_answer_is_scored_by_rule_without_the_judge(
     gold: str, answer: str, expected: float
 ) -> None:
     with LoopbackTeacher(lambda ask: Fails(500)) as server:
@@ -78,7 +78,7 @@ def test_a_rule_scores_whatever_it_can_read_and_no_judge_is_asked(
     assert scored.scores == {"accuracy": expected / 10}
 
 
-def test_a_judge_reads_what_no_rule_can() -> None:
+def test_a_judge_scores_answers_that_no_rule_can_read() -> None:
     def script(ask: Ask) -> Says:
         is_right = "It is five." in ask.text and "<reference>\n5\n</reference>" in ask.text
         return Says(json.dumps({"reason": "...", "correct": is_right}), thought="hm")
@@ -92,7 +92,7 @@ def test_a_judge_reads_what_no_rule_can() -> None:
     assert found == [(10, "judge"), (0, "judge"), (0, "judge"), (10, "judge")]
 
 
-def test_without_a_judge_what_no_rule_can_read_is_wrong_and_no_gold_is_no_score() -> None:
+def test_without_a_judge_unreadable_answers_are_wrong_and_no_gold_is_no_score() -> None:
     unread = score(row("It is five.", answer="5"))
     assert (unread.score, unread.scored_by) == (0, "rule")
     no_gold = score(row("It is five."))
@@ -100,7 +100,7 @@ def test_without_a_judge_what_no_rule_can_read_is_wrong_and_no_gold_is_no_score(
     assert no_gold.score_reason == "no rule applies to this row, and there is no judge"
 
 
-def test_a_row_that_is_not_whole_is_not_scored() -> None:
+def test_an_incomplete_row_is_not_scored() -> None:
     with LoopbackTeacher(lambda ask: Says("{}")) as server:
         scored = score(row("5", answer="5", problem="malformed: truncated"), server)
         assert (scored.score, server.num_calls) == (None, 0)
@@ -123,7 +123,7 @@ def test_a_program_is_scored_by_its_tests() -> None:
         (["junk", '{"score": 11}', '{"score": 7}'], None, 2),  # axes are missing
     ],
 )
-def test_quality_has_three_axes_and_junk_is_asked_for_again(
+def test_quality_has_three_axes_and_unreadable_replies_are_asked_again(
     replies: list[str], expected: float | None, num_retries: int
 ) -> None:
     with LoopbackTeacher(lambda ask: Says(replies[ask.number - 1])) as server:
@@ -137,7 +137,7 @@ def test_quality_has_three_axes_and_junk_is_asked_for_again(
         assert "alone" in server.asks[1].text.splitlines()[-1]
 
 
-def test_a_judge_that_refuses_gives_no_score_and_one_that_is_away_raises() -> None:
+def test_a_refusing_judge_gives_no_score_and_an_unreachable_one_raises() -> None:
     def script(ask: Ask) -> Any:
         return Says(json.dumps(QUALITY)) if ask.number == 1 else Fails(400, "not this")
 
@@ -156,14 +156,14 @@ def test_a_judge_that_refuses_gives_no_score_and_one_that_is_away_raises() -> No
         score(row("Five."), server)
 
 
-def test_own_prompts_of_a_judge_are_filled_from_the_row() -> None:
+def test_custom_judge_prompts_are_filled_from_the_row() -> None:
     with LoopbackTeacher(lambda ask: Says('{"correct": true}')) as server:
         own = "{prompt} {topic}: {content} or {answer}? {{x}}"
         score(row("V", answer="5", topic="sums"), server, correctness_prompt=own)
         assert server.asks[0].text == "2+3? sums: V or 5? {x}"
 
 
-def test_the_hash_of_a_scoring_is_not_of_its_address() -> None:
+def test_the_scoring_hash_ignores_the_address() -> None:
     def hash_with(**endpoint: Any) -> str:
         one = {"url": "http://h/v1", "model": "m", **endpoint}
         return scoring_hash(config({"endpoints": [one]}))
@@ -192,7 +192,7 @@ def test_the_hash_of_a_scoring_is_not_of_its_address() -> None:
         ("{" * 5000, None),
     ],
 )
-def test_scores_are_found_in_whatever_a_judge_writes(reply: str, scores: float | None) -> None:
+def test_scores_are_read_from_any_form_of_reply(reply: str, scores: float | None) -> None:
     found = read_scores(reply, ("score",))
     assert found == (None if scores is None else {"score": scores})
 
@@ -209,7 +209,7 @@ def test_scores_are_found_in_whatever_a_judge_writes(reply: str, scores: float |
         ('{"correct": "perhaps"}', None),
     ],
 )
-def test_right_or_wrong_is_found_likewise(reply: str, is_correct: bool | None) -> None:
+def test_correctness_is_read_from_any_form_of_reply(reply: str, is_correct: bool | None) -> None:
     assert read_correctness(reply) is is_correct
 
 

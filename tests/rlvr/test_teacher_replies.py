@@ -1,4 +1,4 @@
-"""What a message of a chat completion holds: a thought, an answer, or a reason why neither."""
+"""A message of a chat completion: its reasoning, its answer, or why it is incomplete."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def whole(thought: str | None, text: str) -> ParsedReply:
         ({"content": [{"type": "text", "text": "5"}]}, whole(None, "5")),
     ],
 )
-def test_a_whole_reply_is_thought_and_answer(message: dict[str, Any], answer: ParsedReply) -> None:
+def test_a_complete_reply_is_reasoning_and_answer(
+    message: dict[str, Any], answer: ParsedReply
+) -> None:
     assert read_message(message, "stop") == answer
 
 
@@ -61,18 +63,18 @@ def test_a_whole_reply_is_thought_and_answer(message: dict[str, Any], answer: Pa
         (content("5"), "content_filter", "finish_reason is content_filter"),
     ],
 )
-def test_a_reply_that_is_not_whole_says_why(
+def test_an_incomplete_reply_has_the_reason(
     message: dict[str, Any], finish_reason: str, problem: str
 ) -> None:
     assert read_message(message, finish_reason).problem == problem
 
 
-def test_what_was_written_of_a_truncated_thought_is_there() -> None:
+def test_truncated_reasoning_is_kept() -> None:
     answer = read_message(content("<think>2 and"), "length")
     assert (answer.reasoning_content, answer.content) == ("2 and", "")
 
 
-def test_behind_a_prefilled_tag_a_text_without_tags_is_a_thought() -> None:
+def test_after_a_prefilled_tag_text_without_tags_is_reasoning() -> None:
     answer = read_message(content("2 and"), "stop", think_prefilled=True)
     assert (answer.reasoning_content, answer.problem) == ("2 and", "the thought never ends")
     assert read_message(content("2</think>5"), "stop", think_prefilled=True) == whole("2", "5")
@@ -84,11 +86,11 @@ def test_all_styles_of_one_reply_are_read_alike() -> None:
     assert {read_message(message, "stop") for message in replies} == {whole("2 and 3", "5")}
 
 
-def test_a_server_that_does_not_say_why_it_ended_is_believed() -> None:
+def test_a_missing_finish_reason_is_no_problem() -> None:
     assert read_message(content("5"), None).problem is None
 
 
-def test_usage_is_read_where_it_is_there() -> None:
+def test_usage_is_read_if_present() -> None:
     details = {"completion_tokens_details": {"reasoning_tokens": 7}}
     counted = {"usage": {"prompt_tokens": 3, "completion_tokens": 9, **details}}
     assert read_usage(counted) == Usage(prompt_tokens=3, completion_tokens=9, reasoning_tokens=7)
@@ -105,7 +107,7 @@ def test_usage_is_read_where_it_is_there() -> None:
         (Usage(), (4, 2, 2), "words"),  # 2 + 3 ?   two Chinese   4 2
     ],
 )
-def test_lengths_say_who_counted(usage: Usage, lengths: tuple[int, ...], by: str) -> None:
+def test_lengths_name_their_source(usage: Usage, lengths: tuple[int, ...], by: str) -> None:
     thought = "二三" if by == "words" else "abcdef"
     answer = "4 2" if by == "words" else "42"
     columns = token_lengths(usage, prompt="2+3?", reasoning_content=thought, content=answer)
