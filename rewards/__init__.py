@@ -13,7 +13,7 @@ length than the completions, or a malformed completion, is a ValueError.
         json_answers         json_schema (json_check validates in a child process)
         countdown_eval       countdown
         program_tests        passes_tests, in the sandbox
-        model_judge          judge_rubric, judge_preference
+        model_judge          judge_rubric, judge_preference (chat_client calls the judge)
     shaping/think_tags       think_format, tag_count
         language             language_consistency (words: the words of a text by script)
         lengths              overlong, cosine_length

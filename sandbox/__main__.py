@@ -19,18 +19,6 @@ _SUFFIXES = {Path(language.source).suffix: name for name, language in LANGUAGES.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 success, 1 the program failed or no tier works, 2 wrong input."""
-    options = _parser().parse_args(arguments)
-    try:
-        return _doctor() if options.command == "doctor" else _run(options)
-    except SandboxUnavailable as error:
-        print(f"sandbox: {error}", file=sys.stderr)
-        return 1
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        print(f"sandbox: {error}", file=sys.stderr)
-        return 2
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("doctor", help="which isolation works here, and how to get a better one")
@@ -40,7 +28,15 @@ def _parser() -> argparse.ArgumentParser:
     for limit in fields(Limits):
         flag, kind = f"--{limit.name.replace('_', '-')}", int if limit.type == "int" else float
         run.add_argument(flag, type=kind, default=limit.default, metavar="N")
-    return parser
+    options = parser.parse_args(arguments)
+    try:
+        return _doctor() if options.command == "doctor" else _run(options)
+    except SandboxUnavailable as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 2
 
 
 def _doctor() -> int:

@@ -42,7 +42,13 @@ class Cgroup:
                 group = cls(paths[0], paths[-1], version=version)
                 limits = (group._memory_limit, group._pids_limit)
                 if all(os.access(path, os.W_OK) for path in limits):
-                    return group if group._add(pid) else None
+                    try:
+                        for folder in group._folders:
+                            (folder / "cgroup.procs").write_text(str(pid))
+                    except OSError:
+                        group.remove()
+                        return None
+                    return group
             for path in paths:
                 _remove(path)
         return None
@@ -65,15 +71,6 @@ class Cgroup:
         """Remove the group after its processes have ended."""
         for folder in self._folders:
             _remove(folder)
-
-    def _add(self, pid: int) -> bool:
-        try:
-            for folder in self._folders:
-                (folder / "cgroup.procs").write_text(str(pid))
-        except OSError:
-            self.remove()
-            return False
-        return True
 
 
 def _own_folder(controller: str) -> Path | None:

@@ -17,12 +17,7 @@ from sandbox.workers import JobOutcome
 __all__ = ["result_of"]
 
 _STREAMS = ("stdout", "stderr", "result")
-_OUT_OF_MEMORY = (
-    b"MemoryError",
-    b"std::bad_alloc",
-    b"heap out of memory",
-    b"Cannot allocate memory",
-)
+_NO_MEMORY = (b"MemoryError", b"std::bad_alloc", b"heap out of memory", b"Cannot allocate memory")
 _NEARLY = 0.95
 
 
@@ -66,8 +61,7 @@ def _verdict(outcome: JobOutcome, limits: Limits) -> tuple[Verdict, str]:
     if over := _exceeded(done, limits):
         return over
     if done.num_phases == 0:
-        text = stderr.decode(errors="replace")
-        return Verdict.INTERNAL_ERROR, text or "the job did not start"
+        return Verdict.INTERNAL_ERROR, stderr.decode(errors="replace") or "the job did not start"
     code = os.waitstatus_to_exitcode(done.wait_status)
     if code == 0 and done.peak_bytes <= limits.memory_bytes:
         return Verdict.ACCEPTED, ""
@@ -98,9 +92,8 @@ def _failure(code: int, stderr: bytes, peak_bytes: int, limits: Limits) -> tuple
         return Verdict.POLICY_VIOLATION, "a system call that honest programs do not make"
     if code == -signal.SIGXCPU:
         return Verdict.TIME_LIMIT, f"more than {limits.cpu_s:g} s of processor time"
-    if peak_bytes > _NEARLY * limits.memory_bytes or any(
-        word in stderr[-4000:] for word in _OUT_OF_MEMORY
-    ):
+    has_message = any(message in stderr[-4000:] for message in _NO_MEMORY)
+    if has_message or peak_bytes > _NEARLY * limits.memory_bytes:
         return Verdict.MEMORY_LIMIT, f"out of memory ({limits.memory_bytes} bytes)"
     reason = f"exit code {code}"
     if code < 0:

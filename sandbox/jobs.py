@@ -52,7 +52,7 @@ class Program:
 
 
 class Backend(Protocol):
-    """Where programs run: the workers of this machine, or a server."""
+    """The place where programs run: the workers of this machine, or a server."""
 
     can_call_in_a_row: bool  # many calls of a function in one job
 

@@ -43,11 +43,6 @@ class _Case:
     tolerance: Tolerance = Tolerance(1e-6, 1e-6)  # noqa: RUF009  # frozen
     tuple_is_list: bool = False
 
-    @property
-    def given(self) -> bytes:
-        """The input as a checker reads it."""
-        return self.stdin if self.call is None else json.dumps(encode(self.call["args"])).encode()
-
 
 def judge_on(
     backend: Backend,
@@ -71,8 +66,8 @@ def judge_on(
         raise ValueError(f"calls of a function are for python, not for {parsed.name}")
     try:
         program = backend.build(code, parsed, {})
-    except BuildFailed as failed:
-        built = failed.as_result()
+    except BuildFailed as error:
+        built = error.as_result()
         return Judgement(verdict=built.verdict, reason=built.reason)
     passed = _run_calls_in_a_row(backend, program, code, read, limits)
     results = []
@@ -81,7 +76,12 @@ def judge_on(
         results.append(result)
         if stop_early and result.verdict is not Verdict.ACCEPTED:
             break
-    return _judgement(results)
+    failed = [result for result in results if result.verdict is not Verdict.ACCEPTED]
+    failed.sort(key=lambda result: result.verdict is Verdict.INTERNAL_ERROR)  # these come last
+    if not failed:
+        return Judgement(verdict=Verdict.ACCEPTED, cases=tuple(results))
+    reason = f"case {results.index(failed[0])}: {failed[0].reason}"
+    return Judgement(verdict=failed[0].verdict, reason=reason, cases=tuple(results))
 
 
 def _run_calls_in_a_row(
@@ -114,16 +114,6 @@ def _run_calls_in_a_row(
         if _judge_value(backend, one, cases[number]).verdict is Verdict.ACCEPTED:
             passed[number] = one
     return passed
-
-
-def _judgement(results: Sequence[RunResult]) -> Judgement:
-    """Combine the results; a failed case outweighs one with an internal error."""
-    failed = [result for result in results if result.verdict is not Verdict.ACCEPTED]
-    failed.sort(key=lambda result: result.verdict is Verdict.INTERNAL_ERROR)
-    if not failed:
-        return Judgement(verdict=Verdict.ACCEPTED, cases=tuple(results))
-    reason = f"case {results.index(failed[0])}: {failed[0].reason}"
-    return Judgement(verdict=failed[0].verdict, reason=reason, cases=tuple(results))
 
 
 def _run_case(
@@ -179,8 +169,12 @@ def _short(value: Any, width: int = 60) -> str:
 
 
 def _run_checker(backend: Backend, checker: Checker, case: _Case, got: Any) -> tuple[Verdict, str]:
-    outputs = (v if isinstance(v, bytes) else json.dumps(v).encode() for v in (got, case.expected))
-    files = dict(zip(_CHECK_FILES, (case.given, *outputs), strict=True))
+    given = case.stdin if case.call is None else encode(case.call["args"])
+    contents = (
+        value if isinstance(value, bytes) else json.dumps(value).encode()
+        for value in (given, got, case.expected)
+    )
+    files = dict(zip(_CHECK_FILES, contents, strict=True))
     try:
         program = backend.build(checker.code, language_named(checker.language), {})
     except BuildFailed as failed:

@@ -6,14 +6,12 @@ attacks fail --> Tier, with the reason why each better one was refused
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -54,13 +52,7 @@ attempt("connect to this machine",
 attempt("signal its worker", lambda: os.kill(os.getppid(), 0) if os.getppid() > 1 else False)
 attempt("make a socket", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 attempt("become root", lambda: os.setuid(0))
-def is_open(number):
-    try:
-        os.fstat(number)
-        return True
-    except OSError:
-        return False
-attempt("keep a descriptor", lambda: any(map(is_open, range(4, 90))))
+attempt("keep a descriptor", lambda: any(map(os.path.exists, range(4, 90))))
 print(json.dumps(reached))
 """
 _DEADLY: Final = "import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0); print('traced')"
@@ -155,7 +147,7 @@ def _choose(forced: str | None) -> Tier:
         except SandboxUnavailable as error:
             refused[name] = str(error)
     text = "\n".join(
-        f"  {name}: {why}\n    remedy: {REMEDIES[name]}" for name, why in refused.items()
+        f"  {tier}: {why}\n    remedy: {REMEDIES[tier]}" for tier, why in refused.items()
     )
     raise SandboxUnavailable(
         f"no isolation on this machine is good enough to run untrusted programs:\n{text}\n"
@@ -183,7 +175,12 @@ def _open_forced(name: str) -> Tier:
 def _run_canaries(backend: Local) -> None:
     """Check that an honest program runs and that the tier stops attacks."""
     limits = Limits(wall_s=20, cpu_s=5)
-    with _targets() as targets:
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
+        os.chmod(folder, 0o777)  # any user may access the targets
+        file = Path(folder, "secret")
+        file.write_text("secret")
+        file.chmod(0o666)
+        targets = {"file": str(file), "pid": os.getpid(), "port": server.getsockname()[1]}
         program = Program(payload={"mode": "script", "code": _CANARIES})
         result = backend.execute(program, stdin=json.dumps(targets).encode(), limits=limits)
     if result.verdict is not Verdict.ACCEPTED:
@@ -194,14 +191,3 @@ def _run_canaries(backend: Local) -> None:
     deadly = backend.execute(Program(payload={"mode": "script", "code": _DEADLY}), limits=limits)
     if deadly.verdict is not Verdict.POLICY_VIOLATION:
         raise SandboxUnavailable("the system call filter allows ptrace")
-
-
-@contextlib.contextmanager
-def _targets() -> Iterator[dict[str, Any]]:
-    """Yield the targets of the canaries, which any user may access."""
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as server:
-        os.chmod(folder, 0o777)
-        file = Path(folder, "secret")
-        file.write_text("secret")
-        file.chmod(0o666)
-        yield {"file": str(file), "pid": os.getpid(), "port": server.getsockname()[1]}

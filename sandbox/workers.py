@@ -131,10 +131,6 @@ class WorkerProcess:
         """Return whether a new worker should replace this one."""
         return self._num_jobs >= _MAX_JOBS or self._process.returncode is not None
 
-    def is_idle(self) -> bool:
-        """Return whether it is alive and silent, as it is between two jobs."""
-        return not self._has_message(0)
-
     def close(self) -> None:
         """End the worker and its job; returns when none of its processes is alive."""
         self.forget()
@@ -149,13 +145,14 @@ class WorkerProcess:
         """Close the channel only, as a forked copy of this process must."""
         self._channel.close()
 
-    def _has_message(self, wait_s: float) -> bool:
+    def has_message(self, *, wait_s: float = 0.0) -> bool:
+        """Return whether a message or an end of file arrives; between two jobs there is none."""
         poll = select.poll()  # select() cannot handle descriptors above 1023
         poll.register(self._channel, select.POLLIN)
         return bool(poll.poll(wait_s * 1000))
 
     def _read_description(self) -> dict[str, Any]:
-        message = receive(self._channel)[0] if self._has_message(_START_S) else b""
+        message = receive(self._channel)[0] if self.has_message(wait_s=_START_S) else b""
         if message[:1] == bytes([Kind.READY]):
             return {**json.loads(message[1:]), "has_cgroup": self._cgroup is not None}
         reason = message[1:].decode(errors="replace")
@@ -246,7 +243,7 @@ class SandboxPool:
             self._changed.wait_for(lambda: self._num_borrowed + count <= self.size)
             self._num_borrowed += count
             taken = [self._idle.pop() for _ in range(min(count, len(self._idle)))]
-        workers = [worker for worker in taken if worker.is_idle()]
+        workers = [worker for worker in taken if not worker.has_message()]
         for worker in taken:
             if worker not in workers:
                 worker.close()

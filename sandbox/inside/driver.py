@@ -111,13 +111,12 @@ def _serve(payload: dict[str, Any], code: CodeType) -> None:
         kept.append(value)
         return {"kept": len(kept) - 1}
 
-    def look_up(data: dict[str, int]) -> Any:
-        return kept[data["kept"]]
-
     while (request := _read_frame(FIRST_EXTRA_FD)) is not None:
         try:
-            arguments = decode(request["args"], other=look_up)
-            keywords = decode(request["keywords"], other=look_up)
+            arguments, keywords = (
+                decode(request[name], other=lambda data: kept[data["kept"]])
+                for name in ("args", "keywords")
+            )
             value = _find_function(module, request["function"])(*arguments, **keywords)
             answer = {"value": encode(value, other=keep)}
         except Exception as error:

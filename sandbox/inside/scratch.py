@@ -7,6 +7,7 @@ WatchedFolder   if nothing can be mounted: a folder that is measured while the j
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -102,9 +103,8 @@ class WatchedFolder:
         if blocks <= job.disk_bytes // 2 and inodes <= job.inodes // 2:
             return False
         used_bytes, used_inodes = _measure(self._fd, job.inodes + 1)
-        used_bytes += _deleted_bytes(pid)
-        is_over = used_bytes > job.disk_bytes or used_inodes > job.inodes
-        return is_over or _maps_deleted_files(pid, self.path)
+        is_over = used_bytes + _deleted_bytes(pid, self.path) > job.disk_bytes
+        return is_over or used_inodes > job.inodes
 
     def clear(self) -> None:
         _empty(self._fd)
@@ -173,33 +173,23 @@ def _open_folder(parent: int, name: str) -> int:
         return os.open(name, flags, dir_fd=parent)
 
 
-def _deleted_bytes(pid: int) -> int:
-    """Return the size of the deleted files that a process holds open."""
+def _deleted_bytes(pid: int, folder: str) -> float:
+    """Return the size of the deleted files that a process holds open; infinite if it maps some."""
     sizes: dict[tuple[int, int], int] = {}
-    for task in _tasks(pid):
+    threads: list[str] = []  # the folder of the process shows nothing if its first thread has ended
+    with suppress(OSError):
+        threads = os.listdir(f"/proc/{pid}/task")
+    for thread in (f"/proc/{pid}/task/{name}" for name in threads):
         with suppress(OSError):
-            for fd in os.listdir(f"{task}/fd"):
+            for fd in os.listdir(f"{thread}/fd"):
                 with suppress(OSError):
-                    seen = os.stat(f"{task}/fd/{fd}")
+                    seen = os.stat(f"{thread}/fd/{fd}")
                     if stat.S_ISREG(seen.st_mode) and seen.st_nlink == 0:
                         sizes[seen.st_dev, seen.st_ino] = seen.st_blocks * 512
-    return sum(sizes.values())
-
-
-def _maps_deleted_files(pid: int, folder: str) -> bool:
-    """Return whether a process maps deleted files, whose size cannot be measured."""
-    for task in _tasks(pid):
-        with suppress(OSError), open(f"{task}/maps", "rb") as file:
+        with suppress(OSError), open(f"{thread}/maps", "rb") as file:
             if any(b" (deleted)" in line and folder.encode() in line for line in file):
-                return True
-    return False
-
-
-def _tasks(pid: int) -> list[str]:
-    """Return the folders of all threads; the first thread shows nothing if it has ended."""
-    with suppress(OSError):
-        return [f"/proc/{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task")]
-    return []
+                return math.inf
+    return sum(sizes.values())
 
 
 def remove_folder(path: str) -> None:

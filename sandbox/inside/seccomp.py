@@ -33,40 +33,40 @@ _DEADLY: _Code = [(_RETURN, 0, 0, _KILL)]
 _ALLOWED = """
 read write close fstat lseek mprotect munmap brk rt_sigaction rt_sigprocmask rt_sigreturn pread64
 pwrite64 readv writev sched_yield mremap msync mincore madvise dup nanosleep getitimer setitimer
-getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate  getcwd chdir fchdir
-umask gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid setpgid getppid
-getpgrp setsid getpgid getsid getgroups getresuid getresgid capget rt_sigpending rt_sigtimedwait
+getpid sendfile exit wait4 uname flock fsync fdatasync ftruncate getcwd chdir fchdir umask
+gettimeofday getrlimit getrusage sysinfo times getuid getgid geteuid getegid setpgid getppid getpgrp
+setsid getpgid getsid getgroups getresuid getresgid capget rt_sigpending rt_sigtimedwait
 rt_sigsuspend sigaltstack statfs fstatfs gettid readahead futex futex_waitv sched_getaffinity
-set_tid_address restart_syscall fadvise64 timer_create timer_settime timer_gettime
-timer_getoverrun timer_delete clock_gettime clock_getres clock_nanosleep exit_group waitid openat
-mkdirat newfstatat unlinkat renameat linkat symlinkat readlinkat faccessat pselect6 ppoll
-set_robust_list get_robust_list splice tee sync_file_range timerfd_create timerfd_settime
-timerfd_gettime eventfd2 epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 dup3 pipe2 preadv
-pwritev preadv2 pwritev2 setrlimit getpriority sched_getparam sched_getscheduler
-sched_get_priority_max sched_get_priority_min sched_rr_get_interval sched_getattr ioprio_get
-getcpu renameat2 getrandom execve execveat mlock munlock mlock2 munlockall membarrier
-copy_file_range statx rseq openat2 faccessat2 arch_prctl open stat lstat poll access pipe select
-dup2 alarm pause rename mkdir rmdir creat link unlink symlink readlink getdents getdents64 time
-epoll_create epoll_wait signalfd signalfd4 eventfd getsockname getpeername sendto recvfrom
-getsockopt shutdown recvmsg recvmmsg get_mempolicy
+set_tid_address restart_syscall fadvise64 timer_create timer_settime timer_gettime timer_getoverrun
+timer_delete clock_gettime clock_getres clock_nanosleep exit_group waitid openat mkdirat newfstatat
+unlinkat renameat linkat symlinkat readlinkat faccessat pselect6 ppoll set_robust_list
+get_robust_list splice tee sync_file_range timerfd_create timerfd_settime timerfd_gettime eventfd2
+epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 dup3 pipe2 preadv pwritev preadv2 pwritev2
+setrlimit getpriority sched_getparam sched_getscheduler sched_get_priority_max
+sched_get_priority_min sched_rr_get_interval sched_getattr ioprio_get getcpu renameat2 getrandom
+execve execveat mlock munlock mlock2 munlockall membarrier copy_file_range statx rseq openat2
+faccessat2 arch_prctl open stat lstat poll access pipe select dup2 alarm pause rename mkdir rmdir
+creat link unlink symlink readlink getdents getdents64 time epoll_create epoll_wait signalfd
+signalfd4 eventfd getsockname getpeername sendto recvfrom getsockopt shutdown recvmsg recvmmsg
+get_mempolicy
 """
 
 _REFUSED = """
 setsockopt memfd_create inotify_init inotify_init1 inotify_add_watch inotify_rm_watch setpriority
 ioprio_set mlockall vmsplice personality connect bind listen accept accept4 pidfd_open
 name_to_handle_at userfaultfd perf_event_open syslog capset setuid setgid setreuid setregid
-setresuid setresgid setgroups setfsuid setfsgid mknod mknodat shmget shmat shmctl shmdt semget
-semop semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
+setresuid setresgid setgroups setfsuid setfsgid mknod mknodat shmget shmat shmctl shmdt semget semop
+semctl semtimedop msgget msgsnd msgrcv msgctl mq_open mq_unlink mq_timedsend mq_timedreceive
 mq_notify mq_getsetattr mbind set_mempolicy migrate_pages move_pages adjtimex vhangup
 """
 
 _DEADLY_CALLS = """
 ptrace process_vm_readv process_vm_writev mount umount2 pivot_root chroot setns unshare bpf
-kexec_load kexec_file_load init_module finit_module delete_module keyctl add_key request_key
-reboot swapon swapoff open_by_handle_at move_mount open_tree fsopen fsconfig fsmount fspick
-mount_setattr landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp iopl ioperm
-pidfd_getfd kcmp process_madvise process_mrelease settimeofday clock_settime sethostname
-setdomainname acct quotactl
+kexec_load kexec_file_load init_module finit_module delete_module keyctl add_key request_key reboot
+swapon swapoff open_by_handle_at move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr
+landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp iopl ioperm pidfd_getfd
+kcmp process_madvise process_mrelease settimeofday clock_settime sethostname setdomainname acct
+quotactl
 """
 
 _FILE_METADATA = """
@@ -121,8 +121,8 @@ def filter_for(*, is_shared: bool, may_fork: bool) -> bytes:
     }
     rules |= dict.fromkeys(_NOT_WITH_SHARED_FILES, _NO if is_shared else _YES)
     if not is_shared:
-        rules |= dict.fromkeys(("connect", "bind", "listen", "accept", "accept4"), _YES)
-        rules |= dict.fromkeys(("mknod", "mknodat", "pidfd_open"), _YES)
+        more = "connect bind listen accept accept4 mknod mknodat pidfd_open"
+        rules |= dict.fromkeys(more.split(), _YES)
     return b"".join(struct.pack("=HBBI", *step) for step in _program(rules))
 
 

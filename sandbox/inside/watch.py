@@ -91,19 +91,14 @@ def descendants() -> list[int]:
     found: list[int] = []
     waiting = [os.getpid()]
     while waiting:
-        below = _children(waiting.pop())
-        found += below
-        waiting += below
+        parent, children = waiting.pop(), []
+        with suppress(OSError):
+            for thread in os.listdir(f"/proc/{parent}/task"):
+                with suppress(OSError), open(f"/proc/{parent}/task/{thread}/children") as file:
+                    children += [int(pid) for pid in file.read().split()]
+        found += children
+        waiting += children
     return found
-
-
-def _children(pid: int) -> list[int]:
-    children: list[int] = []
-    with suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
-                children += map(int, file.read().split())
-    return children
 
 
 def _stat_fields(path: str) -> list[bytes]:

@@ -175,23 +175,19 @@ def _collect(folder: str, names: Sequence[str]) -> tuple[list[int], int]:
     mask = 0
     if not names:
         return [], 0
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    how = b"".join(value.to_bytes(8, sys.byteorder) for value in (flags, 0, _OPEN_BENEATH))
     base = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     for number, name in enumerate(names):
         with suppress(OSError):
-            found.append(_open_regular(base, name))
-            mask |= 1 << number
+            fd = linux.call("openat2", base, name.encode("utf-8", "surrogateescape"), how, len(how))
+            if os.path.isfile(fd):
+                found.append(fd)
+                mask |= 1 << number
+            else:
+                os.close(fd)
     os.close(base)
     return found, mask
-
-
-def _open_regular(base: int, name: str) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    how = b"".join(value.to_bytes(8, sys.byteorder) for value in (flags, 0, _OPEN_BENEATH))
-    fd = linux.call("openat2", base, name.encode("utf-8", "surrogateescape"), how, len(how))
-    if not os.path.isfile(fd):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a regular file")
-    return fd
 
 
 def _close(fds: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""What equals what: from gold and answer to the verdict. A mathematician's word is the standard."""
+"""Which answers equal a gold: tables from gold and answer to the value."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_a_gold_that_is_none_is_never_a_silent_zero(gold: object) -> None:
     assert (grade.value, grade.outcome) == (None, "ungradable_gold")
 
 
-def test_a_gold_that_cannot_be_parsed_is_said_to_be() -> None:
+def test_a_gold_that_cannot_be_parsed_is_reported() -> None:
     grade = grade_accuracy(r"\boxed{x+1}", r"\frac{x}{")
     assert (grade.value, grade.outcome) == (None, "ungradable_gold")
 

@@ -1,4 +1,4 @@
-"""Where a completion states its answer: a table from text to what is read."""
+"""Answers that completions state: tables from text to the extracted answer."""
 
 from __future__ import annotations
 

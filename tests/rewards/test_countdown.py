@@ -1,4 +1,4 @@
-"""The numbers game: a table of answers with their values, and text that means harm."""
+"""Countdown: a table of answers with their values, and hostile text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/rewards.md says nothing that is not so: its tables and examples are run."""
+"""The tables and examples of docs/rewards.md are run."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def examples(head: tuple[str, ...], right: int, wrong: int) -> list[tuple[list[s
     ]
 
 
-def test_outcomes_are_all_there() -> None:
+def test_all_outcomes_are_described() -> None:
     assert {code(row[0])[0] for row in table("outcome", "value", "when")} == set(Outcome)
 
 
-def test_the_overview_is_that_of_the_registry() -> None:
+def test_the_overview_agrees_with_the_registry() -> None:
     rows = {code(row[0])[0]: row for row in table("name", "columns", "options", "least", "most")}
     assert list(rows) and set(rows) == set(REGISTERED)
     for name, reward in REGISTERED.items():
@@ -119,7 +119,7 @@ def test_shares_of_a_language(thought: str, language: str, value: str) -> None:
     assert grade.value == pytest.approx(float(Fraction(value))), grade.reason
 
 
-def test_its_python_examples_give_what_stands_there() -> None:
+def test_python_examples_give_the_printed_results() -> None:
     blocks = "\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
     test = doctest.DocTestParser().get_doctest(blocks, {}, PAGE.name, str(PAGE), 0)
     assert len(test.examples) >= 10

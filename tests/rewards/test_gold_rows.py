@@ -1,4 +1,4 @@
-"""Real data: every gold earns 1 when it is the answer, and 0 when it is altered.
+"""Real data: every gold earns 1 as the answer, and 0 when it is altered.
 
 Of the different golds of MATH every third is taken; ALL_GOLDS=1 in the environment takes all.
 """
@@ -35,7 +35,7 @@ def gsm8k_golds() -> list[str]:
 
 
 def math_golds() -> list[str]:
-    """The different golds of MATH, every third or all; four of its 7,474 rows have none."""
+    """The distinct golds of MATH, every third or all; four of its 7,474 rows have none."""
     answers = [row["answer"] for row in rows("math_train/train.jsonl.gz")]
     different = list(dict.fromkeys(gold for gold in answers if gold))
     assert len(answers) == 7474
@@ -43,7 +43,7 @@ def math_golds() -> list[str]:
 
 
 def with_first_digit_changed(gold: str) -> str:
-    """The first digit one higher (9 becomes 1); without a digit as it is."""
+    """Raise the first digit by one (9 becomes 1); keep a text without digits."""
     return _with_digit_changed(gold, range(len(gold)))
 
 
@@ -60,32 +60,32 @@ def _with_digit_changed(gold: str, positions: Iterable[int]) -> str:
 
 
 def with_sign_changed(gold: str) -> str:
-    """The gold itself where it starts with 0, which has no sign."""
+    """Change the sign; keep a gold that starts with 0, which has none."""
     if gold.startswith("0"):
         return gold
     return gold[1:] if gold.startswith("-") else f"-{gold}"
 
 
 def one_higher(gold: str) -> str:
-    """A choice with something behind it stays that choice: "(B)+1" is B with a remark."""
+    """Append "+1", except to a choice: "(B)+1" is B with a remark."""
     return gold if re.search(r"\\text\{ ?\(?[A-H]\)? ?\}", gold) else f"{gold}+1"
 
 
-# The altered gold is right all the same, or is another right answer to it.
+# Altered golds that are still right.
 STILL_RIGHT = {
-    (r"\$\dfrac23 \approx \$0.67", r"\$\dfrac23 \approx \$0.68"): "the exact value stands first",
-    (r"\$\dfrac23 \approx \$0.67", r"\$\dfrac23 \approx \$0.67+1"): "the exact value stands first",
+    (r"\$\dfrac23 \approx \$0.67", r"\$\dfrac23 \approx \$0.68"): "the exact value comes first",
+    (r"\$\dfrac23 \approx \$0.67", r"\$\dfrac23 \approx \$0.67+1"): "the exact value comes first",
 }
 
 
 def are_one_value(gold: str, answer: str) -> bool:
-    r"""45^\circ, and \frac{\pi}{4} of another row; or the same gold with other spaces."""
+    r"""Whether both are 45^\circ and \frac{\pi}{4}, or differ only in spaces."""
     is_angle = "circ" in gold + answer and "pi" in gold + answer
     return is_angle or gold.replace(" ", "") == answer.replace(" ", "")
 
 
 def grade(golds: Sequence[str], answers: Sequence[str], form: str) -> list[Grade]:
-    """On a busy machine the control row, too, is late: such rows are asked for again."""
+    """Grade again the rows whose control row was late too, as on a busy machine."""
     texts = [f"<think>x</think><answer>{form.replace('@', answer)}</answer>" for answer in answers]
     grades = grade_accuracies(texts, golds, [False] * len(texts))
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Answers that no parser survives: graded within the deadlines, wherever it is called from."""
+"""Answers that hang a parser are graded within the deadlines, from any kind of caller."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - other scripts are meant
-"""The share of words of a language in a thought: tables from text to number."""
+"""The share of words of a language in the reasoning: tables from text to number."""
 
 from __future__ import annotations
 

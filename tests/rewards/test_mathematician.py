@@ -1,7 +1,7 @@
-"""What a mathematician would say: answers that are right and wrong for a gold, one gold a line.
+"""Right and wrong answers by the verdict of a mathematician: one gold per line.
 
-mathematician.jsonl holds school, contest and physics answers in English and Chinese; beside each
-right one stand wrong ones that are near. A new one is a line, or a word in one.
+mathematician.jsonl holds school, contest and physics answers in English and Chinese, with wrong
+answers that are close to the right ones. To add a case, add a line or a word to a line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ROWS = [
 ]
 
 
-def test_there_are_many_cases_and_none_stands_there_twice() -> None:
+def test_there_are_many_cases_without_repeats() -> None:
     cases = [(row["gold"], answer) for row in ROWS for answer in row["right"] + row["wrong"]]
     assert len(cases) == len(set(cases)) > 2000
     assert len({row["gold"] for row in ROWS}) == len(ROWS)

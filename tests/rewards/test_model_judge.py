@@ -1,4 +1,4 @@
-"""Judges behind an address: a real HTTP server on loopback plays the model."""
+"""Judges at an endpoint: an HTTP server on loopback plays the model."""
 
 from __future__ import annotations
 

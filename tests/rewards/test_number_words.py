@@ -1,4 +1,4 @@
-"""Numbers spelled out: the same as in digits, and nothing else is taken for one."""
+"""Numbers in words equal those in digits, and no other text is read as a number."""
 
 from __future__ import annotations
 

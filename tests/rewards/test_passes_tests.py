@@ -1,4 +1,4 @@
-"""Programs in completions, held against their tests in the sandbox."""
+"""Programs in completions, run against their tests in the sandbox."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_data_column_named_like_an_option_does_not_set_it() -> None:
     assert grade("think_format", GOOD, {"profile": "no profile"}, {}).value == 1.0
 
 
-def test_tokens_are_asked_for_where_they_are_needed() -> None:
+def test_token_ids_are_requested_where_they_are_needed() -> None:
     options = {"max_tokens": 12, "cache_tokens": 4}
     mix = RewardMix({"overlong": {"options": options}, "accuracy": 1.0})
     assert mix.wants == ("completion_ids",)

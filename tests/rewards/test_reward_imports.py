@@ -54,7 +54,7 @@ def test_grading_leaves_no_process_behind() -> None:
 
 
 @pytest.mark.parametrize("package", [rewards, sandbox])
-def test_all_is_sorted_and_there(package: object) -> None:
+def test_all_is_sorted_and_exists(package: object) -> None:
     exported = package.__all__  # type: ignore[attr-defined]
     assert exported == sorted(exported)
     assert all(hasattr(package, name) for name in exported)

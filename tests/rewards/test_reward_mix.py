@@ -1,4 +1,4 @@
-"""The weighted sum of rewards, what it checks, and functions of the user's own."""
+"""The weighted sum of rewards, what it checks, and the functions of a user."""
 
 from __future__ import annotations
 

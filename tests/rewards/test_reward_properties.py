@@ -1,4 +1,4 @@
-"""Whatever the text: no exception, a value within range, and the same one twice."""
+"""For any text: no exception, a value within range, and the same value twice."""
 
 from __future__ import annotations
 

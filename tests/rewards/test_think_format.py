@@ -1,4 +1,4 @@
-"""The form of thought and answer: a table from text to 0 or 1, for both profiles."""
+"""The form of reasoning and answer: a table from text to 0 or 1, for both profiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Children that hang, die or eat memory: killed, replaced, and judged by an honest control row."""
+"""Children that hang, die or eat memory: killed, replaced, and compared with a control row."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from rlvr.stages.export.export_config import ExportConfig
 from rlvr.stages.export.export_stage import ExportInputs
 from rlvr.stages.export.gptq import quantize
 from rlvr.stages.export.hub_upload import push_folder
-from rlvr.stages.export.model_card import model_card
+from rlvr.stages.export.model_card import render_card
 from rlvr.stages.sft.ranks import has_gpu, training_process
 
 __all__ = ["run_export"]
@@ -38,7 +38,7 @@ def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) ->
     env = actor_env(num_threads=threads, is_cpu=not has_gpu())
     with training_process({**env, "TRANSFORMERS_VERBOSITY": "error"}):
         measured = _save(config, inputs, temporary)
-    card = model_card(config, inputs.run, base=inputs.base, measured=measured)
+    card = render_card(config, inputs.run, base=inputs.base, measured=measured)
     (temporary / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)

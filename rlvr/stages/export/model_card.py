@@ -14,12 +14,12 @@ import yaml
 from rlvr.run.run_folder import read_json
 from rlvr.stages.export.export_config import ExportConfig
 
-__all__ = ["lineage", "model_card"]
+__all__ = ["lineage", "render_card"]
 
 SHORT_HASH = 12
 
 
-def model_card(
+def render_card(
     config: ExportConfig, run: Path, *, base: str | None, measured: Mapping[str, Any]
 ) -> str:
     """Return README.md in the hub's form: front matter, then Markdown."""
