@@ -149,7 +149,7 @@ def test_a_constant_reward_stops_the_run_after_the_limit_of_steps(
 @pytest.mark.parametrize(
     ("reward", "message"),
     [
-        ("not_a_number", r"^rewards_own failed in grade: .*not_a_number' gave nan .*its log: "),
+        ("not_a_number", r"^rewards_own failed in grade: .*not_a_number' returned nan .*its log: "),
         ("dying", r"^rewards_own died in grade; its log: "),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_keeps_the_batch_and_the_weights
     with pytest.raises(CheckError, match="not finite; no optimizer step was made") as caught:
         run_loop(stage.actors, config, engines=engines)
     kept = tmp_path / "tiny" / "broken_batch_000001.npz"
-    assert str(caught.value).endswith(f"; the batch is kept in {kept}")
+    assert str(caught.value).endswith(f"; the batch is saved as {kept}")
     assert np.isnan(np.load(kept)["rank0_0_rollout_logprobs"]).any()
     assert _digest(learner) == before
 
