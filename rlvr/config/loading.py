@@ -5,6 +5,7 @@ Every error is one line that names the file, the key, the value and what is allo
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,14 +31,21 @@ RENAMED_NAMES = {  # task sources and dotted paths, as keys or as values
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 
-def load_config(schema: type[ConfigT], path: Path | str, overrides: Sequence[str] = ()) -> ConfigT:
+def load_config(
+    schema: type[ConfigT],
+    path: Path | str,
+    overrides: Sequence[str] = (),
+    *,
+    values: Mapping[str, Any] | None = None,
+) -> ConfigT:
     """Read a recipe, apply `a.b=c` overrides and validate the result.
+
+    With `values`, no file is read: they are the recipe, and `path` names their source in errors.
 
     Raises:
         ConfigError: one line that names the file, the key, the value and what is allowed.
     """
-    path = Path(path)
-    data = _read_yaml(path)
+    data = _read_yaml(Path(path)) if values is None else copy.deepcopy(dict(values))
     for override in overrides:
         _apply_override(data, override)
     for old in (data.keys() & RENAMED_KEYS.keys()) or RENAMED_NAMES.keys() & set(_names(data)):

@@ -28,7 +28,7 @@ from rlvr.serving.replica import Replica
 from rlvr.serving.reply_cache import ReplyCache
 from rlvr.serving.router import Router, TrafficSplit
 from rlvr.serving.serve_config import ServeConfig
-from rlvr.serving.serving_plan import replica_specs, shares
+from rlvr.serving.server_spec import replica_specs, shares
 from rlvr.serving.vllm_server import KEY_ENV
 
 __all__ = ["serve_forever"]
@@ -97,7 +97,7 @@ def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str,
         max_constructor_retry_count=1,
         request_router_config=RequestRouterConfig(request_router_class=ROUND_ROBIN),
         ray_actor_options={
-            "num_cpus": 0,  # serving_plan divides the threads
+            "num_cpus": 0,  # replica_specs divides the threads
             "num_gpus": 0 if cluster.is_cpu else config.serve.tensor_parallel,
             # otherwise Ray kills the watcher of the server before it can clean up
             "runtime_env": {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "false"}},

@@ -7,23 +7,29 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TextIO
 
 from rlvr.cluster.processes import check_packages
-from rlvr.errors import RLVRError
+from rlvr.config import load_config
+from rlvr.errors import ConfigError, RLVRError, one_line
 from rlvr.serving import served
-from rlvr.serving.conversation import Conversation, first_model
-from rlvr.serving.folder_recipe import load_values, model_recipe
-from rlvr.serving.serve_config import ChatConfig
-from rlvr.serving.thought_stream import Piece
+from rlvr.serving.serve_config import ChatConfig, model_recipe
+from rlvr.serving.thought_stream import Piece, ThoughtSplitter
 
-__all__ = ["chat", "run_chat"]
+__all__ = ["Conversation", "chat", "first_model", "run_chat"]
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
+KEY_ENV = "OPENAI_API_KEY"  # sent if it is set
+SILENCE_S = 600.0  # between two reads of a reply
 
 
 def run_chat(recipe: str, overrides: Sequence[str]) -> int:
@@ -35,7 +41,7 @@ def run_chat(recipe: str, overrides: Sequence[str]) -> int:
     values: dict[str, Any] = {}
     if not recipe.startswith(("http://", "https://")):
         values = {key: model_recipe(recipe)[key] for key in ("model", "prompt")}
-    config = load_values(ChatConfig, values, overrides, source=recipe)
+    config = load_config(ChatConfig, recipe, overrides, values=values)
     try:
         with _address(recipe, config) as url:
             model = config.model_name or first_model(url)
@@ -108,3 +114,88 @@ def _show(pieces: Iterable[Piece], out: TextIO, *, hide_thought: bool) -> None:
 def _write(out: TextIO, text: str) -> None:
     out.write(text)
     out.flush()
+
+
+class Conversation:
+    """A conversation with an OpenAI-compatible server at `url`, such as http://127.0.0.1:8000/v1.
+
+    Reasoning of earlier turns is not sent back: models are trained without it in the prompt, and
+    DeepSeek's API answers 400 to a message with `reasoning_content`.
+    """
+
+    def __init__(
+        self, url: str, *, model: str, sampling: Mapping[str, Any], system: str | None = None
+    ) -> None:
+        self._url = url
+        self._parameters = {"model": model, "stream": True, **sampling}
+        self.messages = [] if system is None else [{"role": "system", "content": system}]
+
+    def ask(self, text: str) -> Iterator[Piece]:
+        """Yield the pieces of the reply; after the last one, add the turn to `messages`.
+
+        Raises:
+            ConfigError: the server does not answer, or answers with an error.
+            RLVRError: the reply broke off.
+        """
+        messages = [*self.messages, {"role": "user", "content": text}]
+        answer = ""
+        with _open(
+            f"{self._url}/chat/completions", {"messages": messages, **self._parameters}
+        ) as reply:
+            for piece in _pieces(_deltas(reply)):
+                answer += "" if piece.is_thought else piece.text
+                yield piece
+        self.messages = [*messages, {"role": "assistant", "content": answer.strip()}]
+
+
+def first_model(url: str) -> str:
+    """Return the name of the server's first model. Raises ConfigError if it does not answer."""
+    with _open(f"{url}/models") as reply:
+        try:
+            return str(json.load(reply)["data"][0]["id"])
+        except (ValueError, LookupError, TypeError):
+            raise ConfigError(f"{url}: lists no model; give one with model_name=NAME") from None
+
+
+def _open(url: str, body: Mapping[str, Any] | None = None) -> http.client.HTTPResponse:
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get(KEY_ENV):
+        headers["Authorization"] = f"Bearer {key}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers=headers)
+    try:
+        reply: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=SILENCE_S)
+    except urllib.error.HTTPError as error:
+        with error:
+            message = one_line(error.read(500).decode(errors="replace"))
+        raise ConfigError(f"{url}: answers {error.code}: {message}") from None
+    except (urllib.error.URLError, ValueError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConfigError(f"{url}: no answer ({reason}); is the server running?") from None
+    return reply
+
+
+def _deltas(reply: http.client.HTTPResponse) -> Iterator[Mapping[str, Any]]:
+    """Yield the deltas of a stream. Raises RLVRError if it ends early."""
+    is_complete = False
+    try:
+        for line in reply:
+            data = line.removeprefix(b"data:").strip()
+            is_complete = is_complete or data == b"[DONE]"
+            if data.startswith(b"{"):
+                for choice in json.loads(data).get("choices") or ():
+                    yield choice.get("delta") or {}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise RLVRError(f"the reply broke off: {error}") from None
+    if not is_complete:
+        raise RLVRError("the reply broke off")
+
+
+def _pieces(deltas: Iterable[Mapping[str, Any]]) -> Iterator[Piece]:
+    """Split reasoning and answer, also if the server leaves the tags in the text."""
+    splitter = ThoughtSplitter()
+    for delta in deltas:
+        if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+            yield Piece(True, str(thought))
+        yield from splitter.feed(str(delta.get("content") or ""))
+    yield from splitter.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -12,12 +13,13 @@ from rlvr.config import load_config
 from rlvr.data.model_files import check_model
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder
-from rlvr.serving.folder_recipe import load_values, model_recipe
 from rlvr.serving.jinja_template import own_template
-from rlvr.serving.serve_config import ServeConfig
-from rlvr.serving.serving_plan import dry_run, replica_specs
+from rlvr.serving.serve_config import ServeConfig, model_recipe
+from rlvr.serving.server_spec import replica_specs, server_command, server_env
 
 __all__ = ["run_serve"]
+
+DRY_RUN_ENV = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "VLLM_CPU_KVCACHE_SPACE")
 
 
 def run_serve(recipe: str, overrides: Sequence[str]) -> int:
@@ -27,7 +29,7 @@ def run_serve(recipe: str, overrides: Sequence[str]) -> int:
         RLVRError: the user's input is wrong, or a server does not start.
     """
     if Path(recipe).is_dir():
-        config = load_values(ServeConfig, model_recipe(recipe), overrides, source=recipe)
+        config = load_config(ServeConfig, recipe, overrides, values=model_recipe(recipe))
     else:
         config = load_config(ServeConfig, recipe, overrides)
     is_cpu = shutil.which("nvidia-smi") is None
@@ -35,7 +37,7 @@ def run_serve(recipe: str, overrides: Sequence[str]) -> int:
     folder = RunFolder(config.run_dir)
     with folder.locked():
         if config.serve.dry_run:
-            print("\n".join(dry_run(config, folder=folder.logs, is_cpu=is_cpu)))
+            print("\n".join(_dry_run(config, folder=folder.logs, is_cpu=is_cpu)))
             return 0
         check_packages()
         from rlvr.serving.application import serve_forever
@@ -58,3 +60,16 @@ def _check(config: ServeConfig, *, is_cpu: bool) -> None:
                 "with: r1_zero, plain, or a text with {prompt}"
             )
     replica_specs(config, is_cpu=is_cpu)  # raises ConfigError for a wrong template
+
+
+def _dry_run(config: ServeConfig, *, folder: Path, is_cpu: bool) -> list[str]:
+    """Return a shell command per replica; write the chat templates that they need to `folder`."""
+    lines: list[str] = []
+    for arm, specs in replica_specs(config, is_cpu=is_cpu).items():
+        for spec in specs:
+            port = (config.serve.port or 8000) + len(lines) + 1
+            command = server_command(spec, port=port, folder=folder / arm)
+            env = server_env(spec)
+            variables = [f"{name}={env[name]}" for name in DRY_RUN_ENV if name in env]
+            lines.append(shlex.join(["env", *variables, *command]))
+    return lines

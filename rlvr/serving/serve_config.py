@@ -1,9 +1,11 @@
-"""Schemas of `rlvr serve` and `rlvr chat`."""
+"""Schemas of `rlvr serve` and `rlvr chat`, and the recipe of a model folder."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field
 
 from rlvr.config import StageConfig
@@ -17,8 +19,9 @@ from rlvr.config.sections import (
     PromptSection,
     Section,
 )
+from rlvr.errors import ConfigError
 
-__all__ = ["ChatConfig", "ServeConfig", "ServeSection", "VariantSection"]
+__all__ = ["ChatConfig", "ServeConfig", "ServeSection", "VariantSection", "model_recipe"]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -89,3 +92,28 @@ class ChatConfig(Section):
     max_model_tokens: PositiveInt | None = Field(
         None, description="longest conversation; null: the model's limit"
     )
+
+
+def model_recipe(path: str) -> dict[str, Any]:
+    """Return the recipe of a model or run folder, with the prompt section of the run.
+
+    Raises:
+        ConfigError: the folder holds no model.
+    """
+    folder = Path(path)
+    model = folder / "model" if (folder / "model").is_dir() else folder
+    if not (model / "config.json").is_file():
+        raise ConfigError(
+            f"{path}: holds neither a model nor a run's model/; give one, or a recipe"
+        )
+    run = model.resolve().parent
+    file = run / "config.yaml"
+    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    trained = (config.get("prompt") if isinstance(config, dict) else None) or {}
+    prompt = {key: trained[key] for key in ("template", "system", "prefill") if key in trained}
+    return {
+        "stage": "serve",
+        "name": f"serve-{run.name if file.is_file() else model.resolve().name}",
+        "model": {"path": str(model)},
+        "prompt": prompt or {"template": "chat"},
+    }

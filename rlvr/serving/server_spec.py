@@ -1,6 +1,6 @@
-"""Command line and environment of a vLLM OpenAI server.
+"""The vLLM OpenAI servers of a recipe; the command line and environment of each.
 
-It is started as a module because the command `vllm` does not start in the CPU build.
+A server is started as a module because the command `vllm` does not start in the CPU build.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Any
 from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.cluster.processes import actor_env
 from rlvr.data.model_files import resolve_model
-from rlvr.data.prompts import PromptTemplate
+from rlvr.data.prompts import PromptTemplate, make_template
 from rlvr.serving.jinja_template import chat_template, own_template
+from rlvr.serving.serve_config import ServeConfig
 from rlvr.types import Task
 
-__all__ = ["ServerSpec", "server_command", "server_env"]
+__all__ = ["ServerSpec", "replica_specs", "server_command", "server_env", "shares"]
 
+MODEL, VARIANT = "model", "variant"  # the arms
 AUTO, NO_PARSER = "auto", "none"
 PARSERS = ("think_text", "think_text_open")  # of rlvr.serving.think_parser
 PLUGIN = "rlvr.serving.think_parser"
@@ -55,6 +57,53 @@ class ServerSpec:
     def is_cpu(self) -> bool:
         """Whether the server runs without a GPU."""
         return not self.gpus
+
+
+def shares(config: ServeConfig) -> dict[str, float]:
+    """Return arm -> its share of the users."""
+    if config.variant is None:
+        return {MODEL: 1.0}
+    return {MODEL: 1 - config.variant.share, VARIANT: config.variant.share}
+
+
+def replica_specs(
+    config: ServeConfig, *, is_cpu: bool, num_cpus: int | None = None
+) -> dict[str, list[ServerSpec]]:
+    """Return arm -> its replicas. Raises ConfigError for a malformed prompt template.
+
+    `num_cpus`: cores to divide if the recipe sets no threads; None: those of this machine.
+    """
+    prompt, serve = config.prompt, config.serve
+    paths = {MODEL: config.model.path}
+    if config.variant is not None:
+        paths[VARIANT] = config.variant.path
+    num_servers = len(paths) * serve.replicas
+    threads = max(1, (num_cpus or len(os.sched_getaffinity(0))) // num_servers)
+    specs: dict[str, list[ServerSpec]] = {arm: [] for arm in paths}
+    for i in range(num_servers):
+        arm = list(paths)[i // serve.replicas]
+        gpus = range(i * serve.tensor_parallel, (i + 1) * serve.tensor_parallel)
+        specs[arm].append(
+            ServerSpec(
+                model_path=resolve_model(paths[arm]),  # a replica has another working directory
+                template=make_template(
+                    prompt.template, system=prompt.system, prefill=prompt.prefill
+                ),
+                name=serve.model_name,
+                dtype=config.model.dtype,
+                seed=config.seed,
+                reasoning_parser=serve.reasoning_parser,
+                max_model_tokens=serve.max_model_tokens,
+                max_concurrent=serve.max_concurrent,
+                kv_cache_gib=serve.kv_cache_gib or (1.0 if is_cpu else None),
+                tensor_parallel=serve.tensor_parallel,
+                threads=serve.threads or threads,
+                trust_remote_code=config.model.trust_remote_code,
+                gpus=() if is_cpu else tuple(map(str, gpus)),
+                engine=serve.engine,
+            )
+        )
+    return specs
 
 
 def server_command(spec: ServerSpec, *, port: int, folder: Path) -> list[str]:

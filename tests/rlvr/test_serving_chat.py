@@ -14,8 +14,7 @@ import pytest
 
 from rlvr.cli import main
 from rlvr.errors import ConfigError
-from rlvr.serving.chat_command import chat
-from rlvr.serving.conversation import Conversation, first_model
+from rlvr.serving.chat_command import Conversation, chat, first_model
 
 APART = [{"reasoning": "2 and 3"}, {"reasoning": " are 5"}, {"content": "\nfive"}, {}]
 INLINE = [{"content": "<thi"}, {"content": "nk>2 and 3 are 5</think>\nfi"}, {"content": "ve"}]

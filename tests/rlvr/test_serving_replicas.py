@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, models
 from rlvr.cli import main
 from rlvr.data.prompts import make_template
 from rlvr.errors import RLVRError
-from rlvr.serving.folder_recipe import model_recipe
+from rlvr.serving.serve_config import model_recipe
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 from rlvr.serving.vllm_server import ServerProcess, free_port, wait_healthy
 
