@@ -19,7 +19,8 @@ FROM ${DEVICE} AS rlvr
 ARG DEVICE
 WORKDIR /rlvr
 # the environment first: it changes less often than the code
-COPY pyproject.toml constraints.txt README.md LICENSE Makefile ./
+COPY pyproject.toml README.md LICENSE Makefile ./
+COPY constraints constraints
 COPY scripts scripts
 RUN mkdir rlvr rewards sandbox && DEVICE=${DEVICE} make setup
 COPY . .

@@ -8,7 +8,7 @@ SETUP := .venv/.made
 
 setup: $(SETUP)
 
-$(SETUP): pyproject.toml constraints.txt scripts/setup.sh scripts/overrides.txt
+$(SETUP): pyproject.toml $(wildcard constraints/*.txt) scripts/setup.sh scripts/overrides.txt
 	PYTHON=$(PYTHON) scripts/setup.sh
 	touch $@
 
