@@ -20,8 +20,7 @@ from sft_runs import config_of, sums, trained, write_rows
 
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.stages.export.export_config import ExportConfig
-from rlvr.stages.export.export_model import run_export
-from rlvr.stages.export.export_stage import check_export
+from rlvr.stages.export.export_stage import check_export, run_export
 from rlvr.stages.export.merge_adapters import probe_logits
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,6 @@ import torch
 from rlvr.errors import ConfigError, RLVRError
 from rlvr.stages.export.export_config import ExportConfig, PushSection
 from rlvr.stages.export.export_stage import check_export
-from rlvr.stages.export.gptq import gptq_bytes
 from rlvr.stages.export.hub_upload import push_folder
 from rlvr.stages.export.merge_adapters import check_logits
 from rlvr.stages.export.model_card import lineage
@@ -25,6 +24,19 @@ def recipe(run: Path, **values: Any) -> ExportConfig:
 def write(path: Path, data: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data), encoding="utf-8")
+
+
+def gptq_bytes(num_inputs: int, num_outputs: int, *, bits: int = 4, group_size: int = 128) -> int:
+    """Return the size of one linear layer in a GPTQ file, in bytes.
+
+    The file holds packed weights; a float16 scale and a packed zero per group and output; and the
+    int32 number of its group per input.
+    """
+    groups = -(-num_inputs // group_size)
+    weights = num_inputs * num_outputs * bits // 8
+    scales = groups * num_outputs * 2
+    zeros = groups * num_outputs * bits // 8
+    return weights + scales + zeros + 4 * num_inputs
 
 
 def test_four_bit_linear_layers_are_less_than_three_tenths_of_sixteen_bit() -> None:

@@ -67,7 +67,6 @@ LIGHT = [  # in this order: each must not load anything heavy either
     "rlvr.evaluation.results",
     "rlvr.evaluation.suites",
     "rlvr.evaluation.compare_report",
-    "rlvr.stages.pipeline.pipeline_plan",
     *sorted(m for m in FILES if m.endswith(("_config", "_stage", "_command"))),
     "rlvr.reward_models.preference_reward",
     "rlvr.cli",

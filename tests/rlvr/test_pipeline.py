@@ -11,9 +11,14 @@ from rlvr.config import load_config
 from rlvr.errors import ConfigError
 from rlvr.run.manifest import input_digests
 from rlvr.run.run_folder import write_json
-from rlvr.stages.pipeline.pipeline_command import plan_text
+from rlvr.stages.pipeline.pipeline_command import (
+    Step,
+    StepState,
+    plan_text,
+    planned_steps,
+    state_of,
+)
 from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
-from rlvr.stages.pipeline.pipeline_plan import Step, StepState, planned_steps, state_of
 
 ROOT = Path(__file__).parents[2]
 SFT = {"stage": "sft", "name": "cold", "model": "toy", "data": "rows.jsonl"}

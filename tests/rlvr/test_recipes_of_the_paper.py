@@ -16,8 +16,8 @@ from rewards import RewardMix
 from rlvr.config import load_config
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.learner.losses import policy_loss
+from rlvr.stages.pipeline.pipeline_command import planned_steps
 from rlvr.stages.pipeline.pipeline_config import ChainConfig
-from rlvr.stages.pipeline.pipeline_plan import planned_steps
 from rlvr.stages.sample.sample_config import SampleConfig
 from rlvr.stages.sft.sft_config import SftConfig
 

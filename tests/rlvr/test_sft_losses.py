@@ -8,8 +8,13 @@ from collections import Counter
 import pytest
 import torch
 
-from rlvr.stages.sft.sampler import DomainSampler, domain_shares
-from rlvr.stages.sft.sft_losses import cross_entropy_sum, distillation_sum, learned_logits
+from rlvr.stages.sft.trainer import (
+    DomainSampler,
+    cross_entropy_sum,
+    distillation_sum,
+    domain_shares,
+    learned_logits,
+)
 
 
 def softmax(row: list[float]) -> list[float]:

@@ -1,19 +1,32 @@
-"""`rlvr export`: find the run's model and check the recipe, then export it."""
+"""`rlvr export`: a run's model, merged or as an adapter, with a card, optionally pushed to the hub.
+
+runs/SFT/adapter + base --merge--> model/ (16 or 32 bit, loads without peft)   or  adapter/
+                            |  a difference of the logits beyond rounding stops the export
+manifests, summaries -------+----> README.md            --> hub (or a dry run)
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rlvr.cluster.processes import actor_env
+from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
-from rlvr.run.run_folder import RunFolder, read_json
+from rlvr.run.manifest import make_manifest
+from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
-from rlvr.stages.export.export_config import ExportConfig
-from rlvr.stages.export.gptq import check_gptq
-from rlvr.stages.export.hub_upload import check_push
+from rlvr.stages.export.export_config import ExportConfig, GptqSection
+from rlvr.stages.export.hub_upload import check_push, push_folder
+from rlvr.stages.export.model_card import render_card
+from rlvr.stages.sft.ranks import has_gpu, training_process
 
-__all__ = ["STAGE", "ExportInputs", "check_export"]
+__all__ = ["STAGE", "ExportInputs", "check_export", "run_export"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +61,82 @@ def check_export(config: ExportConfig) -> ExportInputs:
         if not (Path(folder) / "summary.json").exists():
             raise ConfigError(f"evals: {folder} has no summary.json; give a finished evaluation")
     if config.gptq is not None:
-        check_gptq()
+        _check_gptq()
     if config.push is not None:
         check_push(config.push)
     return ExportInputs(run=run, adapter=adapter, model=model, base=base)
+
+
+def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) -> None:
+    """Write model/ or adapter/ with its card, then summary.json. Raises RLVRError."""
+    files = {"run": str(inputs.adapter or inputs.model)}
+    if inputs.base:
+        files["base"] = inputs.base
+    write_json(folder.manifest, make_manifest(config, inputs=files))
+    final = folder.model if config.form == "merged" else folder.path / "adapter"
+    temporary = folder.path / f".{final.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    threads = len(os.sched_getaffinity(0))
+    env = actor_env(num_threads=threads, is_cpu=not has_gpu())
+    with training_process({**env, "TRANSFORMERS_VERBOSITY": "error"}):
+        measured = _save(config, inputs, temporary)
+    card = render_card(config, inputs.run, base=inputs.base, measured=measured)
+    (temporary / "README.md").write_text(card, encoding="utf-8")
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)
+    summary: dict[str, Any] = {"form": config.form, **measured}
+    if config.gptq is not None:
+        summary["gptq"] = _quantize(final, folder.path / "gptq", config.gptq)
+    if config.push is not None:
+        summary["push"] = push_folder(final, config.push)
+    write_json(folder.summary, summary)
 
 
 def _folder_with(run: Path, file: str, name: str) -> Path | None:
     return next((path for path in (run / name, run) if (path / file).exists()), None)
 
 
-def _run(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) -> None:
-    from rlvr.stages.export.export_model import run_export
+def _check_gptq() -> None:
+    if importlib.util.find_spec("gptqmodel") is None:
+        raise ConfigError(
+            "gptq: gptqmodel is not installed; `pip install gptqmodel` on a machine with an NVIDIA "
+            "GPU, or leave gptq out"
+        )
+    if not has_gpu():
+        raise ConfigError("gptq: requires an NVIDIA GPU, and this machine has none; leave gptq out")
 
-    run_export(config, folder, inputs)
+
+def _save(config: ExportConfig, inputs: ExportInputs, final: Path) -> dict[str, Any]:
+    # imports torch, under the environment of training_process
+    from rlvr.stages.export.merge_adapters import copy_adapter, save_whole
+
+    if config.form == "adapter":
+        assert inputs.adapter is not None and inputs.base is not None
+        return copy_adapter(
+            inputs.adapter, inputs.base, final, trust_remote_code=config.trust_remote_code
+        )
+    return save_whole(
+        model=str(inputs.model or inputs.base),
+        adapter=inputs.adapter,
+        final=final,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+    )
+
+
+def _quantize(model: Path, final: Path, section: GptqSection) -> dict[str, Any]:
+    """Write a copy quantized by GPTQ (arXiv 2210.17323); return its entry for the summary."""
+    from gptqmodel import GPTQModel, QuantizeConfig  # type: ignore[import-not-found]
+
+    rows = read_rows(
+        section.calibration, split=f"[:{section.num_rows}]", section="gptq.calibration"
+    )
+    texts = [str(row.values.get("text") or row.values.get("prompt")) for row in rows]
+    settings = QuantizeConfig(bits=section.bits, group_size=section.group_size)
+    quantized = GPTQModel.load(str(model), settings)
+    quantized.quantize(texts)
+    quantized.save(str(final))
+    return {"bits": section.bits, "group_size": section.group_size, "num_rows": len(texts)}
 
 
 def _closing(config: ExportConfig, folder: RunFolder) -> str:
@@ -71,5 +146,9 @@ def _closing(config: ExportConfig, folder: RunFolder) -> str:
 
 
 STAGE = Stage(
-    schema=ExportConfig, check=check_export, run=_run, closing=_closing, needs_environment=False
+    schema=ExportConfig,
+    check=check_export,
+    run=run_export,
+    closing=_closing,
+    needs_environment=False,
 )

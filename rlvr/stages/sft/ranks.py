@@ -12,7 +12,6 @@ import logging
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from rlvr.cluster.process_reaper import no_orphans
-from rlvr.cluster.processes import actor_env
+from rlvr.cluster.processes import actor_env, free_port
 from rlvr.cluster.signals import SIGNALS
 from rlvr.config import load_config
 from rlvr.errors import RLVRError, Stopped
@@ -31,7 +30,6 @@ from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 
 __all__ = [
-    "free_port",
     "has_gpu",
     "rank_env",
     "run_ranks",
@@ -87,13 +85,6 @@ def rank_env(plan: SftPlan, *, rank: int, port: int) -> dict[str, str]:
         env |= dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
         env |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(plan.num_ranks))
     return env
-
-
-def free_port() -> int:
-    """Return a port on which the ranks can meet."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

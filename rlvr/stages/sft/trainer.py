@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 from trl import SFTTrainer
 
-from rlvr.stages.sft.muon import MuonWithAdamW
-from rlvr.stages.sft.sampler import DomainSampler
-from rlvr.stages.sft.sft_losses import cross_entropy_sum, distillation_sum, learned_logits
+from rlvr.stages.sft.row_encoding import IGNORED
 from rlvr.stages.sft.sft_plan import SftPlan
 
-__all__ = ["RecipeTrainer"]
+__all__ = [
+    "DomainSampler",
+    "MuonWithAdamW",
+    "RecipeTrainer",
+    "cross_entropy_sum",
+    "distillation_sum",
+    "domain_shares",
+    "learned_logits",
+]
 
 
 class RecipeTrainer(SFTTrainer):
@@ -61,8 +70,8 @@ class RecipeTrainer(SFTTrainer):
         return loss if num_items_in_batch is None else loss * self.accelerator.num_processes
 
     def _loss_sum(
-        self, logits: torch.Tensor, targets: torch.Tensor, inputs: dict[str, Any], labels: Any
-    ) -> torch.Tensor:
+        self, logits: Tensor, targets: Tensor, inputs: dict[str, Any], labels: Any
+    ) -> Tensor:
         """alpha * KL(teacher || student) + (1 - alpha) * cross-entropy, over learned tokens."""
         loss = cross_entropy_sum(logits, targets, smoothing=self._plan.label_smoothing)
         section = self._plan.distill
@@ -81,3 +90,103 @@ class RecipeTrainer(SFTTrainer):
         if section is None:
             return super()._get_train_sampler(train_dataset)
         return DomainSampler(self._domains, temperature=section.temperature, seed=self._plan.seed)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for the weight matrices and AdamW for the rest; both share this one's schedule.
+
+    On the toy corpus Muon needs about half of AdamW's tokens to learn copying and arithmetic.
+    Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        *,
+        matrix_lr: float,
+        other_lr: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
+        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
+        self._muon = torch.optim.Muon(
+            matrices, lr=matrix_lr, weight_decay=weight_decay, momentum=0.95
+        )
+        self._adamw = torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0)
+        super().__init__([{"params": matrices}, {"params": others}], {"lr": other_lr})
+        self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
+
+    def step(self, closure: Callable[[], Any] | None = None) -> None:
+        """Step both; a closure is not supported."""
+        assert closure is None
+        # at each step, since accelerate reloads the state of a wrapped optimizer into new groups
+        self._muon.param_groups = self.param_groups[:1]
+        self._adamw.param_groups = self.param_groups[1:]
+        self._muon.state = self._adamw.state = self.state  # so that checkpoints hold the moments
+        self._muon.step()
+        self._adamw.step()
+
+
+def domain_shares(domains: Sequence[str], *, temperature: float) -> dict[str, float]:
+    """Return the probability of each domain: of n rows, n^(1/T) / sum of n^(1/T).
+
+    T = 1 keeps the sizes, a large T makes all domains equal (Arivazhagan et al. 2019, section 4.1).
+    """
+    powers = {name: count ** (1 / temperature) for name, count in Counter(domains).items()}
+    total = sum(powers.values())
+    return {name: power / total for name, power in powers.items()}
+
+
+class DomainSampler(torch.utils.data.Sampler[int]):
+    """As many draws with replacement per epoch as rows, determined by seed and epoch."""
+
+    def __init__(self, domains: Sequence[str], *, temperature: float, seed: int) -> None:
+        sizes, shares = Counter(domains), domain_shares(domains, temperature=temperature)
+        self._weights = torch.tensor(
+            [shares[name] / sizes[name] for name in domains], dtype=torch.float64
+        )
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch; accelerate calls this, also after a resume."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        draws = torch.multinomial(
+            self._weights, len(self._weights), replacement=True, generator=generator
+        )
+        return iter(draws.tolist())
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def learned_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logits [N, V] and targets [N] of the N learned tokens.
+
+    B rows, T tokens, V vocabulary. Logits [B, T, V] at position t predict the token at t + 1.
+    """
+    targets = labels[:, 1:]
+    mask = targets != IGNORED
+    return logits[:, :-1][mask].float(), targets[mask]
+
+
+def cross_entropy_sum(logits: Tensor, targets: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """[N, V], [N] -> scalar: sum of (1 - e) * -log p(target) + e * mean over V of -log p.
+
+    Szegedy et al. 2016, section 7, with the uniform distribution over all V.
+    """
+    return F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="sum")
+
+
+def distillation_sum(student: Tensor, teacher: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """[N, V], [N, V] -> scalar: sum over tokens of KL(teacher || student), times temperature^2.
+
+    Hinton et al. 2015: the square keeps the gradient's size when both are softened.
+    """
+    log_p = F.log_softmax(teacher / temperature, dim=-1)
+    log_q = F.log_softmax(student / temperature, dim=-1)
+    return (log_p.exp() * (log_p - log_q)).sum() * temperature**2
