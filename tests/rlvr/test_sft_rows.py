@@ -11,8 +11,14 @@ import pytest
 from rlvr.data.rows import Row
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.dataset import count_warnings, make_data
-from rlvr.stages.sft.examples import Example, read_example, reasoning_of
-from rlvr.stages.sft.row_sources import check_sources, chosen_examples, mixture_counts
+from rlvr.stages.sft.examples import (
+    Example,
+    check_sources,
+    chosen_examples,
+    mixture_counts,
+    read_example,
+    reasoning_of,
+)
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import DataPlan, make_plan
 from rlvr.toy.toy_tokenizer import make_tokenizer

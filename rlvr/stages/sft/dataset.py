@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlvr.errors import ConfigError
-from rlvr.stages.sft.examples import Example
+from rlvr.stages.sft.examples import Example, chosen_examples
 from rlvr.stages.sft.row_encoding import (
     IGNORED,
     Fate,
@@ -23,7 +23,6 @@ from rlvr.stages.sft.row_encoding import (
     TokenRow,
     end_of_turn,
 )
-from rlvr.stages.sft.row_sources import chosen_examples
 from rlvr.stages.sft.sft_plan import DataPlan
 
 if TYPE_CHECKING:

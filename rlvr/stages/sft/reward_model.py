@@ -16,10 +16,9 @@ import torch
 
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder
-from rlvr.stages.sft.examples import Example
+from rlvr.stages.sft.examples import Example, chosen_examples
 from rlvr.stages.sft.models import load_tokenizer
 from rlvr.stages.sft.row_encoding import RenderedRow, RowEncoder
-from rlvr.stages.sft.row_sources import chosen_examples
 from rlvr.stages.sft.sft_plan import DataPlan, SftPlan
 from rlvr.stages.sft.trainer_run import train_and_save
 from rlvr.stages.sft.training import add_counts, training_arguments

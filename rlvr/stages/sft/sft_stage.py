@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
+from rlvr.stages.sft.examples import check_sources
 from rlvr.stages.sft.ranks import has_gpu, run_ranks
-from rlvr.stages.sft.row_sources import check_sources
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 
