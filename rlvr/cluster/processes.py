@@ -6,11 +6,12 @@ import importlib
 import importlib.util
 import logging
 import os
+import socket
 from pathlib import Path
 
 from rlvr.errors import ConfigError
 
-__all__ = ["actor_env", "check_packages", "log_to", "redirect_output"]
+__all__ = ["actor_env", "check_packages", "free_port", "log_to", "redirect_output"]
 
 REQUIRED = ("torch", "vllm", "deepspeed", "ray", "transformers")
 # text models need none of these, but transformers and vLLM import them if they are installed
@@ -78,3 +79,10 @@ def log_to(path: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
     logging.raiseExceptions = False  # no traceback for a record that does not fit on the disk
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -23,12 +23,11 @@ from aiohttp import web
 from rlvr.cluster.ray_cluster import Cluster, connected
 from rlvr.cluster.signals import in_daemon_thread, stop_on_signals, unless_stopped
 from rlvr.errors import ConfigError, RLVRError, Stopped, one_line
-from rlvr.serving.arm import ServeArm
-from rlvr.serving.replica import Replica
-from rlvr.serving.reply_cache import ReplyCache
-from rlvr.serving.router import Router, TrafficSplit
+from rlvr.serving.replica import Replica, ServeArm
+from rlvr.serving.router import Router
 from rlvr.serving.serve_config import ServeConfig
 from rlvr.serving.server_spec import replica_specs, shares
+from rlvr.serving.traffic import ReplyCache, TrafficSplit
 from rlvr.serving.vllm_server import KEY_ENV
 
 __all__ = ["serve_forever"]

@@ -3,7 +3,8 @@ r"""Convert the prompt template of a recipe to the Jinja template of a chat serv
     "User: {prompt}\nAssistant:"  -->  {%- for message in messages -%} ... {%- endfor -%}
 
 A single question is rendered to exactly the text of training (tested). Earlier turns precede it:
-each question in the template, followed by its answer.
+each question in the template, followed by its answer. The escapes of Jinja's string literals are
+those of repr.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
     if template.text is not None:
         bos = "{{- bos_token -}}" if writes_bos(model_path) else ""
         turns = Path(__file__).with_name("chat_turns.j2").read_text(encoding="utf-8")
-        turns = turns.replace("CLOSERS", _literal(_CLOSERS)).replace("ENDS", _literal(_ENDS))
+        turns = turns.replace("CLOSERS", repr(_CLOSERS)).replace("ENDS", repr(_ENDS))
         turns = turns.replace("BOS", bos).replace("ASK", _ask(template.text))  # user text last
         return turns + _ending(template.prefill)
     if not template.prefill and template.system is None:
@@ -46,7 +47,7 @@ def chat_template(template: PromptTemplate, *, model_path: str) -> str | None:
             f"prompt.template: {model_path} has no chat template that a system text or a prefill "
             "could be added to; use r1_zero, plain, or a text with {prompt}"
         )
-    system = _SYSTEM.replace("SYSTEM", _literal(template.system)) if template.system else ""
+    system = _SYSTEM.replace("SYSTEM", repr(template.system)) if template.system else ""
     return system + own + _ending(template.prefill)
 
 
@@ -84,9 +85,9 @@ def _ask(text: str) -> str:
     template = PromptTemplate(text=text)
     with_dot = _parts(template, _MARK, cut=_MARK)
     without = _parts(template, _MARK + "?", cut=_MARK + "?")
-    joined = _literal(without[0])
+    joined = repr(without[0])
     for kept, bare in zip(with_dot[1:], without[1:], strict=True):
-        joined += " + question" + (" + dot" if kept != bare else "") + f" + {_literal(bare)}"
+        joined += " + question" + (" + dot" if kept != bare else "") + f" + {bare!r}"
     return "{{- " + joined + " -}}"
 
 
@@ -96,11 +97,5 @@ def _parts(template: PromptTemplate, question: str, *, cut: str) -> list[str]:
 
 
 def _ending(prefill: str) -> str:
-    if not prefill:
-        return ""
-    return "{%- if add_generation_prompt -%}{{- " + _literal(prefill) + " -}}{%- endif -%}"
-
-
-def _literal(text: str) -> str:
-    """Return a Jinja string literal: its escapes are Python's."""
-    return repr(text)
+    ending = "{%- if add_generation_prompt -%}{{- " + repr(prefill) + " -}}{%- endif -%}"
+    return ending if prefill else ""

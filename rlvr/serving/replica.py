@@ -1,8 +1,8 @@
-"""One replica under Ray Serve: an actor with a vLLM API server as its child process.
+"""The replicas of a model under Ray Serve: actors with a vLLM API server as their child process.
 
-request --Ray--> Replica --loopback, with a key of its own--> vLLM's api_server
+ServeArm --Ray, round-robin--> Replica --loopback, with a key of its own--> vLLM's api_server
 
-Ray Serve places the replica and its GPUs, checks its health and replaces it when it fails. A
+Ray Serve places the replicas and their GPUs, checks their health and replaces one that fails. A
 replica and its server end together, whichever ends first.
 """
 
@@ -10,24 +10,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 
+from rlvr.cluster.processes import free_port
 from rlvr.errors import RLVRError
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
-from rlvr.serving.vllm_server import KEY_ENV, ServerProcess, free_port, wait_healthy
+from rlvr.serving.vllm_server import KEY_ENV, ServerProcess, wait_healthy
 
-__all__ = ["SILENCE_S", "Replica", "ReplicaReply"]
+__all__ = ["Arm", "ArmReply", "BrokenOff", "NoReplica", "Replica", "ReplicaReply", "ServeArm"]
+
+logger = logging.getLogger(__name__)
 
 CONNECT_S = 5.0
 SILENCE_S = 600.0  # between two reads of a reply; one that is not streamed is one read
+REPLY_S = SILENCE_S + 60.0  # until a reply begins, including the wait for a replica
 HEALTH_S = 10.0
 MAX_EVENT_BYTES = 2**24
 END_OF_EVENT = b"\n\n"
@@ -40,6 +46,10 @@ class ReplicaReply:
     status: int
     content_type: str
     body: bytes | None  # None: a stream; its events follow
+
+
+Body = Mapping[str, Any]
+ArmReply = tuple[ReplicaReply, AsyncIterator[bytes]]  # events of a stream; they raise BrokenOff
 
 
 class Replica:
@@ -139,3 +149,83 @@ def _rank() -> int:
     from ray import serve
 
     return int(serve.get_replica_context().rank.rank)
+
+
+class NoReplica(RLVRError):
+    """No replica answers."""
+
+
+class BrokenOff(RLVRError):
+    """A stream ended early, because its replica died."""
+
+
+class Arm(Protocol):
+    """One of the models of an A/B split.
+
+    async with arm.ask("/v1/chat/completions", body) as (reply, events): ...
+    """
+
+    num_up: int  # running replicas at the last check, for /health and /metrics
+
+    def ask(self, path: str, body: Body | None = None) -> AbstractAsyncContextManager[ArmReply]:
+        """Send a request. Raises NoReplica."""
+
+
+class ServeArm:
+    """The replicas behind a Ray Serve handle.
+
+    If a replica dies, the request is sent to the next one, or waits until Ray Serve has replaced
+    it. A stream that has begun is not retried: its first events have been sent to the client.
+    """
+
+    def __init__(self, handle: Any, *, num_replicas: int) -> None:
+        self._handle = handle.options(stream=True)
+        self._num_replicas = num_replicas
+        self.num_up = num_replicas
+
+    @asynccontextmanager
+    async def ask(self, path: str, body: Body | None = None) -> AsyncIterator[ArmReply]:
+        """Send a request; leaving the context early cancels it, in vLLM as well."""
+        for _ in range(1 + self._num_replicas):  # all of them may die and one be replaced
+            pieces = self._handle.ask.remote(path, body)
+            try:
+                async with asyncio.timeout(REPLY_S):
+                    reply = await _first(pieces)
+            except TimeoutError:
+                break
+            except _replica_errors() as error:
+                logger.warning("a replica did not answer: %s", error)
+                continue
+            try:
+                yield reply, _events(pieces)
+            finally:
+                pieces.cancel()
+            return
+        raise NoReplica("no replica answers")
+
+
+async def _first(pieces: Any) -> ReplicaReply:
+    try:
+        reply: ReplicaReply = await anext(aiter(pieces))
+        if reply.body is not None:
+            await anext(aiter(pieces), None)  # exhaust the iterator
+    except asyncio.CancelledError:
+        pieces.cancel()
+        raise
+    return reply
+
+
+async def _events(pieces: Any) -> AsyncIterator[bytes]:
+    try:
+        async for event in pieces:
+            yield event
+    except _replica_errors() as error:
+        raise BrokenOff("the replica died while it streamed") from error
+
+
+def _replica_errors() -> tuple[type[Exception], ...]:
+    """Errors that mean that a replica did not answer: its own, or that its actor is dead."""
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    return (RayError, RayServeException)

@@ -9,7 +9,6 @@ vLLM names reasoning `reasoning`, DeepSeek's clients read `reasoning_content`: r
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import time
@@ -19,11 +18,10 @@ from typing import Any
 
 from aiohttp import web
 
-from rlvr.serving.arm import Arm, BrokenOff, NoReplica
-from rlvr.serving.reply_cache import ReplyCache, reply_key
-from rlvr.serving.traffic import Traffic
+from rlvr.serving.replica import Arm, BrokenOff, NoReplica
+from rlvr.serving.traffic import ReplyCache, Traffic, TrafficSplit, reply_key
 
-__all__ = ["Router", "TrafficSplit"]
+__all__ = ["Router"]
 
 PATHS = ("/v1/chat/completions", "/v1/completions")
 MAX_BODY_BYTES = 64 * 2**20
@@ -33,25 +31,6 @@ DONE = b"data: [DONE]"  # the last event of a stream
 
 Body = dict[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class TrafficSplit:
-    """Sticky A/B split by user and seed; `shares` (arm -> share) sum to 1."""
-
-    def __init__(self, shares: Mapping[str, float], *, seed: int) -> None:
-        assert abs(sum(shares.values()) - 1) < 1e-9, "shares sum to 1"
-        self._shares = dict(shares)
-        self._seed = seed
-
-    def arm(self, user: str) -> str:
-        """Return the arm of a user."""
-        digest = hashlib.sha256(f"{self._seed}:{user}".encode()).digest()[:8]
-        left = int.from_bytes(digest) / 2**64
-        for arm, share in self._shares.items():
-            if left < share:
-                return arm
-            left -= share
-        return list(self._shares)[-1]  # rounding: the shares may sum to a little less than 1
 
 
 @dataclass(slots=True)
@@ -106,7 +85,8 @@ class Router:
             return _error(400, "the body is not JSON")
         if not isinstance(body, dict):
             return _error(400, "the body is not a JSON object")
-        arm = self._split.arm(_user(request, body))
+        user = body.get("user") or request.headers.get(USER_HEADER) or request.remote
+        arm = self._split.arm(str(user))
         key = reply_key(arm, request.path, body)
         cached = self._cache.get(key)
         outcome = _Outcome()
@@ -184,11 +164,6 @@ async def _forward_stream(
         if request.transport is not None:
             request.transport.close()
     return stream
-
-
-def _user(request: web.Request, body: Body) -> str:
-    """Return the user that the split is by: the request's `user`, a header, or the address."""
-    return str(body.get("user") or request.headers.get(USER_HEADER) or request.remote)
 
 
 def _event_with_both_names(event: bytes) -> bytes:

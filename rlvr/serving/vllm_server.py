@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rlvr.cluster import process_reaper
+from rlvr.cluster.processes import free_port
 from rlvr.data.model_files import check_model
 from rlvr.data.prompts import make_template
 from rlvr.errors import RLVRError
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 
-__all__ = ["KEY_ENV", "ServerProcess", "free_port", "served", "wait_healthy"]
+__all__ = ["KEY_ENV", "ServerProcess", "served", "wait_healthy"]
 
 KEY_ENV = "VLLM_API_KEY"  # the server requires this key if it is set
 DEADLINE_S = 600.0
@@ -158,13 +158,6 @@ def wait_healthy(server: ServerProcess, *, deadline_s: float) -> None:
         if time.monotonic() > end:
             raise RLVRError(f"the server did not answer within {deadline_s:g} s; see {server.log}")
         time.sleep(POLL_S)
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _is_healthy(url: str) -> bool:

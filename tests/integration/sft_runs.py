@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rlvr.cluster.processes import free_port
 from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.dataset import make_data
 from rlvr.stages.sft.models import load_tokenizer
-from rlvr.stages.sft.ranks import free_port, has_gpu, rank_env, training_process
+from rlvr.stages.sft.ranks import has_gpu, rank_env, training_process
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.stages.sft.sft_stage import STAGE

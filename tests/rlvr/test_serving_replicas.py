@@ -14,11 +14,12 @@ import yaml
 from tokenizers import Tokenizer, models
 
 from rlvr.cli import main
+from rlvr.cluster.processes import free_port
 from rlvr.data.prompts import make_template
 from rlvr.errors import RLVRError
 from rlvr.serving.serve_config import model_recipe
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
-from rlvr.serving.vllm_server import ServerProcess, free_port, wait_healthy
+from rlvr.serving.vllm_server import ServerProcess, wait_healthy
 
 # answers /health, and has a child in a session of its own that would outlive it
 SERVER = """

@@ -13,11 +13,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from rlvr.serving.arm import ArmReply, BrokenOff, NoReplica
-from rlvr.serving.replica import ReplicaReply
-from rlvr.serving.reply_cache import ReplyCache, reply_key
-from rlvr.serving.router import Router, TrafficSplit
-from rlvr.serving.traffic import Traffic, quantile
+from rlvr.serving.replica import ArmReply, BrokenOff, NoReplica, ReplicaReply
+from rlvr.serving.router import Router
+from rlvr.serving.traffic import ReplyCache, Traffic, TrafficSplit, quantile, reply_key
 
 ASK = {"model": "m", "messages": [{"role": "user", "content": "2+3?"}]}
 DELTAS = [{"reasoning": "2+3 is "}, {"reasoning": "5"}, {"content": "5"}]
