@@ -317,7 +317,7 @@ class GrpoLoop:
         self.log.evaluation(evaluation, rollouts.groups)
 
     async def _save(self) -> None:
-        self.log.settle()  # before a checkpoint says that these steps need no repetition
+        self.log.settle()  # rollouts on disk must not be behind a checkpoint
         found = self.checkpoints.latest()
         if found is not None and found[1].step == self.state.step:
             return

@@ -26,7 +26,7 @@ __all__ = ["DistillConfig", "FilterSection"]
 
 
 class FilterSection(Section):
-    """Which rows are written to kept.jsonl."""
+    """Filter of the rows that are written to kept.jsonl."""
 
     min_score: Annotated[float, Field(ge=0, le=10)] | None = Field(
         None, description="drops rows with a lower score or none; null: scores are ignored"

@@ -20,7 +20,7 @@ __all__ = ["KeepSection", "SampleConfig"]
 
 
 class KeepSection(Section):
-    """Which completions are kept; may change after they are generated."""
+    """Filter of the completions; may change after they are generated."""
 
     at_least: dict[str, float] | None = Field(
         None, description="reward: least value; null: full marks from every reward that applies"
