@@ -74,7 +74,7 @@ class RewardMix:
 
     @property
     def wants(self) -> tuple[str, ...]:
-        """Those of "completion_ids" and "prompts" that some reward takes, sorted."""
+        """Names among "completion_ids" and "prompts" that some reward takes, sorted."""
         return tuple(sorted({name for part in self._parts.values() for name in part.reward.wants}))
 
     @property
