@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.data.reflection import num_reflection_words
+from rlvr.data.reasoning_tags import num_reflection_words
 from rlvr.grpo.advantages import has_signal
 from rlvr.grpo.rollouts import RolloutBatch
 from rlvr.types import FinishReason, Group, StepReport

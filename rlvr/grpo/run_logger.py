@@ -13,8 +13,7 @@ import numpy as np
 from rlvr.grpo.held_out_eval import Evaluation
 from rlvr.grpo.run_summary import Z_95
 from rlvr.run.console import RunConsole
-from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
-from rlvr.run.row_log import MetricsFile
+from rlvr.run.row_log import MetricsFile, forget_after, rollout_rows, write_rollouts
 from rlvr.run.run_folder import RunFolder, report_disk_errors
 from rlvr.run.trackers import Trackers
 from rlvr.types import Batch, Group, Task
