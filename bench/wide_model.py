@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from rlvr.toy.toy_model import make_model
-from rlvr.toy.toy_tokenizer import make_tokenizer
+from rlvr.toy.toy_model import make_model, make_tokenizer
 
 __all__ = ["make_wide_model"]
 

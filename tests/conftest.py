@@ -24,8 +24,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a 2-layer Qwen3 of random weights, tied embeddings, and its tokenizer."""
-    from rlvr.toy.toy_model import make_model
-    from rlvr.toy.toy_tokenizer import make_tokenizer
+    from rlvr.toy.toy_model import make_model, make_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny_model")
     tokenizer = make_tokenizer()

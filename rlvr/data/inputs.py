@@ -11,11 +11,11 @@ from typing import Any
 
 from rewards import RewardMix
 from rlvr.config import GenerationStageConfig
-from rlvr.config.sections import RewardSection, TasksSection
+from rlvr.config.sections import RewardSection, SandboxSection, TasksSection
 from rlvr.data.model_files import check_context, check_model
 from rlvr.data.prompts import PromptTemplate, TemplateEncoder, make_template
 from rlvr.data.tasks import TaskSource, open_tasks
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, one_line
 from rlvr.types import Task
 from sandbox import SandboxUnavailable, require
 
@@ -24,6 +24,7 @@ __all__ = [
     "check_columns",
     "check_generation",
     "check_is_finite",
+    "check_sandbox",
     "make_encoder",
     "open_section",
     "tasks_files",
@@ -71,11 +72,7 @@ def check_generation(
     except ValueError as error:
         raise ConfigError(f"rewards: {error}") from None
     if mix.uses_sandbox:  # this node's; the reward workers check those of the other nodes
-        try:
-            require(config.sandbox.min_tier)
-        except SandboxUnavailable as error:
-            text = " ".join(str(error).split())
-            raise ConfigError(f"sandbox.min_tier: {config.sandbox.min_tier}: {text}") from None
+        check_sandbox(config.sandbox)
     source = open_section(tasks, section=section, seed=config.seed)
     check_columns(source, mix, section=section)
     return Inputs(
@@ -97,6 +94,14 @@ def open_section(tasks: TasksSection, *, section: str, seed: int) -> TaskSource:
 def tasks_files(tasks: TasksSection, *, section: str) -> dict[str, str]:
     """Return the file that a recipe section reads, by key."""
     return {f"{section}.path": tasks.path} if tasks.path else {}
+
+
+def check_sandbox(section: SandboxSection) -> None:
+    """Raise ConfigError if this machine has no sandbox of the least tier."""
+    try:
+        require(section.min_tier)
+    except SandboxUnavailable as error:
+        raise ConfigError(f"sandbox.min_tier: {section.min_tier}: {one_line(error)}") from None
 
 
 def check_is_finite(tasks: TaskSource, *, section: str) -> None:

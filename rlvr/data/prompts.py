@@ -29,6 +29,7 @@ __all__ = [
     "RenderedPrompt",
     "TemplateEncoder",
     "Tokenizer",
+    "fill_placeholders",
     "make_template",
     "render_gold",
     "render_program",
@@ -50,6 +51,7 @@ PRESETS = {
 # {{name}} is a literal {name}; other braces, as in \boxed{}, are literal too
 _PLACEHOLDER = re.compile(r"\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}(?P<dot>\.?)")
 _SENTENCE_END = re.compile(r"[.?!:;…。？！：；][\s\"'”’)\]*$\\]*$")  # noqa: RUF001
+_FIELD = re.compile(r"\\[A-Za-z]+\{[^{}]*\}|\{\{(?P<literal>\w+)\}\}|\{(?P<name>[A-Za-z_]\w*)\}")
 
 
 class Tokenizer(Protocol):
@@ -197,6 +199,32 @@ def _gold_completion(answer: str, *, think_prefilled: bool, style: GoldStyle) ->
     is_zero = style is GoldStyle.ZERO
     closing = f"<answer>{answer}</answer>" if is_zero else f"\n{answer.strip()}"
     return f"{opening}\nThis is how it can be worked out.\n{CLOSE_THINK}\n{closing}"
+
+
+def fill_placeholders(template: str, values: Mapping[str, Any], *, where: str, key: str) -> str:
+    r"""Return the template with its {name} placeholders filled in by unchanged values.
+
+    {{name}} is a literal {name}. Other braces are literal, and so is the argument of a LaTeX
+    command, as in \boxed{answer}.
+
+    Raises ConfigError: a value is missing; names the row (`where`) and the template's `key`.
+    """
+
+    def replace(match: re.Match[str]) -> str:
+        if match["literal"]:
+            return f"{{{match['literal']}}}"
+        if match["name"] is None:
+            return match[0]
+        value = values.get(match["name"])
+        if value is None:
+            found = ", ".join(name for name, one in values.items() if one is not None) or "none"
+            raise ConfigError(
+                f"{where}: has no {match['name']!r} for the {{{match['name']}}} of {key}; "
+                f"it has {found}"
+            )
+        return str(value)
+
+    return _FIELD.sub(replace, template)
 
 
 def _fill(template: str, *, prompt: str) -> str:

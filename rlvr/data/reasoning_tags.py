@@ -1,4 +1,4 @@
-"""Split completions and chat messages into reasoning and answer.
+"""Split completions and chat messages into reasoning and answer, and count reflection words.
 
 `split_reasoning` accepts any text. `read_message` is strict: it reports why a message is not a
 complete reply.
@@ -6,16 +6,28 @@ complete reply.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rewards.transcript import CLOSE_THINK, OPEN_THINK
 
-__all__ = ["ParsedReply", "Parts", "is_thinking", "read_message", "split_reasoning"]
+__all__ = [
+    "ParsedReply",
+    "Parts",
+    "is_thinking",
+    "num_reflection_words",
+    "read_message",
+    "split_reasoning",
+]
 
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 _COMPLETE = frozenset({"stop", "eos", "end_turn", "eos_token"})  # finish reasons
+# words of reflection; the paper's list is English, the Chinese one is our own
+_ENGLISH = r"\b(?:wait|mistake|however|but|retry|error|verify|wrong|evaluate|check)\b"
+_CHINESE = "等等|等一下|不对|错误|错了|但是|然而|验证|检查|重新"
+_REFLECTION = re.compile(rf"{_ENGLISH}|{_CHINESE}", re.IGNORECASE)
 
 
 class Parts(NamedTuple):
@@ -100,3 +112,11 @@ def _content_text(content: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if isinstance(part, Mapping))
     return "" if content is None else str(content)
+
+
+def num_reflection_words(text: str) -> int:
+    """Return the number of words of reflection ("wait", "check", ...) in a text.
+
+    DeepSeek-R1 plots it over the training of R1-Zero (arXiv 2501.12948v2, appendix C.2).
+    """
+    return len(_REFLECTION.findall(text))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib
 import json
 import re
 import zlib
@@ -17,10 +18,9 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from rlvr.data.dotted_path import load_function
 from rlvr.errors import ConfigError
 
-__all__ = ["Row", "UnreadableRow", "read_rows"]
+__all__ = ["Row", "UnreadableRow", "load_function", "read_rows"]
 
 SUFFIXES = (
     ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv", ".csv.gz", ".txt", ".txt.gz", ".parquet",
@@ -108,6 +108,31 @@ def _function_rows(path: str, *, split: str | None, section: str) -> Iterator[Ro
     function = load_function(path, key=f"{section}.path")
     for number, values in enumerate(function(split=split), start=1):
         yield Row(number=number, where=f"{path}:{number}", values=values)
+
+
+def load_function(dotted: str, *, key: str) -> Callable[..., Any]:
+    """Return the function at `dotted`; `key` is its place in the recipe, for error messages.
+
+    An import error inside the user's module propagates with its traceback.
+
+    Raises ConfigError: malformed path, missing module, missing or uncallable attribute.
+    """
+    module_name, _, function_name = dotted.partition(":")
+    if not module_name or not function_name:
+        raise ConfigError(f"{key}: {dotted!r} is not of the form pkg.module:function")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigError(
+            f"{key}: no module {error.name!r} for {dotted!r}; "
+            "install it or add its folder to PYTHONPATH"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(f"{key}: module {module_name!r} has no function {function_name!r}")
+    return function
 
 
 def _file_rows(file: Path) -> Iterator[Row]:

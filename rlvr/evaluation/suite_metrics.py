@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from rewards import grade_format
-from rlvr.data.reasoning_tags import Parts
-from rlvr.data.reflection import num_reflection_words
+from rlvr.data.reasoning_tags import Parts, num_reflection_words
 from rlvr.evaluation.text_metrics import (
     FLAGS,
     bullet_frac,

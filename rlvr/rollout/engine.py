@@ -240,7 +240,7 @@ def _engine_args(spec: EngineSpec) -> dict[str, Any]:
         "generation_config": "vllm",  # ignore the model's own sampling defaults
         "enable_prefix_caching": True,  # the prompt of a group is computed once
         "skip_tokenizer_init": not spec.has_stop_strings,
-        "worker_extension_cls": "rlvr.weight_sync.worker_extension.WeightSyncWorker",
+        "worker_extension_cls": "rlvr.weight_sync.packed_weights.WeightSyncWorker",
         "disable_log_stats": True,
         "trust_remote_code": spec.trust_remote_code,
     }

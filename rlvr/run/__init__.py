@@ -4,8 +4,7 @@ stage_protocol   recipe -> check -> claim the folder -> run -> closing text
 run_folder       paths, lock, config and status of a run folder; atomic writes
 manifest         versions, code revision, hardware and input hashes
 checkpoints      atomic checkpoints of a training run
-row_log          append-only rows of a stage that can resume; metrics.jsonl
-rollout_store    rollouts of each step as parquet
+row_log          append-only rows of a stage that can resume; metrics; rollouts as parquet
 console          live progress on a terminal, one line per step elsewhere
 trackers         copies of the metrics for TensorBoard and Weights & Biases
 """

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlvr.data.placeholders import fill_placeholders
+from rlvr.data.prompts import fill_placeholders
 from rlvr.teacher.client import Refused, Teacher, TeacherReply
 from rlvr.teacher.teacher_config import ScoringSection
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlvr.data.placeholders import fill_placeholders
+from rlvr.data.prompts import fill_placeholders
 from rlvr.errors import ConfigError
 from rlvr.teacher.teacher_config import TeacherPromptSection
 from rlvr.types import Task

@@ -2,5 +2,4 @@
 
 sync               one weight sync with its two checks
 packed_weights     named tensors in one buffer with a digest
-worker_extension   loading inside the vLLM workers
 """

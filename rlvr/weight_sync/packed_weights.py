@@ -9,13 +9,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import xxhash
 from numpy.typing import NDArray
 
-__all__ = ["PackedWeights", "digest_of", "pack_weights", "unpack_weights"]
+__all__ = ["PackedWeights", "WeightSyncWorker", "digest_of", "pack_weights", "unpack_weights"]
 
 ALIGNMENT = 16  # bytes; each tensor starts at a multiple of it
 
@@ -81,3 +82,20 @@ def digest_of(entries: Iterable[Entry], buffer: NDArray[np.uint8]) -> str:
     state = xxhash.xxh3_128(repr(tuple(entries)).encode())
     state.update(buffer.data)
     return state.hexdigest()
+
+
+class WeightSyncWorker:
+    """Mixin for vLLM's worker (`worker_extension_cls`); `self` is that worker.
+
+    vLLM's own `reload_weights` also works where kernels keep packed copies of the weights and
+    `model.load_weights` fails (linear layers on a CPU).
+    """
+
+    reload_weights: Any
+
+    def load_packed(self, packed: PackedWeights) -> str:
+        """Load a policy version; return the digest of the received bytes."""
+        # clones: a loader may keep a tensor, which would otherwise point into shared memory
+        clones = ((name, tensor.clone()) for name, tensor in unpack_weights(packed))
+        self.reload_weights(weights_iterator=clones)
+        return digest_of(packed.entries, packed.buffer)

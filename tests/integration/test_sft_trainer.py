@@ -106,8 +106,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_from_it(
 def test_a_teacher_with_another_tokenizer_is_refused(
     tiny_model: Path, data: str, tmp_path: Path
 ) -> None:
-    from rlvr.toy.toy_model import make_model
-    from rlvr.toy.toy_tokenizer import make_tokenizer
+    from rlvr.toy.toy_model import make_model, make_tokenizer
 
     other = make_tokenizer(vocab_size=400)
     make_model(other, hidden_size=32, num_layers=1, num_heads=2).save_pretrained(tmp_path / "t")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from rlvr.data.formats import FORMATS, join_reply, read_samples, split_reply, write_exports
-from rlvr.data.placeholders import fill_placeholders
+from rlvr.data.prompts import fill_placeholders
 from rlvr.errors import ConfigError, RLVRError
 
 ROWS: list[dict[str, Any]] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlvr.data.reflection import num_reflection_words
+from rlvr.data.reasoning_tags import num_reflection_words
 
 
 def test_reflection_words_are_whole_words() -> None:

@@ -11,7 +11,7 @@ from fakes import completion_of, group_of, rollout_of
 
 from rewards import Grade, Outcome, RewardResult
 from rlvr.errors import RLVRError
-from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
+from rlvr.run.row_log import forget_after, rollout_rows, write_rollouts
 from rlvr.types import Rollout
 
 

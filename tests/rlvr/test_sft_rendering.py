@@ -23,7 +23,7 @@ from rlvr.stages.sft.row_encoding import (
 )
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import make_plan
-from rlvr.toy.toy_tokenizer import EOS_TOKEN, make_tokenizer
+from rlvr.toy.toy_model import EOS_TOKEN, make_tokenizer
 from rlvr.types import Task
 
 # as R1-Distill's: text before </think> is dropped from the assistant's turns

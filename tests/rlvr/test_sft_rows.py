@@ -21,7 +21,7 @@ from rlvr.stages.sft.examples import (
 )
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import DataPlan, make_plan
-from rlvr.toy.toy_tokenizer import make_tokenizer
+from rlvr.toy.toy_model import make_tokenizer
 
 R1 = "<think>\n{reasoning_content}\n</think>\n\n{content}"
 

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from rlvr.toy.corpus import TEMPLATE, documents, worked_examples
 from rlvr.toy.problems import Chain, heldout_tasks, problem
-from rlvr.toy.toy_tokenizer import make_tokenizer
+from rlvr.toy.toy_model import make_tokenizer
 
 WELL_FORMED = re.compile(r"\s*<think>[^<]+</think>\s*<answer>(\d+)</answer>\s*")
 CHAIN = re.compile(r"(?<![\d+*-])(\d+(?:\*\d+)?)((?:[+-]\d+)+)(?=[^\d+-])")

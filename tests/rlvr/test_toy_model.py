@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlvr.stages.sft.trainer import MuonWithAdamW
-from rlvr.toy.toy_model import make_model
-from rlvr.toy.toy_tokenizer import make_tokenizer
+from rlvr.toy.toy_model import make_model, make_tokenizer
 
 
 def test_the_model_has_one_to_four_million_parameters_and_repeats_with_its_seed() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.data.formats.records import FORMATS, INDEX_FILE
-from rlvr.data.placeholders import fill_placeholders
+from rlvr.data.prompts import fill_placeholders
 from rlvr.data.rows import Row, UnreadableRow, read_rows
 from rlvr.errors import ConfigError
 

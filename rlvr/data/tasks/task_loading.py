@@ -7,8 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rlvr.data.dotted_path import load_function
-from rlvr.data.rows import Row, UnreadableRow, read_rows
+from rlvr.data.rows import Row, UnreadableRow, load_function, read_rows
 from rlvr.data.tasks.adapters import ADAPTERS
 from rlvr.data.tasks.sources import TaskList, TaskSource
 from rlvr.errors import ConfigError

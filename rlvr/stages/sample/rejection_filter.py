@@ -8,8 +8,8 @@ from typing import Any
 
 from rlvr.data.cleaning import filters
 from rlvr.data.cleaning.overlap import Contamination
-from rlvr.data.dotted_path import load_function
 from rlvr.data.inputs import open_section
+from rlvr.data.rows import load_function
 from rlvr.stages.sample.sample_config import SampleConfig
 
 __all__ = ["RejectionFilter"]

@@ -16,7 +16,7 @@ def load_tokenizer(plan: SftPlan) -> Any:
     """Load the tokenizer with the recipe's end token. Raises ConfigError if there is none."""
     model = plan.model
     if model.is_new:
-        from rlvr.toy.toy_tokenizer import make_tokenizer
+        from rlvr.toy.toy_model import make_tokenizer
 
         return make_tokenizer(seed=plan.seed)
     from transformers import AutoTokenizer
