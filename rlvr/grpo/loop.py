@@ -52,19 +52,15 @@ class Learner(Protocol):
 
     async def step(self, batch: Batch, *, step: int) -> StepReport:
         """Take one optimizer step. Raises CheckError if loss or gradient is not finite."""
-        ...
 
     async def replace_reference(self) -> None:
         """Replace the reference by the policy."""
-        ...
 
     async def save_checkpoint(self, folder: str) -> None:
         """Write weights and optimizer state."""
-        ...
 
     async def load_checkpoint(self, folder: str) -> None:
         """Read what `save_checkpoint` wrote."""
-        ...
 
 
 class Log(Protocol):
@@ -72,23 +68,18 @@ class Log(Protocol):
 
     def step(self, metrics: dict[str, Any], groups: Sequence[Group]) -> None:
         """Log a training step."""
-        ...
 
     def evaluation(self, evaluation: Evaluation, groups: Sequence[Group]) -> None:
         """Log an evaluation."""
-        ...
 
     def phase(self, text: str) -> None:
         """Display the current phase of the run."""
-        ...
 
     def settle(self) -> None:
         """Wait until everything is on disk."""
-        ...
 
     def broken_batch(self, batch: Batch, step: int) -> Path:
         """Save a batch whose loss or gradient was not finite; return the file."""
-        ...
 
 
 class _Clock:

@@ -42,7 +42,6 @@ class Engines(Protocol):
         self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
         """Yield chunks of completions as they finish, each request exactly once."""
-        ...
 
 
 class Graders(Protocol):
@@ -50,7 +49,6 @@ class Graders(Protocol):
 
     async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
         """Return one result for each completion, in order."""
-        ...
 
 
 class PromptEncoder(Protocol):
@@ -60,15 +58,12 @@ class PromptEncoder(Protocol):
 
     def encode(self, task: Task) -> NDArray[np.int32]:
         """Return the prompt's token ids, [P]."""
-        ...
 
     def text(self, task: Task) -> str:
         """Return the prompt as the model reads it."""
-        ...
 
     def completion_ids(self, text: str) -> NDArray[np.int32]:
         """Return the token ids of a completion's text, [T], without special tokens."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

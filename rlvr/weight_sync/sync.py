@@ -29,11 +29,9 @@ class ProbedEngines(Protocol):
 
     async def load_weights(self, packed_ref: Any) -> None:
         """Load weights; raise CheckError if the received bytes differ from the sent ones."""
-        ...
 
     async def probe(self, token_ids: NDArray[np.int32]) -> Sequence[NDArray[np.float32]]:
         """Return the log-probs [T-1] of a text from each engine."""
-        ...
 
 
 class ProbedLearner(Protocol):
@@ -41,11 +39,9 @@ class ProbedLearner(Protocol):
 
     async def weights(self, *, policy_version: int) -> Any:
         """Return a reference to `PackedWeights`."""
-        ...
 
     async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return the log-probs [T-1] of a text."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +64,7 @@ class WeightSync:
     async def __call__(self, policy_version: int) -> SyncReport:
         """Sync the weights.
 
-        Raises:
-            CheckError: by digest or probe, the engines do not hold the learner's weights.
+        Raises CheckError: by digest or probe, the engines do not hold the learner's weights.
         """
         started = time.monotonic()
         await self.engines.load_weights(await self.learner.weights(policy_version=policy_version))
