@@ -28,8 +28,7 @@ async def unless_stopped(
 ) -> ResultT:
     """Return the result of `work`, or cancel it when `stop` is set.
 
-    Raises:
-        Stopped: with `step`.
+    Raises Stopped: with `step`.
     """
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())

@@ -42,8 +42,7 @@ def load_config(
 
     With `values`, no file is read: they are the recipe, and `path` names their source in errors.
 
-    Raises:
-        ConfigError: one line that names the file, the key, the value and what is allowed.
+    Raises ConfigError: one line that names the file, the key, the value and what is allowed.
     """
     data = _read_yaml(Path(path)) if values is None else copy.deepcopy(dict(values))
     for override in overrides:

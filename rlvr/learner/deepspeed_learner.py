@@ -60,8 +60,7 @@ class DeepSpeedLearner:
     def step(self, micro_batches: Sequence[MicroBatch], step: int) -> StepReport:
         """Take one optimizer step on this rank's micro-batches.
 
-        Raises:
-            CheckError: loss or gradient is not finite; the weights are unchanged.
+        Raises CheckError: loss or gradient is not finite; the weights are unchanged.
         """
         started = time.monotonic()
         self._engine.train()

@@ -59,8 +59,7 @@ def completion_logprobs(
     needed: in a causal model no token attends to the padding after it. If `loss_mask` is all False,
     the log-probs still depend on all parameters, with gradient 0.
 
-    Raises:
-        ConfigError: the model caps or scales its logits.
+    Raises ConfigError: the model caps or scales its logits.
     """
     hidden = model.get_decoder()(input_ids=token_ids, use_cache=False).last_hidden_state
     row, predictor = loss_mask[:, 1:].nonzero(as_tuple=True)

@@ -44,8 +44,7 @@ def preference(
             too (harmlessness).
         think_prefilled: Whether the prompts end in an open <think>; None: detected from them.
 
-    Raises:
-        ValueError: an unknown part, or prompts that are not texts.
+    Raises ValueError: an unknown part, or prompts that are not texts.
     """
     if part not in PARTS:
         raise ValueError(f"part is {part!r}; allowed: {', '.join(PARTS)}")

@@ -75,8 +75,7 @@ class VllmEngine:
     ) -> AsyncIterator[list[Finished]]:
         """Yield chunks of finished completions.
 
-        Raises:
-            CheckError: the engine holds another policy version than `policy_version`.
+        Raises CheckError: the engine holds another policy version than `policy_version`.
         """
         if policy_version != self._policy_version:
             raise CheckError(
@@ -94,8 +93,7 @@ class VllmEngine:
     async def load_weights(self, packed: PackedWeights) -> str:
         """Load a policy version; return the digest of the bytes that the workers received.
 
-        Raises:
-            CheckError: the received bytes differ from the sent ones.
+        Raises CheckError: the received bytes differ from the sent ones.
         """
         return await self._command(lambda: self._load(packed))
 

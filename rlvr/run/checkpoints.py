@@ -41,8 +41,7 @@ class Checkpoints:
     async def save(self, state: TrainState, write: Callable[[str], Awaitable[None]]) -> Path:
         """Let `write` fill a temporary folder, add the state, then rename it; return its path.
 
-        Raises:
-            RLVRError: the disk is full or not writable; older checkpoints stay.
+        Raises RLVRError: the disk is full or not writable; older checkpoints stay.
         """
         final = self._folder / f"step_{state.step:06d}"
         temporary = self._folder / f".{final.name}.tmp"

@@ -33,8 +33,7 @@ class RowLog:
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append rows in one write and sync them to disk.
 
-        Raises:
-            RLVRError: the rows cannot be written; the file is as before.
+        Raises RLVRError: the rows cannot be written; the file is as before.
         """
         new = [dict(row) for row in rows]
         with report_disk_errors(self.path):

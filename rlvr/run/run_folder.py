@@ -95,8 +95,7 @@ class RunFolder:
         Top-level keys in `free` may differ: the folder keeps its files and its status becomes
         INTERRUPTED, so that the parts that depend on these keys run again.
 
-        Raises:
-            ConfigError: the folder belongs to another config; the message names the keys.
+        Raises ConfigError: the folder belongs to another config; the message names the keys.
         """
         if self.status is RunStatus.NEW:
             self._write_config(config)
@@ -114,8 +113,7 @@ class RunFolder:
     def differences(self, config: BaseModel, *, free: Collection[str] = ()) -> list[str]:
         """Describe the keys whose values differ from the folder's config, except those in `free`.
 
-        Raises:
-            ConfigError: the folder's config cannot be read.
+        Raises ConfigError: the folder's config cannot be read.
         """
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
@@ -164,8 +162,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part of it.
 
-    Raises:
-        RLVRError: the file cannot be written.
+    Raises RLVRError: the file cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     with report_disk_errors(path):
