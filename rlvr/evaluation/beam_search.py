@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.cluster.signals import in_daemon_thread
-from rlvr.evaluation.best_of_n import aggregate_scores
 from rlvr.evaluation.completion_rows import CompletionPool, evaluation_row, key_of
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import Scorer, ScorerInput
+from rlvr.evaluation.selection import aggregate_scores
 from rlvr.evaluation.suites import Suite
 from rlvr.grpo.rollouts import FIXED_POLICY_VERSION, Engines, RolloutCollector
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec, completion_seed

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rlvr.errors import ConfigError
-from rlvr.evaluation.compare_report import FinishedEvaluation, comparison_report
 from rlvr.evaluation.eval_config import CompareConfig
+from rlvr.evaluation.eval_report import FinishedEvaluation, comparison_report
 from rlvr.evaluation.eval_stage import STAGE as EVAL_STAGE
 from rlvr.report.document import write_report
 from rlvr.run.manifest import make_manifest
@@ -36,12 +36,9 @@ def _evaluate(config: CompareConfig, label: str) -> str:
     """Evaluate a model, or resume its evaluation; return the run folder."""
     assert config.evaluation is not None, "the config is checked"
     name = f"{config.name}-{re.sub(r'[^A-Za-z0-9._-]', '-', label)}"
-    overrides = {
-        "name": name,
-        "output_dir": config.output_dir,
-        "model.path": config.models[label],
-    }
-    run_stage(EVAL_STAGE, config.evaluation, [f"{key}={value}" for key, value in overrides.items()])
+    model = config.models[label]
+    overrides = [f"name={name}", f"output_dir={config.output_dir}", f"model.path={model}"]
+    run_stage(EVAL_STAGE, config.evaluation, overrides)
     return str(Path(config.output_dir) / name)
 
 

@@ -16,13 +16,13 @@ import rewards
 import sandbox
 from rlvr.data.inputs import make_encoder
 from rlvr.evaluation.beam_search import search_suite
-from rlvr.evaluation.best_of_n import score_rows
 from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.completion_rows import CompletionPool, generate_pool, key_of
 from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.eval_report import evaluation_report
-from rlvr.evaluation.results import make_summary, rows_of
 from rlvr.evaluation.scorers import make_scorer
+from rlvr.evaluation.selection import score_rows
+from rlvr.evaluation.suite_metrics import make_summary, rows_of
 from rlvr.evaluation.suites import EvaluationInputs
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.report.document import write_report

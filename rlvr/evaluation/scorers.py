@@ -7,9 +7,9 @@ an oracle: pass@n. Use a rule that does not, such as think_format or a dotted pa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from rewards import RewardMix
 from rewards.verifiers.model_judge import JudgeEndpoint, grade_rubrics
@@ -29,10 +29,7 @@ class ScorerInput:
     text: str  # the completion, or the beginning of one
 
 
-class Scorer(Protocol):
-    """Scores texts; None: no score is available."""
-
-    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]: ...
+Scorer = Callable[[Sequence[ScorerInput]], list[float | None]]  # None: no score is available
 
 
 def make_scorer(strategy: StrategySection, *, think_prefilled: bool) -> Scorer:
@@ -43,60 +40,48 @@ def make_scorer(strategy: StrategySection, *, think_prefilled: bool) -> Scorer:
     """
     try:
         if strategy.rule is not None and strategy.scorer == "rule":
-            return _Rule(RewardMix({strategy.rule: {}}), think_prefilled)
+            return partial(_rule_scores, RewardMix({strategy.rule: {}}), think_prefilled)
         if strategy.judge is not None and strategy.scorer == "judge":
             judge = strategy.judge
             endpoint = JudgeEndpoint(url=judge.url, model=judge.model, key_env=judge.key_env)
-            return _Judge(endpoint, judge.rubric, think_prefilled)
+            return partial(_judge_scores, endpoint, judge.rubric, think_prefilled)
     except ValueError as error:
         raise ConfigError(f"strategy.{strategy.name}.{strategy.scorer}: {error}") from None
     assert strategy.reward_model is not None, "the config is checked"
-    return _RewardModel(strategy.reward_model)
+    return partial(_reward_model_scores, strategy.reward_model)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    mix: RewardMix
-    think_prefilled: bool
-
-    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
-        names = dict.fromkeys(name for item in items for name in item.task.columns)
-        results = self.mix.grade(
-            [item.text for item in items],
-            {name: [item.task.columns.get(name) for item in items] for name in names},
-            prompts=[item.prompt for item in items],
-            think_prefilled=self.think_prefilled,
-        )
-        return [result.value for result in results]
+def _rule_scores(
+    mix: RewardMix, think_prefilled: bool, items: Sequence[ScorerInput]
+) -> list[float | None]:
+    names = dict.fromkeys(name for item in items for name in item.task.columns)
+    results = mix.grade(
+        [item.text for item in items],
+        {name: [item.task.columns.get(name) for item in items] for name in names},
+        prompts=[item.prompt for item in items],
+        think_prefilled=think_prefilled,
+    )
+    return [result.value for result in results]
 
 
-@dataclass(frozen=True, slots=True)
-class _RewardModel:
-    """Logistic function of the logit, in (0, 1), so that scores can be added and multiplied."""
+def _reward_model_scores(folder: str, items: Sequence[ScorerInput]) -> list[float | None]:
+    """Logistic function of the logits, in (0, 1), so that scores can be added and multiplied."""
+    from rlvr.reward_models.preference_reward import score
 
-    folder: str
-
-    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
-        from rlvr.reward_models.preference_reward import score
-
-        logits = score(self.folder, [item.prompt + item.text for item in items])
-        return [(1.0 + math.tanh(logit / 2)) / 2 for logit in logits]
+    logits = score(folder, [item.prompt + item.text for item in items])
+    return [(1.0 + math.tanh(logit / 2)) / 2 for logit in logits]
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    endpoint: JudgeEndpoint
-    rubric: str
-    think_prefilled: bool
-
-    def __call__(self, items: Sequence[ScorerInput]) -> list[float | None]:
-        prompts = [item.task.prompt for item in items]
-        grades = grade_rubrics(
-            [item.text for item in items],
-            [prompt if isinstance(prompt, str) else prompt[-1]["content"] for prompt in prompts],
-            [self.think_prefilled] * len(items),
-            self.endpoint,
-            rubric=self.rubric,
-            part="whole",
-        )
-        return [grade.value for grade in grades]
+def _judge_scores(
+    endpoint: JudgeEndpoint, rubric: str, think_prefilled: bool, items: Sequence[ScorerInput]
+) -> list[float | None]:
+    prompts = [item.task.prompt for item in items]
+    grades = grade_rubrics(
+        [item.text for item in items],
+        [prompt if isinstance(prompt, str) else prompt[-1]["content"] for prompt in prompts],
+        [think_prefilled] * len(items),
+        endpoint,
+        rubric=rubric,
+        part="whole",
+    )
+    return [grade.value for grade in grades]

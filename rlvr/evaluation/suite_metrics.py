@@ -1,7 +1,14 @@
-"""Metrics of the rows of a suite; docs/evaluation.md defines each of them.
+"""The summary of an evaluation: metrics of each suite, accuracy and cost of each strategy.
 
-Shares and means are over completions unless noted otherwise; standard errors are over tasks,
-because completions of one task are not independent. None: nothing was measured.
+{"name", "model", "seed", "protocol": {...},
+ "suites":     {suite: {metric: value}},               of the first strategy's completions
+ "strategies": {suite: {strategy: {"accuracy", "accuracy_stderr", "samples", "tokens_per_task",
+                                   "tokens_per_correct", "seconds_per_task"}}}}
+                                   with by_step also "step_correctness"
+
+docs/evaluation.md defines the metrics. Shares and means are over completions unless noted
+otherwise; standard errors are over tasks, because completions of one task are not independent.
+None: nothing was measured.
 """
 
 from __future__ import annotations
@@ -13,32 +20,112 @@ import numpy as np
 
 from rewards import grade_format
 from rlvr.data.reasoning_tags import Parts, num_reflection_words
+from rlvr.data.samples import language_of
+from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
+from rlvr.evaluation.selection import (
+    Row,
+    best_of_n_metrics,
+    most_voted,
+    rows_by_task,
+    vote_clusters,
+)
+from rlvr.evaluation.suites import Suite
 from rlvr.evaluation.text_metrics import (
     FLAGS,
     bullet_frac,
+    check_steps,
     key_point_coverage,
     language_mixing,
-    language_of_prompt,
     num_paragraphs,
     readability_flags,
     repetition_rate,
 )
-from rlvr.evaluation.voting import AnswerCluster, clusters_of, most_voted, stated_answer
-from rlvr.evaluation.worked_steps import check_steps
 from rlvr.grpo.held_out_eval import pass_at_k, reported_ks, standard_error
 
-__all__ = [
-    "MIXED_FRAC",
-    "Row",
-    "robustness_drop",
-    "rows_by_task",
-    "summarize_rows",
-    "vote_clusters",
-]
-
-Row = Mapping[str, Any]
+__all__ = ["make_summary", "robustness_drop", "rows_of", "summarize_rows"]
 
 MIXED_FRAC = 0.1  # a completion with a larger share of foreign words counts as mixed
+
+
+def make_summary(
+    config: EvaluateConfig, suites: Sequence[Suite], rows: Sequence[Row], scores: Sequence[Row]
+) -> dict[str, Any]:
+    """Summarize all rows of an evaluation; `scores` are those of best_of_n."""
+    metrics: dict[str, dict[str, Any]] = {}
+    strategies: dict[str, dict[str, Any]] = {}
+    for suite in suites:
+        pools = {s.pool: rows_of(rows, suite.name, s.pool) for s in config.strategy}
+        by_pool = {
+            name: summarize_rows(
+                pool, correct_by=suite.correct_by, profile=config.prompt.answer_style
+            )
+            for name, pool in pools.items()
+        }
+        metrics[suite.name] = by_pool[config.strategy[0].pool]
+        strategies[suite.name] = {
+            s.name: _strategy_metrics(s, suite, by_pool[s.pool], pools[s.pool], scores)
+            for s in config.strategy
+        }
+    for suite in suites:
+        if suite.noisy_of is not None:
+            clean, noisy = metrics[suite.noisy_of]["pass_at_1"], metrics[suite.name]["pass_at_1"]
+            metrics[suite.name]["robustness_drop"] = robustness_drop(clean, noisy)
+    return {
+        "name": config.name,
+        "model": config.model.path,
+        "seed": config.seed,
+        "protocol": {
+            "temperature": config.rollout.temperature,
+            "top_p": config.rollout.top_p,
+            "max_tokens": {suite.name: suite.max_tokens for suite in suites},
+            "samples": {suite.name: suite.num_samples for suite in suites},
+            "template": config.prompt.template,
+            "thinking_budget": config.thinking_budget,
+        },
+        "suites": metrics,
+        "strategies": strategies,
+    }
+
+
+def _strategy_metrics(
+    strategy: StrategySection,
+    suite: Suite,
+    metrics: Mapping[str, Any],
+    rows: Sequence[Row],
+    scores: Sequence[Row],
+) -> dict[str, Any]:
+    """Return accuracy and costs; tokens and seconds are per answered task.
+
+    majority and best_of_n need all completions of a task, and best_of_n their scores as well.
+    """
+    samples, tokens, seconds = metrics["num_samples"], metrics["tokens_mean"], metrics["seconds"]
+    step_correctness = None
+    if strategy.name == "majority":
+        accuracy, stderr = metrics["cons_at_k"] or 0.0, metrics["cons_at_k_stderr"] or 0.0
+    elif strategy.name == "best_of_n":
+        own = rows_of(scores, suite.name, strategy.name)
+        found = best_of_n_metrics(strategy, rows, own, correct_by=suite.correct_by)
+        accuracy, stderr = found["accuracy"], found["stderr"]
+        step_correctness = found["step_correctness"]
+        seconds += found["seconds"]
+    else:
+        accuracy, stderr = metrics["pass_at_1"], metrics["pass_at_1_stderr"]
+        tokens = metrics["search_tokens_mean"] or tokens
+        samples, seconds = 1, seconds / samples
+    return {
+        "accuracy": accuracy,
+        "accuracy_stderr": stderr,
+        "samples": samples,
+        "tokens_per_task": samples * tokens,
+        "tokens_per_correct": samples * tokens / accuracy if accuracy else None,
+        "seconds_per_task": seconds / metrics["num_tasks"],
+        **({} if step_correctness is None else {"step_correctness": step_correctness}),
+    }
+
+
+def rows_of(rows: Iterable[Row], suite: str, strategy: str) -> list[Row]:
+    """Return the rows of one suite and strategy (or pool of completions)."""
+    return [row for row in rows if (row["suite"], row["strategy"]) == (suite, strategy)]
 
 
 def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dict[str, Any]:
@@ -59,27 +146,6 @@ def summarize_rows(rows: Sequence[Row], *, correct_by: str, profile: str) -> dic
         **_steps_and_points(rows),
         "rewards": _reward_means(rows, without=correct_by),
     }
-
-
-def rows_by_task(rows: Iterable[Row]) -> list[list[Row]]:
-    """Group rows by task, sorted by sample index."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row["id"], []).append(row)
-    return [sorted(group, key=lambda row: row["sample_index"]) for group in groups.values()]
-
-
-def vote_clusters(group: Sequence[Row], *, correct_by: str) -> list[AnswerCluster]:
-    """Cluster the completions of one task by their answers; see rlvr.evaluation.voting."""
-    is_choice = correct_by == "multiple_choice"
-    return clusters_of(
-        [
-            stated_answer(
-                row["completion"], think_prefilled=row["think_prefilled"], is_choice=is_choice
-            )
-            for row in group
-        ]
-    )
 
 
 def robustness_drop(clean: float, noisy: float) -> float | None:
@@ -157,7 +223,7 @@ def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
     """Return metrics of rlvr.evaluation.text_metrics; language mixing is that of the reasoning."""
     flags, mixing = [], []
     for row in rows:
-        language = str(row.get("language") or language_of_prompt(row["prompt"]))
+        language = str(row.get("language") or language_of({"prompt": row["prompt"]}))
         parts = Parts(row["reasoning_content"], row["content"])
         flags.append(readability_flags(parts, language=language))
         mixing.append(language_mixing(row["reasoning_content"] or row["completion"], language))
@@ -176,17 +242,15 @@ def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _steps_and_points(rows: Sequence[Row]) -> dict[str, Any]:
     """Return right steps / steps over all completions, and the mean coverage of key points."""
-    steps = [check_steps(row["completion"]) for row in rows]
-    num_right = sum(found.num_right for found in steps)
-    num_steps = sum(found.num_steps for found in steps)
+    steps = [is_right for row in rows for is_right in check_steps(row["completion"])]
     covered = [
         key_point_coverage(row["completion"], row["key_points"])
         for row in rows
         if row.get("key_points")
     ]
     return {
-        "step_correctness": num_right / num_steps if num_steps else None,
-        "num_steps": num_steps,
+        "step_correctness": sum(steps) / len(steps) if steps else None,
+        "num_steps": len(steps),
         "key_point_coverage": _mean(covered) if covered else None,
     }
 

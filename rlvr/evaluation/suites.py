@@ -13,11 +13,11 @@ from typing import Any
 from rewards import RewardMix
 from rlvr.data.inputs import Inputs, check_generation, check_is_finite
 from rlvr.data.model_files import check_model
+from rlvr.data.samples import language_of
 from rlvr.data.tasks import TaskList
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import EvaluateConfig, SuiteSection
 from rlvr.evaluation.scorers import make_scorer
-from rlvr.evaluation.text_metrics import language_of_prompt
 from rlvr.types import Task
 
 __all__ = [
@@ -118,9 +118,9 @@ def with_suffix(task: Task, suffix: str) -> Task:
 
 def with_cue(task: Task, cue: str | None) -> Task:
     """Append a cue to the problem; None: "think step by step" in the language of the prompt."""
-    if cue is not None:
-        return with_suffix(task, cue)
-    return with_suffix(task, COT_CUES[language_of_prompt(task.prompt)])
+    if cue is None:
+        cue = COT_CUES[language_of({"prompt": task.prompt})]
+    return with_suffix(task, cue)
 
 
 def _reward_specs(config: EvaluateConfig) -> dict[str, dict[str, Any]]:

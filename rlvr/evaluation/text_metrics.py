@@ -1,4 +1,4 @@
-"""Text metrics of one completion that need no reward: language, readability, key points.
+"""Metrics of one text that need no reward: language, readability, key points, arithmetic.
 
 Repetition, mixed languages and poor readability are the weaknesses of DeepSeek-R1-Zero that its
 paper reports (arXiv 2501.12948, section 2.2.4).
@@ -6,24 +6,26 @@ paper reports (arXiv 2501.12948, section 2.2.4).
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from itertools import chain, pairwise
 
 from rewards import Outcome
 from rewards.math.plain_numbers import plain_number
 from rewards.shaping.language import LANGUAGES, grade_language
-from rewards.shaping.words import Script, sentences
 from rlvr.data.cleaning import filters
 from rlvr.data.cleaning.filters import repetition_rate
 from rlvr.data.reasoning_tags import Parts
-from rlvr.types import Prompt
 
 __all__ = [
     "FLAGS",
     "bullet_frac",
+    "check_steps",
     "key_point_coverage",
     "language_mixing",
-    "language_of_prompt",
     "num_paragraphs",
     "readability_flags",
     "repetition_rate",
@@ -38,12 +40,26 @@ _BULLET = re.compile(r"\s*(?:[-*+\u2022]|\d{1,3}[.)、])\s*\S")
 _BLANK_LINE = re.compile(r"\n\s*\n")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d+)?")
 
-
-def language_of_prompt(prompt: Prompt) -> str:
-    """Return "zh" if most words of the (last) message are Chinese characters, else "en"."""
-    text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
-    scripts = [word.script for sentence in sentences(text) for word in sentence]
-    return "zh" if 2 * scripts.count(Script.HAN) > len(scripts) else "en"
+_SIGNS = {
+    r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "·": "*", "÷": "/", "−": "-",  # noqa: RUF001
+    r"\left": "", r"\right": "", r"\,": "", "\uff08": "(", "\uff09": ")", "＝": "=",  # noqa: RUF001
+}  # fmt: skip
+_FRACTION = re.compile(r"\\[dt]?frac\{(\d{1,40})\}\{(\d{1,40})\}")
+_SIDE = (
+    r"[-+(\s]{0,8}\d{1,40}(?:\.\d{1,40})?[\s)]{0,8}"
+    r"(?:[-+*/][-+(\s]{0,8}\d{1,40}(?:\.\d{1,40})?[\s)]{0,8}){0,40}"
+)
+_CHAIN = re.compile(rf"(?<![A-Za-z0-9_.)]){_SIDE}(?:={_SIDE})+(?![A-Za-z0-9_*/^%]|\.\d)")
+_VALUE_END = re.compile(r"[A-Za-z0-9)}]$")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_OPERAND = re.compile(r"\d+(?:\.\d+)?")
+_LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d+(?![\d.]))")  # not valid in Python: 007
+_OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
 
 
 def language_mixing(text: str, language: str) -> float | None:
@@ -106,3 +122,58 @@ def _has_point(point: str, text: str) -> bool:
     if value is None:
         return "".join(point.casefold().split()) in "".join(text.casefold().split())
     return any(plain_number(number.rstrip(",")) == value for number in _NUMBER.findall(text))
+
+
+def check_steps(text: str) -> list[bool]:
+    r"""Return whether each arithmetic step of a text, `a op b = c`, is right, by exact evaluation.
+
+    "2*3+5 = 6+5 = 12": two steps, the second is wrong. "x = 5", "5 km = 5000 m" and
+    "10/3 \approx 3.3" are no steps, because they are not equations of plain numbers.
+    """
+    verdicts = []
+    for left, right in chain.from_iterable(map(pairwise, _equations(text))):
+        values = _value(left), _value(right)
+        if None not in values and len(_OPERAND.findall(left)) > 1:
+            verdicts.append(values[0] == values[1])
+    return verdicts
+
+
+def _equations(text: str) -> Iterator[list[str]]:
+    """Yield the sides of each chain of equations, `a = b = c`."""
+    for sign, plain in _SIGNS.items():
+        text = text.replace(sign, plain)
+    text = _THOUSANDS.sub("", _FRACTION.sub(r"(\1/\2)", text))
+    for line in text.splitlines():
+        for found in _CHAIN.finditer(line):
+            if not _is_continuation(line[: found.start()].rstrip(), found[0].lstrip()):
+                yield found[0].split("=")
+
+
+def _is_continuation(before: str, chain: str) -> bool:
+    """Whether the chain is part of a longer expression: `5 + 2 = 9` in "x + 5 + 2 = 9"."""
+    if before.endswith(("+", "-", "*", "/", "^", "=")):
+        return True
+    return chain[0] in "+-" and _VALUE_END.search(before) is not None
+
+
+def _value(side: str) -> Fraction | None:
+    """Evaluate one side; None if it is not valid arithmetic, such as unbalanced brackets or x/0."""
+    numbers = _LEADING_ZEROS.sub("", side.strip())
+    try:
+        return _evaluated(ast.parse(numbers, mode="eval").body, side=numbers)
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
+        return None
+
+
+def _evaluated(node: ast.expr, *, side: str) -> Fraction:
+    match node:
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _OPERATORS:
+            return _OPERATORS[type(sign)](_evaluated(left, side=side), _evaluated(right, side=side))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_evaluated(operand, side=side)
+        case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+            return _evaluated(operand, side=side)
+        case ast.Constant():
+            return Fraction(ast.get_source_segment(side, node) or "")
+        case _:
+            raise ValueError("not arithmetic")

@@ -11,10 +11,9 @@ import pytest
 from rlvr.config import load_config
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import EvaluateConfig
-from rlvr.evaluation.results import make_summary
-from rlvr.evaluation.suite_metrics import robustness_drop, summarize_rows
+from rlvr.evaluation.selection import clusters_of, most_voted, stated_answer
+from rlvr.evaluation.suite_metrics import make_summary, robustness_drop, summarize_rows
 from rlvr.evaluation.suites import SUITE, check_eval, with_suffix
-from rlvr.evaluation.voting import clusters_of, most_voted, stated_answer
 from rlvr.types import Task
 
 

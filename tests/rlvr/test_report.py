@@ -10,11 +10,20 @@ from typing import Any
 import pytest
 
 from rlvr.errors import ConfigError
-from rlvr.evaluation.compare_report import paper_table
 from rlvr.evaluation.compare_stage import STAGE
-from rlvr.evaluation.eval_report import metric_rows, shown_completion
-from rlvr.report.document import Heading, Quote, Table, Text, to_html, to_markdown
-from rlvr.report.number_format import count, number, percent, share
+from rlvr.evaluation.eval_report import metric_rows, paper_table, shown_completion
+from rlvr.report.document import (
+    Heading,
+    Quote,
+    Table,
+    Text,
+    count,
+    number,
+    percent,
+    share,
+    to_html,
+    to_markdown,
+)
 from rlvr.run.stage_protocol import run_stage
 
 VOID = {"meta", "br", "hr", "img", "link"}
@@ -98,10 +107,10 @@ def test_a_page_is_valid_escaped_and_self_contained() -> None:
 
 def test_the_tables_of_the_paper_are_complete() -> None:
     stages, distilled = paper_table("r1_stages"), paper_table("distilled")
-    assert stages.rows["DeepSeek-R1"][0] == 79.8
-    assert distilled.rows["R1-Distill-Qwen-1.5B"][:3] == [28.9, 52.7, 83.9]
+    assert stages["rows"]["DeepSeek-R1"][0] == 79.8
+    assert distilled["rows"]["R1-Distill-Qwen-1.5B"][:3] == [28.9, 52.7, 83.9]
     for table in (stages, distilled):
-        assert {len(values) for values in table.rows.values()} == {len(table.columns)}
+        assert {len(values) for values in table["rows"].values()} == {len(table["columns"])}
 
 
 def test_hidden_reasoning_is_replaced_by_its_length() -> None:

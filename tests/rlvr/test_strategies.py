@@ -17,20 +17,20 @@ from fakes import FakeEncoder, FakeEngines, FakeGraders
 
 from rlvr.errors import ConfigError
 from rlvr.evaluation.beam_search import BeamSearch
-from rlvr.evaluation.best_of_n import (
-    aggregate_scores,
-    argmax,
-    best_of_n_metrics,
-    score_rows,
-    step_prefixes,
-    weighted_vote,
-)
 from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.completion_rows import CompletionPool, generate_pool
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import ScorerInput, make_scorer
+from rlvr.evaluation.selection import (
+    aggregate_scores,
+    argmax,
+    best_of_n_metrics,
+    clusters_of,
+    score_rows,
+    step_prefixes,
+    weighted_vote,
+)
 from rlvr.evaluation.suites import Suite, with_cue
-from rlvr.evaluation.voting import clusters_of
 from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec
 from rlvr.run.row_log import RowLog

@@ -1,52 +1,150 @@
-"""Best of n: score the completions of a suite and pick one per task.
+r"""Choose among the completions of a task: majority vote, best score, weighted vote.
 
-    rows of a suite --scorer--> scores.jsonl --best score or weighted vote--> accuracy
-
+majority vote  over answers that are equal by value: "2/4", "1/2", "0.5", "3" -> 1/2, cons@k
+               (Wang et al., arXiv 2203.11171; DeepSeek-R1, section 3)
 best score     the completion with it (Cobbe et al., arXiv 2110.14168; Snell et al., 2408.03314)
 weighted vote  the answer with the largest sum of scores (Li et al., arXiv 2206.02336)
 aggregation    of step scores to one score: last, min or prod, as in huggingface/search-and-learn
+
+A completion without an answer has no vote; of answers with equally many votes the first one wins.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from rewards import grade_choice
+from rewards.math.extract import StatedAnswer, read_answer
+from rewards.math.math_accuracy import grade_accuracies
+from rewards.math.plain_numbers import plain_number
+from rewards.transcript import as_turn
 from rlvr.evaluation.completion_rows import RowKey, key_of
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.evaluation.scorers import Scorer, ScorerInput
-from rlvr.evaluation.suite_metrics import Row, rows_by_task, vote_clusters
 from rlvr.evaluation.suites import Suite
-from rlvr.evaluation.voting import AnswerCluster, most_voted
 from rlvr.grpo.held_out_eval import standard_error
 from rlvr.run.row_log import RowLog
 
 __all__ = [
     "Aggregation",
+    "AnswerCluster",
+    "Row",
     "aggregate_scores",
     "argmax",
     "best_of_n_metrics",
+    "clusters_of",
+    "most_voted",
+    "rows_by_task",
     "score_rows",
+    "stated_answer",
     "step_prefixes",
+    "vote_clusters",
     "weighted_vote",
 ]
 
 Aggregation = Literal["last", "min", "prod"]
+Row = Mapping[str, Any]
 
-NO_SCORE = -math.inf
 ROWS_PER_BATCH = 64  # scores are written after each batch, so an interruption loses at most one
 CORRECT_STEP = 0.5  # a step with a higher score counts as correct
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerCluster:
+    """Completions with the same answer."""
+
+    value: str  # a plain number in lowest terms, or else the first spelling
+    members: tuple[int, ...]  # indices of the completions, ascending
+
+
+def stated_answer(text: str, *, think_prefilled: bool, is_choice: bool = False) -> str | None:
+    """Return the answer of a completion, as the rewards read it, or None."""
+    if is_choice:
+        chosen = [
+            c for c in "ABCDEFGHIJ" if grade_choice(text, c, think_prefilled=think_prefilled).value
+        ]
+        return chosen[0] if len(chosen) == 1 else None
+    answer = read_answer(as_turn(text), think_prefilled)
+    return answer.text.strip() if isinstance(answer, StatedAnswer) else None
+
+
+def clusters_of(answers: Sequence[str | None]) -> list[AnswerCluster]:
+    """Cluster equal answers, in the order of their first members."""
+    spellings: dict[str, list[int]] = {}
+    for i, answer in enumerate(answers):
+        if answer:
+            number = plain_number(answer)
+            value = answer if number is None else str(number)
+            spellings.setdefault(value, []).append(i)
+    members: dict[str, list[int]] = {}
+    for value, indices in spellings.items():
+        members.setdefault(_equal_answer(value, list(members)), []).extend(indices)
+    return [
+        AnswerCluster(value=value, members=tuple(sorted(indices)))
+        for value, indices in members.items()
+    ]
+
+
+def most_voted(
+    clusters: Sequence[AnswerCluster], *, weights: Mapping[int, float] | None = None
+) -> AnswerCluster | None:
+    """Return the cluster with the most votes, or with the largest sum of weights."""
+    if not clusters:
+        return None
+    votes = [
+        float(len(c.members)) if weights is None else sum(weights[i] for i in c.members)
+        for c in clusters
+    ]
+    return clusters[votes.index(max(votes))]
+
+
+def _equal_answer(value: str, known: Sequence[str]) -> str:
+    """Return the first of `known` that `accuracy` grades as equal, or `value` itself.
+
+    Two plain numbers are in lowest terms already and need no grading.
+    """
+    candidates = [k for k in known if plain_number(value) is None or plain_number(k) is None]
+    if not candidates:
+        return value
+    is_balanced = value.count("{") == value.count("}")
+    stated = rf"\boxed{{{value}}}" if is_balanced else value
+    completions = [f"<answer>{stated}</answer>"] * len(candidates)
+    grades = grade_accuracies(completions, candidates, [False] * len(candidates))
+    return next((k for k, grade in zip(candidates, grades, strict=True) if grade.value), value)
+
+
+def rows_by_task(rows: Iterable[Row]) -> list[list[Row]]:
+    """Group rows by task, sorted by sample index."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row["id"], []).append(row)
+    return [sorted(group, key=lambda row: row["sample_index"]) for group in groups.values()]
+
+
+def vote_clusters(group: Sequence[Row], *, correct_by: str) -> list[AnswerCluster]:
+    """Cluster the completions of one task by their answers."""
+    is_choice = correct_by == "multiple_choice"
+    return clusters_of(
+        [
+            stated_answer(
+                row["completion"], think_prefilled=row["think_prefilled"], is_choice=is_choice
+            )
+            for row in group
+        ]
+    )
 
 
 def aggregate_scores(step_scores: Sequence[float | None], how: Aggregation) -> float:
     """Reduce step scores to one; -inf if there is none or one of them is missing."""
     scores = [score for score in step_scores if score is not None]
     if not scores or len(scores) < len(step_scores):
-        return NO_SCORE
+        return -math.inf
     match how:
         case "last":
             return scores[-1]
