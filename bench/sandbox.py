@@ -27,7 +27,7 @@ from typing import Any
 from bench.machine import describe_machine, load_average, use_cores
 from sandbox import Limits, SandboxUnavailable, Verdict
 from sandbox.jobs import Local, Program
-from sandbox.judging import judge_on
+from sandbox.judging import judge
 from sandbox.tiers import Tier, probe
 
 __all__ = ["main"]
@@ -160,7 +160,7 @@ def _cases_per_s(
     backend: Local, code: str, cases: Sequence[Mapping[str, Any]], *, function: str | None
 ) -> float:
     start = time.perf_counter()
-    judged = judge_on(backend, code, cases, function=function, limits=LIMITS)
+    judged = judge(code, cases, function=function, limits=LIMITS, backend=backend)
     assert judged.verdict is Verdict.ACCEPTED
     return len(cases) / (time.perf_counter() - start)
 

@@ -5,7 +5,7 @@ keyword lists in, one float or None per completion out. Each has a variant for o
 returns a `Grade`: value, outcome and reason. None means "could not be graded". A column of another
 length than the completions, or a malformed completion, is a ValueError.
 
-    reward, registry, mix    the types; rewards by name; their weighted sum
+    base, mix                the types and rewards by name; their weighted sum
     transcript               completions as text or chat messages, and their reasoning
     math/                    accuracy
     verifiers/choices        multiple_choice
@@ -21,16 +21,16 @@ length than the completions, or a malformed completion, is a ValueError.
     worker_pool/pool         child processes that are killed when they overrun
         worker_client        the parent's side of them
         fork_server          the child's side
-    trial                    `python -m rewards FILE`: rewards tried on a file
+    __main__                 `python -m rewards FILE`: rewards tried on a file
 
-Each reward registers itself (`@reward` in registry), so this module imports all of them.
+Each reward registers itself (`@reward` in base), so this module imports all of them.
 """
 
 from __future__ import annotations
 
+from rewards.base import Grade, Outcome, RewardResult
 from rewards.math.math_accuracy import accuracy, grade_accuracy
 from rewards.mix import RewardMix, RewardSpec
-from rewards.reward import Grade, Outcome, RewardResult
 from rewards.shaping.language import grade_language, language_consistency
 from rewards.shaping.lengths import cosine_length, grade_cosine, grade_overlong, overlong
 from rewards.shaping.text_structure import (

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards.registry import load_reward
-from rewards.reward import Grade, Reward, RewardResult, one_each
+from rewards.base import Grade, Reward, RewardResult, load_reward, one_each
 from rewards.transcript import resolve_think_prefilled
 
 __all__ = ["RewardMix", "RewardSpec"]

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 for done, 2 for wrong user input, 1 for any other failure."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if list(arguments[:2]) == ["reward", "test"]:
-        from rewards.trial import main as try_rewards
+        from rewards.__main__ import main as try_rewards
 
         return try_rewards(arguments[2:])
     options = _parser().parse_args(arguments)

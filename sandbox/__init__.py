@@ -18,7 +18,7 @@ from typing import Any
 
 from sandbox.asserts import from_asserts, from_humaneval
 from sandbox.jobs import BuildFailed, text_bytes
-from sandbox.judging import judge_on
+from sandbox.judging import judge
 from sandbox.languages import language_named
 from sandbox.tiers import Tier, forget, require, the_tier
 from sandbox.verdicts import Checker, Judgement, Limits, RunResult, SandboxUnavailable, Verdict
@@ -75,46 +75,6 @@ def run(
     except BuildFailed as failed:
         return failed.as_result()
     return backend.execute(program, stdin=text_bytes(stdin), limits=limits, collect=wanted)
-
-
-def judge(
-    code: str,
-    cases: Sequence[Mapping[str, Any]],
-    *,
-    function: str | None = None,
-    language: str = "python",
-    compare: str | Checker | None = None,
-    tolerance: float | tuple[float, float] | None = None,
-    limits: Limits = Limits(),  # noqa: B008  # frozen
-    stop_early: bool = True,
-) -> Judgement:
-    """Judge a program by cases; accepted if every case is.
-
-    Args:
-        cases: {"input", "output"} (text on stdin and stdout) or, with `function`, {"args": [...],
-            "output": value} of Python literals. A case's own `compare`, `tolerance`, `function`
-            and `tuple_is_list` take precedence.
-        function: "name" or "Solution().name".
-        compare: "tokens" (default) | "lines" | "floats" | "multiset" | "json" for stdout; "json"
-            (default, types exact) | "equal" (==) | "floats" | "multiset" for values; or a Checker.
-        tolerance: t, meaning |a-b| <= t * max(1, |expected|), or (absolute, relative).
-        limits: limits of each case.
-
-    Raises:
-        SandboxUnavailable: no isolation, or no tool for the language.
-        ValueError: an invalid case or argument.
-    """
-    return judge_on(
-        the_tier().backend,
-        code,
-        cases,
-        function=function,
-        language=language,
-        compare=compare,
-        tolerance=tolerance,
-        limits=limits,
-        stop_early=stop_early,
-    )
 
 
 async def arun(code: str, **options: Any) -> RunResult:

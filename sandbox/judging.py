@@ -19,9 +19,10 @@ from sandbox.compare import STDOUT_MODES, VALUE_MODES, Tolerance, same_stdout, s
 from sandbox.jobs import Backend, BuildFailed, Program, text_bytes
 from sandbox.languages import language_named
 from sandbox.literals import decode, encode, read_frame, split_frames
+from sandbox.tiers import the_tier
 from sandbox.verdicts import Checker, Judgement, Limits, RunResult, Verdict
 
-__all__ = ["judge_on"]
+__all__ = ["judge"]
 
 _OPTIONS: Final = {"compare", "tolerance", "function", "tuple_is_list"}
 _FUNCTION: Final = re.compile(r"(?:[^\W\d]\w*\(\)\.)?[^\W\d]\w*")
@@ -44,8 +45,7 @@ class _Case:
     tuple_is_list: bool = False
 
 
-def judge_on(
-    backend: Backend,
+def judge(
     code: str,
     cases: Sequence[Mapping[str, Any]],
     *,
@@ -55,8 +55,26 @@ def judge_on(
     tolerance: float | tuple[float, float] | None = None,
     limits: Limits = Limits(),  # noqa: B008  # frozen
     stop_early: bool = True,
+    backend: Backend | None = None,
 ) -> Judgement:
-    """Implement `sandbox.judge` on a backend."""
+    """Judge a program by cases; accepted if every case is.
+
+    Args:
+        cases: {"input", "output"} (text on stdin and stdout) or, with `function`, {"args": [...],
+            "output": value} of Python literals. A case's own `compare`, `tolerance`, `function`
+            and `tuple_is_list` take precedence.
+        function: "name" or "Solution().name".
+        compare: "tokens" (default) | "lines" | "floats" | "multiset" | "json" for stdout; "json"
+            (default, types exact) | "equal" (==) | "floats" | "multiset" for values; or a Checker.
+        tolerance: t, meaning |a-b| <= t * max(1, |expected|), or (absolute, relative).
+        limits: limits of each case.
+        backend: where to run it; by default in the tier of this process.
+
+    Raises:
+        SandboxUnavailable: no isolation, or no tool for the language.
+        ValueError: an invalid case or argument.
+    """
+    backend = backend or the_tier().backend
     parsed = language_named(language)
     defaults = {"function": function, "compare": compare, "tolerance": tolerance}
     read = [_read_case(case, number, defaults) for number, case in enumerate(cases)]

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.cgroups import Cgroup
-from sandbox.inside.protocol import Done, Job, Kind, receive, send
+from sandbox.inside.protocol import Done, Job, Kind, receive
 from sandbox.verdicts import SandboxUnavailable
 
 __all__ = ["JobOutcome", "SandboxPool", "WorkerLost", "WorkerProcess"]
@@ -116,7 +116,7 @@ class WorkerProcess:
         try:
             if self._cgroup is not None:
                 self._cgroup.limit(memory_bytes=job.memory_bytes, processes=job.processes)
-            send(self._channel, job.pack(), fds)
+            socket.send_fds(self._channel, [job.pack()], fds)
         except OSError as error:
             raise WorkerLost(f"the worker ended before its job began: {error}") from error
         finally:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
+from rewards.base import Grade, Outcome
 from rewards.math.extract import StatedAnswer
 from rewards.math.forms import MAX_MATH_CHARS, Form, form_of
 from rewards.math.named_values import chain_as_tuple
@@ -23,7 +24,6 @@ from rewards.math.special_forms import choices_of_call, same_special_form, same_
 from rewards.math.text_answers import is_prose, is_synonym, stated_value, strip_lead_in, text_key
 from rewards.math.unit_names import PERCENT, is_known_unit, unit_size, units_differ
 from rewards.math.units import same_mixed_quantity, split_letter_unit
-from rewards.reward import Grade, Outcome
 from rewards.verifiers.choices import chosen_letters
 
 __all__ = ["AnswerPair", "decide", "grade_equality"]

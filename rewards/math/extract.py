@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from rewards.reward import Grade, Outcome
+from rewards.base import Grade, Outcome
 from rewards.transcript import Turn, after_thought
 
 __all__ = ["StatedAnswer", "answer_part", "last_boxed", "read_answer"]

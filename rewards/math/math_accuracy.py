@@ -15,10 +15,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from rewards.base import Grade, Outcome, check_flag, one_each, reward
 from rewards.math.equality import AnswerPair, decide, grade_equality
 from rewards.math.extract import read_answer
-from rewards.registry import check_flag, reward
-from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import as_turn, resolve_think_prefilled
 from rewards.worker_pool.pool import WorkerPool
 

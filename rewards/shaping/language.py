@@ -16,8 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome, one_each
+from rewards.base import Grade, Outcome, one_each, reward
 from rewards.shaping.words import Script, Sentence, sentences
 from rewards.transcript import CLOSE_THINK, OPEN_THINK, Turn, after_thought, as_turns
 

@@ -29,9 +29,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from rewards.base import Grade, Outcome, one_each, reward
 from rewards.math.math_accuracy import accuracy
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome, one_each
 
 __all__ = ["cosine_length", "grade_cosine", "grade_overlong", "overlong"]
 

@@ -25,8 +25,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome
+from rewards.base import Grade, Outcome, reward
 from rewards.transcript import as_turn
 
 __all__ = ["grade_repetition", "grade_steps", "reasoning_steps", "repetition"]

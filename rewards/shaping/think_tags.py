@@ -27,8 +27,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome
+from rewards.base import Grade, Outcome, reward
 from rewards.transcript import CLOSE_THINK, OPEN_THINK, as_turns, whole_text
 
 __all__ = ["PROFILES", "grade_format", "grade_tags", "tag_count", "think_format"]

@@ -113,10 +113,7 @@ class ChatClient:
         """
         import openai
 
-        unsent = [
-            "OpenAI-Organization",
-            "OpenAI-Project",
-        ]  # of the environment
+        unsent = ["OpenAI-Organization", "OpenAI-Project"]  # of the environment
         unsent += [] if self._key else ["Authorization"]
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -13,9 +13,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from rewards.base import Grade, Outcome, one_each, reward
 from rewards.math.extract import answer_part, last_boxed
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turns
 
 __all__ = ["chosen_letters", "grade_choice", "multiple_choice"]

@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
+from rewards.base import Grade, Outcome, reward
 from rewards.math.extract import read_answer
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome
 from rewards.transcript import as_turn, resolve_think_prefilled
 
 __all__ = ["MAX_CHARS", "MAX_DEPTH", "countdown", "evaluate_expression", "grade_countdown"]

@@ -15,9 +15,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewards.base import Grade, Outcome, one_each, reward
 from rewards.math.extract import answer_part
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turns
 from rewards.worker_pool.pool import WorkerPool
 

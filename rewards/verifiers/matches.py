@@ -14,9 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewards.base import Grade, Outcome, check_flag, one_each, reward
 from rewards.math.extract import answer_part, last_boxed
-from rewards.registry import check_flag, reward
-from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turns
 from rewards.worker_pool.pool import WorkerPool
 

@@ -22,21 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from rewards.registry import reward
-from rewards.reward import Grade, Outcome
+from rewards.base import Grade, Outcome, reward
 from rewards.transcript import after_thought, as_turn, resolve_think_prefilled, whole_text
 from rewards.verifiers.chat_client import CallFailed, ChatClient, Fault, check_address
 
-__all__ = [
-    "JudgeEndpoint",
-    "check_part",
-    "grade_preferences",
-    "grade_rubrics",
-    "judge_preference",
-    "judge_rubric",
-]
+__all__ = ["JudgeEndpoint", "grade_by_judge", "judge_preference", "judge_rubric"]
 
-PARTS = ("answer", "whole")
+_PARTS = ("answer", "whole")
 _MAX_ANSWER_CHARS = 20_000
 _OPTIONS = ("url", "model", "key_env", "concurrency", "timeout_s", "rubric", "part")
 _RUBRIC = """Judge an answer to a question by this rubric:
@@ -112,7 +104,7 @@ def _check_judge(options: Mapping[str, Any]) -> None:
     for name in ("url", "model"):
         if name not in options:
             raise ValueError(f"{name} is missing; a judge needs url and model")
-    check_part(options.get("part", "answer"))
+    _check_part(options.get("part", "answer"))
     JudgeEndpoint(**{name: options[name] for name in options if name not in ("rubric", "part")})
 
 
@@ -139,12 +131,10 @@ def judge_rubric(
         ValueError: a wrong address, key variable or part.
         ImportError: the package `openai` is not installed.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
     endpoint = JudgeEndpoint(
         url=url, model=model, key_env=key_env, concurrency=concurrency, timeout_s=timeout_s
     )
-    prompts = prompts or [""] * len(completions)
-    return grade_rubrics(completions, prompts, flags, endpoint, rubric=rubric, part=part)
+    return grade_by_judge(completions, prompts, think_prefilled, endpoint, rubric=rubric, part=part)
 
 
 @reward(columns=("reference",), options=_OPTIONS, wants=("prompts",), check_options=_check_judge)
@@ -167,89 +157,71 @@ def judge_preference(
 
     The judge is asked in both orders. Otherwise as `judge_rubric`.
     """
-    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
     endpoint = JudgeEndpoint(
         url=url, model=model, key_env=key_env, concurrency=concurrency, timeout_s=timeout_s
     )
-    prompts = prompts or [""] * len(completions)
-    return grade_preferences(
-        completions, reference, prompts, flags, endpoint, rubric=rubric, part=part
+    return grade_by_judge(
+        completions,
+        prompts,
+        think_prefilled,
+        endpoint,
+        references=reference,
+        rubric=rubric,
+        part=part,
     )
 
 
-def grade_rubrics(
+def grade_by_judge(
     completions: Sequence[object],
-    prompts: Sequence[object],
-    think_prefilled: Sequence[bool],
+    prompts: Sequence[object] | None,
+    think_prefilled: bool | Sequence[bool] | None,
     endpoint: JudgeEndpoint,
     *,
+    references: Sequence[str] | None = None,
     rubric: str = _DEFAULT_RUBRIC,
     part: str = "answer",
 ) -> list[Grade]:
-    """Grade each completion by a rubric."""
-    questions: list[Grade | list[str]] = []
-    for completion, prompt, is_open in zip(completions, prompts, think_prefilled, strict=True):
-        answer = _judged_text(completion, is_open, part)
-        if isinstance(answer, Grade):
-            questions.append(answer)
-        else:
-            text = _prompt_text(prompt)
-            questions.append([_RUBRIC.format(rubric=rubric, prompt=text, answer=answer)])
-    return _ask_all(endpoint, questions, _read_score)
-
-
-def grade_preferences(
-    completions: Sequence[object],
-    references: Sequence[str],
-    prompts: Sequence[object],
-    think_prefilled: Sequence[bool],
-    endpoint: JudgeEndpoint,
-    *,
-    rubric: str = _DEFAULT_RUBRIC,
-    part: str = "answer",
-) -> list[Grade]:
-    """Grade each completion against its reference, in both orders."""
+    """Grade each completion by a rubric or, with `references`, against its own in both orders."""
+    _check_part(part)
+    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
 
     def questions(
-        completion: object, reference: str, prompt: object, is_open: bool
+        completion: object, reference: str | None, prompt: object, is_open: bool
     ) -> Grade | list[str]:
         answer = _judged_text(completion, is_open, part)
         if isinstance(answer, Grade):
             return answer
+        text = prompt if isinstance(prompt, str) else as_turn(prompt).text
+        if reference is None:
+            return [_RUBRIC.format(rubric=rubric, prompt=text, answer=answer)]
         other = _judged_text(reference, False, part)  # reasoning before one answer is no merit
         if isinstance(other, Grade):
             return Grade.of(Outcome.UNGRADABLE_GOLD, f"the reference: {other.reason}")
-        text = _prompt_text(prompt)
         return [
             _PREFERENCE.format(rubric=rubric, prompt=text, first=first, second=second)
             for first, second in ((answer, other), (other, answer))
         ]
 
-    rows = zip(completions, references, prompts, think_prefilled, strict=True)
-    return _ask_all(endpoint, [questions(*row) for row in rows], _read_preference)
+    prompts = prompts or [""] * len(completions)
+    golds = [None] * len(completions) if references is None else references
+    rows = zip(completions, golds, prompts, flags, strict=True)
+    read = _read_score if references is None else _read_preference
+    return _ask_all(endpoint, [questions(*row) for row in rows], read)
 
 
-def check_part(part: object) -> None:
-    """Raise ValueError for an unknown part of a completion."""
-    if part not in PARTS:
-        raise ValueError(f"part is {part!r}; allowed: {', '.join(PARTS)}")
+def _check_part(part: object) -> None:
+    if part not in _PARTS:
+        raise ValueError(f"part is {part!r}; allowed: {', '.join(_PARTS)}")
 
 
 def _judged_text(completion: object, think_prefilled: bool, part: str) -> str | Grade:
-    check_part(part)
-    turn = as_turn(completion)
     read = whole_text if part == "whole" else after_thought
-    text = read(turn, think_prefilled)
+    text = read(as_turn(completion), think_prefilled)
     if text is None:
         return Grade.of(Outcome.TRUNCATED, "the reasoning was never closed")
     if not text.strip():
         return Grade.of(Outcome.NO_ANSWER, "nothing to judge")
     return text.strip()[:_MAX_ANSWER_CHARS]
-
-
-def _prompt_text(prompt: object) -> str:
-    """Return a prompt's text, or that of a chat's last message."""
-    return prompt if isinstance(prompt, str) else as_turn(prompt).text
 
 
 def _ask_all(

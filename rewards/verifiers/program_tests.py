@@ -22,9 +22,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from rewards.base import Grade, Outcome, check_flag, one_each, reward
 from rewards.math.extract import answer_part
-from rewards.registry import check_flag, reward
-from rewards.reward import Grade, Outcome, one_each
 from rewards.transcript import Turn, as_turns
 from sandbox import Checker, Judgement, Limits, Verdict, from_asserts, judge
 from sandbox.literals import decode, encode

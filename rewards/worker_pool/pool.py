@@ -22,7 +22,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from rewards.reward import Grade, Outcome
+from rewards.base import Grade, Outcome
 from rewards.worker_pool.worker_client import ForkServer, PoolWorker, WorkersUnavailable
 
 __all__ = ["WorkerPool", "WorkersUnavailable", "shutdown"]

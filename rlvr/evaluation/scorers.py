@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rewards import RewardMix
-from rewards.verifiers.model_judge import JudgeEndpoint, grade_rubrics
+from rewards.verifiers.model_judge import JudgeEndpoint, grade_by_judge
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import StrategySection
 from rlvr.types import Task
@@ -76,7 +76,7 @@ def _judge_scores(
     endpoint: JudgeEndpoint, rubric: str, think_prefilled: bool, items: Sequence[ScorerInput]
 ) -> list[float | None]:
     prompts = [item.task.prompt for item in items]
-    grades = grade_rubrics(
+    grades = grade_by_judge(
         [item.text for item in items],
         [prompt if isinstance(prompt, str) else prompt[-1]["content"] for prompt in prompts],
         [think_prefilled] * len(items),

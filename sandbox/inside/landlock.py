@@ -18,6 +18,7 @@ _TCP_BIND_CONNECT = 3
 _SCOPE_ABSTRACT_UNIX_SIGNAL = 3
 _MAKE_DEVICES = (1 << 6) | (1 << 11)
 _PATH_BENEATH = 1
+_DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom")
 
 
 def abi() -> int:
@@ -28,13 +29,12 @@ def abi() -> int:
         return 0
 
 
-def make_ruleset(*, read: Iterable[int], write: Iterable[int], devices: Iterable[int]) -> int:
-    """Return a ruleset's descriptor; it closes all paths except those below the descriptors given.
+def make_ruleset(*, read: Iterable[str | int], write: str) -> int:
+    """Return a ruleset's descriptor; it closes all paths except those below the ones given.
 
     Args:
-        read: directories and files to read and execute.
-        write: directories for everything except device files.
-        devices: files to read and write.
+        read: directories and files to read and execute, by path or descriptor.
+        write: a directory for everything except device files.
     """
     version = abi()
     later = [right for since, right in _LATER_RIGHTS.items() if version >= since]
@@ -44,13 +44,12 @@ def make_ruleset(*, read: Iterable[int], write: Iterable[int], devices: Iterable
     attributes = struct.pack("=QQQ", handled, network, scoped)
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     ruleset = call("landlock_create_ruleset", attributes, size, 0)
-    for fd in read:
+    for path in read:
         read_file = _EXECUTE | _READ_FILE
-        _allow(ruleset, fd, read_file | _READ_DIR if os.path.isdir(fd) else read_file)
-    for fd in write:
-        _allow(ruleset, fd, handled & ~_MAKE_DEVICES)
-    for fd in devices:
-        _allow(ruleset, fd, _READ_FILE | _WRITE_FILE)
+        _allow(ruleset, path, read_file | _READ_DIR if os.path.isdir(path) else read_file)
+    _allow(ruleset, write, handled & ~_MAKE_DEVICES)
+    for device in _DEVICES:
+        _allow(ruleset, device, _READ_FILE | _WRITE_FILE)
     return ruleset
 
 
@@ -58,6 +57,14 @@ def restrict_self(ruleset: int) -> None:
     call("landlock_restrict_self", ruleset, 0)
 
 
-def _allow(ruleset: int, fd: int, rights: int) -> None:
+def _allow(ruleset: int, path: str | int, rights: int) -> None:
+    """Add a rule for a path or a descriptor; a missing path is left out."""
+    try:
+        fd = os.dup(path) if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
     rule = ctypes.create_string_buffer(struct.pack("=Qi", rights, fd), 12)
-    call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
+    try:
+        call("landlock_add_rule", ruleset, _PATH_BENEATH, rule, 0)
+    finally:
+        os.close(fd)

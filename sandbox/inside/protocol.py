@@ -12,10 +12,8 @@ anything that a later job could find.
 
 from __future__ import annotations
 
-import array
 import socket
 import struct
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from typing import Final
@@ -30,7 +28,6 @@ __all__ = [
     "Job",
     "Kind",
     "receive",
-    "send",
 ]
 
 _MAX_MESSAGE_BYTES, _MAX_FDS = 65536, 72
@@ -100,17 +97,7 @@ class Done:
         return cls(**dict(zip(cls.__slots__, _DONE.unpack_from(message, 1), strict=True)))
 
 
-def send(channel: socket.socket, message: bytes, fds: Sequence[int] = ()) -> None:
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    channel.sendmsg([message], rights)
-
-
 def receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     """Return a message and its descriptors; the message is empty if the peer has closed."""
-    size = socket.CMSG_SPACE(_MAX_FDS * 4)
-    message, ancillary, _, _ = channel.recvmsg(_MAX_MESSAGE_BYTES, size)
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return message, list(fds)
+    message, fds, _, _ = socket.recv_fds(channel, _MAX_MESSAGE_BYTES, _MAX_FDS)
+    return message, fds

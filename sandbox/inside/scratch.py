@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
@@ -18,11 +18,9 @@ from sandbox.inside import landlock
 from sandbox.inside.linux import MountFlag, mount, unmount
 from sandbox.inside.protocol import Job
 
-__all__ = ["PrivateMount", "Scratch", "WatchedFolder", "folder_ruleset", "remove_folder"]
+__all__ = ["PrivateMount", "Scratch", "WatchedFolder", "remove_folder"]
 
 _MAX_DEPTH = 64  # of folders; a job with deeper ones counts as over its inodes
-_READABLE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
-_DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom")
 
 
 class Scratch(Protocol):
@@ -66,7 +64,7 @@ class PrivateMount:
         if landlock.abi():
             if self.ruleset is not None:
                 os.close(self.ruleset)
-            self.ruleset = _ruleset(read=["/"], write=[self.path])
+            self.ruleset = landlock.make_ruleset(read=["/"], write=self.path)
 
     def is_over(self, job: Job, pid: int) -> bool:
         return False  # the kernel enforces the limits of the mount
@@ -112,25 +110,6 @@ class WatchedFolder:
     def _space(self) -> tuple[int, int]:
         space = os.fstatvfs(self._fd)
         return space.f_bfree * space.f_frsize, space.f_ffree
-
-
-def folder_ruleset(path: str, prefix: int) -> int:
-    """Return Landlock's ruleset for jobs in a folder; `prefix` is the interpreter's folder."""
-    return _ruleset(read=_READABLE, write=[path], more=[prefix])
-
-
-def _ruleset(*, read: Sequence[str], write: Sequence[str], more: Sequence[int] = ()) -> int:
-    opened: list[list[int]] = []
-    for paths in (read, write, _DEVICES):
-        opened.append([])
-        for path in paths:
-            with suppress(OSError):  # missing paths are left out
-                opened[-1].append(os.open(path, os.O_PATH | os.O_CLOEXEC))
-    try:
-        return landlock.make_ruleset(read=[*opened[0], *more], write=opened[1], devices=opened[2])
-    finally:
-        for fd in [fd for fds in opened for fd in fds]:
-            os.close(fd)
 
 
 def _measure(folder: int, max_inodes: int) -> tuple[int, int]:

@@ -3,6 +3,10 @@
 start: {"tier", "channel", "folder"} as argv[1] --> enter --> READY
 then:  JOB --> fork --> watch --> kill leftovers --> collect --> clear --> DONE, repeatedly
 
+supervisor --SIGTERM--> guardian --SIGKILL--> worker (process 1 of its namespace, or a subreaper)
+                            | waits, then kills and reaps the remaining processes
+                            v exits: the supervisor's wait() returns when no process is left
+
 The worker starts with an empty environment and holds no data of any job: neither code nor output
 passes through it. It imports common modules first, so that jobs start warm.
 """
@@ -21,16 +25,16 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any, NoReturn
 
 from sandbox.inside import entering, landlock, linux
-from sandbox.inside.guardian import become_guarded, kill_descendants
 from sandbox.inside.job import Isolation, become_job
-from sandbox.inside.protocol import Done, Job, Kind, receive, send
-from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder, folder_ruleset
+from sandbox.inside.protocol import Done, Job, Kind, receive
+from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder, remove_folder
 from sandbox.inside.seccomp import filter_for
 from sandbox.inside.syscalls import is_known_machine
-from sandbox.inside.watch import Watch
+from sandbox.inside.watch import Watch, descendants
 
 __all__ = ["main"]
 
@@ -38,6 +42,8 @@ _PRELOADED = """
 bisect collections collections.abc copy functools heapq itertools math operator random re string
 traceback typing
 """  # more modules would cost every job more than they save the jobs that import them
+_READABLE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+_SET_CHILD_SUBREAPER = 36
 _OPEN_BENEATH = 0x04 | 0x08 | 0x02  # RESOLVE_NO_SYMLINKS | BENEATH | NO_MAGICLINKS
 
 
@@ -97,7 +103,7 @@ class JobServer:
             if message[0] == Kind.JOB:
                 done, collected = self._run(Job.unpack(message), fds)
                 try:
-                    send(self.channel, done.pack(), collected)
+                    socket.send_fds(self.channel, [done.pack()], collected)
                 except OSError as error:
                     if error.errno in (errno.EPIPE, errno.ECONNRESET):
                         raise EOFError from error
@@ -145,24 +151,63 @@ class JobServer:
                 with suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)
             else:
-                kill_descendants()
+                _kill_descendants()
 
 
 def _enter(tier: str, folder: str, prefix: int) -> Scratch:
     """Enter a tier's isolation; `prefix` is the interpreter's folder."""
     if tier == "namespaces":
         entering.enter_namespaces(prefix)
-        become_guarded()
+        _become_guarded()
         entering.change_root()
         return PrivateMount()
     if tier not in ("landlock", "unsafe"):
         raise ValueError(f"no tier is named {tier!r}")
     if tier == "landlock" and not landlock.abi():
         raise RuntimeError("this kernel has no Landlock (it came with 5.13)")
-    become_guarded(folder)
+    _become_guarded(folder)
     entering.keep_interpreter(prefix)
-    ruleset = folder_ruleset(folder, prefix) if tier == "landlock" else None
-    return WatchedFolder(folder, ruleset)
+    if tier == "unsafe":
+        return WatchedFolder(folder, None)
+    return WatchedFolder(folder, landlock.make_ruleset(read=[*_READABLE, prefix], write=folder))
+
+
+def _become_guarded(folder: str | None = None) -> None:
+    """Fork and return in the child; this process becomes its guardian and never returns.
+
+    The guardian removes `folder` at its end.
+    """
+    linux.prctl(_SET_CHILD_SUBREAPER, 1)
+    parent = os.getpid()
+    worker = os.fork()
+    if worker == 0:
+        entering.end_with_parent()
+        if os.getppid() not in (0, parent):  # 0: the parent is outside this pid namespace
+            os._exit(1)
+        linux.prctl(_SET_CHILD_SUBREAPER, 1)
+        return
+
+    def kill(signum: int, frame: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, kill)
+    os.closerange(3, 1 << 16)
+    os.waitpid(worker, 0)
+    with suppress(ChildProcessError):
+        while True:
+            _kill_descendants()
+            os.wait()
+    if folder is not None:
+        with suppress(OSError):
+            remove_folder(folder)
+    os._exit(0)
+
+
+def _kill_descendants() -> None:
+    for pid in descendants():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _cpu_us(usage: resource.struct_rusage) -> int:

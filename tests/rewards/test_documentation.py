@@ -19,7 +19,7 @@ from rewards import (
     grade_language,
     grade_regex,
 )
-from rewards.registry import REGISTERED
+from rewards.base import REGISTERED
 from rewards.shaping.language import LANGUAGES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "rewards.md"

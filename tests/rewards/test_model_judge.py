@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rewards import Outcome, RewardMix, judge_preference, judge_rubric
-from rewards.verifiers.model_judge import JudgeEndpoint, grade_rubrics
+from rewards.verifiers.model_judge import JudgeEndpoint, grade_by_judge
 
 
 class Model(ThreadingHTTPServer):
@@ -149,7 +149,7 @@ def test_a_fault_that_passes_is_tried_again_and_one_that_stays_is_none(model: Mo
     model.reply = lambda question: 400
     assert rubric(model, "5") == [None]
     endpoint = JudgeEndpoint(url="http://127.0.0.1:9/v1", model="m", num_tries=1)
-    [grade] = grade_rubrics(["5"], ["?"], [False], endpoint)
+    [grade] = grade_by_judge(["5"], ["?"], [False], endpoint)
     assert (grade.value, grade.outcome) == (None, Outcome.ERROR)
     assert "no connection" in grade.reason
 

@@ -10,7 +10,7 @@ import pytest
 
 import rewards
 from rewards import RewardMix
-from rewards.registry import REGISTERED
+from rewards.base import REGISTERED
 
 GOOD = "<think>so it is five</think><answer>5</answer>"
 ROWS: list[tuple[str, str, Mapping[str, Any], Mapping[str, Any], float]] = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rewards.trial import main, try_rewards
+from rewards.__main__ import main, try_rewards
 from rlvr.cli import main as rlvr
 
 ROWS: list[dict[str, Any]] = [

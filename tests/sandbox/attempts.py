@@ -31,7 +31,7 @@ from honest import HONEST, Honest
 
 from sandbox import Judgement, Limits, RunResult, SandboxUnavailable, Verdict
 from sandbox.jobs import BuildFailed, Local
-from sandbox.judging import judge_on
+from sandbox.judging import judge
 from sandbox.languages import language_named
 from sandbox.tiers import probe
 
@@ -184,21 +184,21 @@ def assert_nothing_left(backend: Local) -> None:
         assert not worker._folder or os.listdir(worker._folder) == []
     after = _run(backend, _FOLLOW_UP)
     assert (after.verdict, after.stdout) == (Verdict.ACCEPTED, b"0 [] 0o40700\n"), after
-    judged = judge_on(backend, "print(int(input()) * 2)", ({"input": "21", "output": "42"},))
+    judged = judge("print(int(input()) * 2)", [{"input": "21", "output": "42"}], backend=backend)
     assert judged.verdict is Verdict.ACCEPTED, judged
 
 
 def try_honest(backend: Local, program: Honest, *, tier: str) -> None:
     """Raise AssertionError if an honest program does not get its verdict."""
     if program.cases:
-        outcome: RunResult | Judgement = judge_on(
-            backend,
+        outcome: RunResult | Judgement = judge(
             program.code,
             program.cases,
             function=program.function,
             language=program.language,
             compare=program.compare,
             limits=program.limits,
+            backend=backend,
         )
     else:
         outcome = _run(
@@ -214,14 +214,14 @@ def try_honest(backend: Local, program: Honest, *, tier: str) -> None:
 
 def _outcome(backend: Local, attack: Attack, aims: Targets) -> RunResult | Judgement:
     if attack.cases:
-        return judge_on(
-            backend,
+        return judge(
             attack.code,
             attack.cases,
             function=attack.function,
             language=attack.language,
             compare=attack.compare,
             limits=attack.limits,
+            backend=backend,
         )
     return _run(
         backend,

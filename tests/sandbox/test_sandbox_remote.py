@@ -13,7 +13,7 @@ import pytest
 
 from sandbox import Limits, Verdict, run
 from sandbox.compare import Tolerance
-from sandbox.judging import judge_on
+from sandbox.judging import judge as judge_on_backend
 from sandbox.remote import Remote
 from sandbox.verdicts import Judgement, SandboxUnavailable
 
@@ -89,7 +89,7 @@ def remote(server: Server) -> Remote:
 
 
 def judge(remote: Remote, code: str, cases: Any, **options: Any) -> Judgement:
-    return judge_on(remote, code, cases, **{"limits": Limits(wall_s=5), **options})
+    return judge_on_backend(code, cases, backend=remote, **{"limits": Limits(wall_s=5), **options})
 
 
 def test_programs_are_judged_here_by_what_they_did_there(remote: Remote, server: Server) -> None:
