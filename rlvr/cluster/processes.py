@@ -21,8 +21,7 @@ OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
 def check_packages() -> None:
     """Check that all required packages are installed and no optional one is broken.
 
-    Raises:
-        ConfigError: the message names the package and what to do.
+    Raises ConfigError: the message names the package and what to do.
     """
     for package in REQUIRED:
         if importlib.util.find_spec(package) is None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,8 +75,7 @@ class GoldStyle(StrEnum):
     R1 = "r1"  # <think>...</think> \boxed{42}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderedPrompt:
+class RenderedPrompt(NamedTuple):
     """The text of a prompt for the engine."""
 
     text: str
@@ -102,9 +101,9 @@ class PromptTemplate:
         else:
             text = _fill(self.text, prompt=_single_text(task))
         text += self.prefill
-        is_open_in_prefill = self.prefill.rfind(OPEN_THINK) > self.prefill.rfind(CLOSE_THINK)
-        is_open = is_open_in_prefill or text.rstrip().endswith(OPEN_THINK)
-        return RenderedPrompt(text=text, think_prefilled=is_open)
+        is_open = self.prefill.rfind(OPEN_THINK) > self.prefill.rfind(CLOSE_THINK)
+        is_open = is_open or text.rstrip().endswith(OPEN_THINK)
+        return RenderedPrompt(text, is_open)
 
     def encode(
         self, tokenizer: Tokenizer, task: Task, *, max_prompt_tokens: int
@@ -165,8 +164,7 @@ def make_template(
         )
     text = PRESETS.get(template, template)
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]
-    unknown = next((name for name in names if name != "prompt"), None)
-    if unknown is not None:
+    if unknown := next((name for name in names if name != "prompt"), None):
         raise ConfigError(
             f"{key}: unknown placeholder {{{unknown}}}; only {{prompt}} is filled in, "
             f"write {{{{{unknown}}}}} for the braces themselves"
@@ -257,13 +255,11 @@ def _chat_text(tokenizer: Tokenizer, prompt: Prompt, *, system: str | None) -> s
             "prompt.template: the model's tokenizer has no chat template; "
             "use r1_zero, plain, or a text with {prompt}"
         )
-    messages: list[Mapping[str, str]]
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if system is not None and messages[0]["role"] != "system":
         messages = [{"role": "system", "content": system}, *messages]
     try:
-        return str(
-            tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        )
+        options = {"tokenize": False, "add_generation_prompt": True}
+        return str(tokenizer.apply_chat_template(messages, **options))
     except TemplateError as error:  # Gemma's, for one, refuses a system message
         raise ConfigError(f"prompt.template: the chat template refuses: {error}") from error

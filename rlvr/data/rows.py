@@ -80,8 +80,9 @@ def read_rows(path: str, *, split: str | None, section: str = "tasks") -> Iterat
         raise ConfigError(f"{section}.path: {path} is not a {formats} file")
     bounds = _row_slice(file, split=split, section=section)
     rows = _file_rows(file)
-    has_negative = any(bound is not None and bound < 0 for bound in (bounds.start, bounds.stop))
-    return iter(list(rows)[bounds]) if has_negative else islice(rows, bounds.start, bounds.stop)
+    if min(bounds.start or 0, bounds.stop or 0) < 0:
+        return iter(list(rows)[bounds])
+    return islice(rows, bounds.start, bounds.stop)
 
 
 def _is_file_name(path: str) -> bool:
@@ -150,22 +151,14 @@ def _file_rows(file: Path) -> Iterator[Row]:
 
 def _open_text(file: Path, *, newline: str | None = None) -> IO[str]:
     # utf-8-sig: files saved on Windows may begin with a byte order mark
-    opener: Any = gzip.open if file.name.endswith(".gz") else open
-    stream: IO[str] = opener(file, "rt", encoding="utf-8-sig", newline=newline)
-    return stream
+    if file.name.endswith(".gz"):
+        return gzip.open(file, "rt", encoding="utf-8-sig", newline=newline)
+    return file.open(encoding="utf-8-sig", newline=newline)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     with _open_text(file) as lines:
         yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
-
-
-def _text_records(file: Path) -> Iterator[tuple[int, Any]]:
-    return ((number, {"prompt": line.strip()}) for number, line in _lines(file))
-
-
-def _jsonl_records(file: Path) -> Iterator[tuple[int, Any]]:
-    return ((number, _parse(line, where=f"{file}:{number}")) for number, line in _lines(file))
 
 
 def _json_records(file: Path) -> Iterator[tuple[int, Any]]:
@@ -199,10 +192,10 @@ def _parquet_records(file: Path) -> Iterator[tuple[int, Any]]:
 
 
 _RECORDS: dict[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
-    "jsonl": _jsonl_records,
+    "jsonl": lambda file: ((n, _parse(line, where=f"{file}:{n}")) for n, line in _lines(file)),
     "json": _json_records,
     "csv": _csv_records,
-    "txt": _text_records,
+    "txt": lambda file: ((n, {"prompt": line.strip()}) for n, line in _lines(file)),
     "parquet": _parquet_records,
 }
 
@@ -227,10 +220,9 @@ def _dataset_rows(path: str, *, split: str, section: str) -> Iterator[Row]:
             dataset = datasets.load_from_disk(str(folder))[split]
         elif (folder / "state.json").is_file():
             dataset = datasets.load_from_disk(str(folder))
-        elif folder.is_dir():
-            dataset = datasets.load_dataset(str(folder), split=split)
         else:
-            dataset = datasets.load_dataset(name, configuration or None, split=split)
+            where = (str(folder),) if folder.is_dir() else (name, configuration or None)
+            dataset = datasets.load_dataset(*where, split=split)
     except (datasets.exceptions.DatasetsError, ValueError, KeyError, OSError) as error:
         reason = " ".join(str(error.__cause__ or error).split())[:300]
         raise ConfigError(

@@ -43,12 +43,15 @@ def make_passes(sections: Sequence[PassSection], *, seed: int) -> list[tuple[str
     ]
 
 
-def _drop(reason: Callable[[Sample], str | None]) -> Pass:
-    return lambda sample, id: (sample, reason(sample))
+class FilterPass(Section):
+    """Base of the passes that drop a sample by its text alone."""
 
+    def reason(self, sample: Sample) -> str | None:
+        """Return the reason to drop a sample, or None."""
+        raise NotImplementedError
 
-def _edit(edit: Callable[[Sample], Sample]) -> Pass:
-    return lambda sample, id: (edit(sample), None)
+    def make(self, seed: int, key: str) -> Pass:
+        return lambda sample, id: (sample, self.reason(sample))
 
 
 class FormPass(Section):
@@ -68,35 +71,29 @@ class FormPass(Section):
         return check
 
 
-class WellFormedPass(Section):
+class WellFormedPass(FilterPass):
     """Drop completions without the format of think_format."""
 
     profile: Literal["zero", "r1"] = Field(
         "r1", description="zero: think and answer tags; r1: reasoning, then the answer"
     )
 
-    def make(self, seed: int, key: str) -> Pass:
-        return _drop(
-            lambda row: filters.malformed(
-                completion_of(row), profile=self.profile, think_prefilled=row.get("think_prefilled")
-            )
+    def reason(self, sample: Sample) -> str | None:
+        prefilled = sample.get("think_prefilled")
+        return filters.malformed(
+            completion_of(sample), profile=self.profile, think_prefilled=prefilled
         )
 
 
-class WholePass(Section):
+class WholePass(FilterPass):
     """Drop completions that reached the token limit, and unfinished reasoning."""
 
-    def make(self, seed: int, key: str) -> Pass:
-        return _drop(
-            lambda row: filters.truncated(
-                completion_of(row),
-                finish_reason=row.get("finish_reason"),
-                think_prefilled=row.get("think_prefilled"),
-            )
-        )
+    def reason(self, sample: Sample) -> str | None:
+        options = {name: sample.get(name) for name in ("finish_reason", "think_prefilled")}
+        return filters.truncated(completion_of(sample), **options)
 
 
-class LanguagePass(Section):
+class LanguagePass(FilterPass):
     """Drop reasoning in more than one language."""
 
     language: str | None = Field(None, description="null: the row's own, else its question's")
@@ -109,58 +106,46 @@ class LanguagePass(Section):
             raise ValueError(f"allowed: {', '.join(LANGUAGES)}")
         return value
 
-    def make(self, seed: int, key: str) -> Pass:
-        return _drop(
-            lambda sample: filters.mixed_language(
-                reasoning_of(sample), self.language or language_of(sample), min_frac=self.min_frac
-            )
-        )
+    def reason(self, sample: Sample) -> str | None:
+        language = self.language or language_of(sample)
+        return filters.mixed_language(reasoning_of(sample), language, min_frac=self.min_frac)
 
 
-class ParagraphPass(Section):
+class ParagraphPass(FilterPass):
     """Drop reasoning with an overlong paragraph."""
 
     max_chars: PositiveInt = Field(2000, description="longest paragraph, in characters")
 
-    def make(self, seed: int, key: str) -> Pass:
-        return _drop(
-            lambda row: filters.long_paragraph(reasoning_of(row), max_chars=self.max_chars)
-        )
+    def reason(self, sample: Sample) -> str | None:
+        return filters.long_paragraph(reasoning_of(sample), max_chars=self.max_chars)
 
 
-class NoCodePass(Section):
+class NoCodePass(FilterPass):
     """Drop reasoning with a code block."""
 
-    def make(self, seed: int, key: str) -> Pass:
-        return _drop(lambda sample: filters.code_in_thought(reasoning_of(sample)))
+    def reason(self, sample: Sample) -> str | None:
+        return filters.code_in_thought(reasoning_of(sample))
 
 
-class RepetitionPass(Section):
+class RepetitionPass(FilterPass):
     """Drop samples whose reasoning and answer repeat themselves."""
 
     max_rate: Frac = Field(0.7, description="1 - unique n-grams / n-grams")
     ngram: PositiveInt = Field(3, description="words of English, characters of Chinese")
 
-    def make(self, seed: int, key: str) -> Pass:
-        def reason(sample: Sample) -> str | None:
-            text = f"{reasoning_of(sample)}\n{answer_of(sample)}"
-            return filters.repeated(text, max_rate=self.max_rate, ngram=self.ngram)
-
-        return _drop(reason)
+    def reason(self, sample: Sample) -> str | None:
+        text = f"{reasoning_of(sample)}\n{answer_of(sample)}"
+        return filters.repeated(text, max_rate=self.max_rate, ngram=self.ngram)
 
 
-class MinStepsPass(Section):
+class MinStepsPass(FilterPass):
     """Drop reasoning with few steps."""
 
     at_least: PositiveInt = Field(3, description="steps")
 
-    def make(self, seed: int, key: str) -> Pass:
-        def reason(sample: Sample) -> str | None:
-            num_steps = len(steps_of(sample))
-            is_short = num_steps < self.at_least
-            return f"steps: {num_steps}, under {self.at_least}" if is_short else None
-
-        return _drop(reason)
+    def reason(self, sample: Sample) -> str | None:
+        num_steps = len(steps_of(sample))
+        return f"steps: {num_steps}, under {self.at_least}" if num_steps < self.at_least else None
 
 
 class DuplicatesPass(Section):
@@ -190,24 +175,19 @@ class DecontaminatePass(Section):
     ngram: Annotated[int, Field(ge=2)] = Field(8, description="words, or Chinese characters")
 
     def make(self, seed: int, key: str) -> Pass:
-        sets = {
-            name: _questions(section, key=f"{key}.sets.{name}", seed=seed)
-            for name, section in self.sets.items()
-        }
-        contamination = Contamination(sets, ngram=self.ngram)
+        questions = {}
+        for name, section in self.sets.items():
+            source = open_section(section, section=f"{key}.sets.{name}", seed=seed)
+            check_is_finite(source, section=f"{key}.sets.{name}")
+            tasks = (source.task(i) for i in range(source.num_tasks or 0))
+            questions[name] = [question_of({"prompt": task.prompt}) for task in tasks]
+        contamination = Contamination(questions, ngram=self.ngram)
 
-        def reason(sample: Sample) -> str | None:
+        def check(sample: Sample, id: str) -> tuple[Sample, str | None]:
             name = contamination.found(question_of(sample))
-            return None if name is None else f"contaminated: {name}"
+            return sample, None if name is None else f"contaminated: {name}"
 
-        return _drop(reason)
-
-
-def _questions(section: TasksSection, *, key: str, seed: int) -> list[str]:
-    source = open_section(section, section=key, seed=seed)
-    check_is_finite(source, section=key)
-    tasks = (source.task(i) for i in range(source.num_tasks or 0))
-    return [question_of({"prompt": task.prompt}) for task in tasks]
+        return check
 
 
 class DomainsPass(Section):
@@ -233,7 +213,7 @@ class LayOutPass(Section):
     """Prompt = context and requirements, reasoning = numbered steps."""
 
     def make(self, seed: int, key: str) -> Pass:
-        return _edit(lay_out)
+        return lambda sample, id: (lay_out(sample), None)
 
 
 class SystemPass(Section):
@@ -242,7 +222,7 @@ class SystemPass(Section):
     by_domain: dict[str, str] = Field(description="domain: text; other: for all the rest")
 
     def make(self, seed: int, key: str) -> Pass:
-        return _edit(lambda sample: with_system(sample, self.by_domain))
+        return lambda sample, id: (with_system(sample, self.by_domain), None)
 
 
 class DistractorsPass(Section):
@@ -251,10 +231,8 @@ class DistractorsPass(Section):
     count: PositiveInt = Field(1, description="sentences in each question, five at most")
 
     def make(self, seed: int, key: str) -> Pass:
-        def edit(sample: Sample, id: str) -> tuple[Sample, str | None]:
-            return with_distractors(sample, id=id, seed=seed, count=self.count), None
-
-        return edit
+        options = {"seed": seed, "count": self.count}
+        return lambda sample, id: (with_distractors(sample, id=id, **options), None)
 
 
 class CaptionPass(Section):
@@ -263,7 +241,7 @@ class CaptionPass(Section):
     column: str = Field("caption", description="a row without it is unchanged")
 
     def make(self, seed: int, key: str) -> Pass:
-        return _edit(lambda sample: with_caption(sample, self.column))
+        return lambda sample, id: (with_caption(sample, self.column), None)
 
 
 class PassSection(Section):

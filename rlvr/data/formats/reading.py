@@ -26,6 +26,7 @@ _SYNONYMS = {
     "question": "prompt", "cot": "reasoning_content", "think": "reasoning_content",
     "response": "content",
 }  # fmt: skip
+_FIELDS = {"question": "prompt", "think": "reasoning_content", "answer": "content"}  # in a template
 _KNOWN = (  # the last one is Chinese-DeepSeek-R1-Distill-data-110k
     "prompt with reasoning_content and content, or completion; text; messages; conversations; "
     "instruction and output; input with reasoning_content and content"
@@ -61,7 +62,13 @@ def read_samples(
     file and row), or an error of read_rows.
     """
     num_rows, skipped = 0, []
-    for row in _rows(path, split=split, section=section):
+    folder_name, _, name = path.partition("#")
+    folder = Path(folder_name).expanduser()
+    if (folder / INDEX_FILE).is_file():
+        rows = _indexed_rows(folder, name or None, section=section)
+    else:
+        rows = read_rows(path, split=split, section=section)
+    for row in rows:
         num_rows += 1
         try:
             sample = _mapped(row, columns, section) if columns else _recognized(row, section)
@@ -69,25 +76,12 @@ def read_samples(
             skipped.append(f"{row.where}: {error}")
             continue
         if template is not None:
-            values = {
-                **sample,
-                "question": sample.get("prompt"),
-                "think": sample.get("reasoning_content"),
-                "answer": sample.get("content"),
-            }
+            values = sample | {name: sample.get(column) for name, column in _FIELDS.items()}
             key = f"{section}.template"
             sample["text"] = fill_placeholders(template, values, where=row.where, key=key)
         yield sample
     if skipped:
         logger.warning("%s: skipped %d of %d rows; %s", path, len(skipped), num_rows, skipped[0])
-
-
-def _rows(path: str, *, split: str | None, section: str) -> Iterator[Row]:
-    folder_name, _, name = path.partition("#")
-    folder = Path(folder_name).expanduser()
-    if (folder / INDEX_FILE).is_file():
-        return _indexed_rows(folder, name or None, section=section)
-    return read_rows(path, split=split, section=section)
 
 
 def _indexed_rows(folder: Path, name: str | None, *, section: str) -> Iterator[Row]:
@@ -123,7 +117,7 @@ def _sharegpt_record(record: Mapping[str, Any], entry: Mapping[str, Any]) -> dic
     roles = {tags["user_tag"]: "human", tags["assistant_tag"]: "gpt", tags["system_tag"]: "system"}
     turns = [
         {
-            "from": roles.get(message.get(tags["role_tag"]), message.get(tags["role_tag"])),
+            "from": roles.get(role := message.get(tags["role_tag"]), role),
             "value": message.get(tags["content_tag"]),
         }
         for message in record.get(columns.get("messages", "conversations")) or []

@@ -77,7 +77,7 @@ class Exchange:
         """All turns but the system turn, the last reply with its reasoning."""
         *turns, (role, content) = self.turns
         if turns and turns[0][0] == "system":
-            turns = turns[1:]
+            del turns[0]
         return [*turns, (role, join_reply(self.thought, content))]
 
     @property
@@ -122,7 +122,6 @@ def split_reply(text: str) -> tuple[str | None, str]:
 
 
 def write_alpaca(exchange: Exchange) -> dict[str, Any]:
-    """Every record has all keys."""
     texts = [text for _, text in exchange.chat]
     return {
         "instruction": texts[-2],
@@ -143,7 +142,6 @@ def read_alpaca(record: Record) -> Exchange:
 
 
 def write_sharegpt(exchange: Exchange) -> dict[str, Any]:
-    """The system text has a key of its own."""
     names = {"user": "human", "assistant": "gpt"}
     turns = [{"from": names[role], "value": text} for role, text in exchange.chat]
     return {"conversations": turns, "system": exchange.system}
@@ -192,8 +190,7 @@ def _of_turns(turns: Turns) -> Exchange:
 
 
 def _text(record: Record, key: str, *, default: str | None = None) -> str:
-    value = record.get(key)
-    value = default if value is None else value
+    value = default if record.get(key) is None else record[key]
     if not isinstance(value, str):
         raise UnreadableRow(f"{key} is {'null' if value is None else 'no text'}")
     return value
@@ -216,9 +213,7 @@ FORMATS: dict[str, Format] = {
         dataset_info={
             "formatting": "sharegpt",
             "columns": {"messages": "messages"},
-            "tags": {
-                f"{tag}_tag": tag for tag in ("role", "content", "user", "assistant", "system")
-            },
+            "tags": {f"{t}_tag": t for t in ("role", "content", "user", "assistant", "system")},
         },
     ),
     "alpaca": Format(
@@ -226,13 +221,8 @@ FORMATS: dict[str, Format] = {
         write=write_alpaca,
         read=read_alpaca,
         dataset_info={
-            "columns": {
-                "prompt": "instruction",
-                "query": "input",
-                "response": "output",
-                "system": "system",
-                "history": "history",
-            },
+            "columns": {"prompt": "instruction", "query": "input", "response": "output"}
+            | {"system": "system", "history": "history"}
         },
     ),
 }
