@@ -75,5 +75,5 @@ def a_trainer(config: SftConfig) -> Iterator[Any]:
     plan = make_plan(config, is_cpu=not has_gpu())
     with training_process(rank_env(plan, rank=0, port=free_port())):
         tokenizer = load_tokenizer(plan)
-        data = make_data(plan.data, tokenizer, config.run_dir / "tokens")
+        data = make_data(plan, tokenizer, config.run_dir / "tokens")
         yield make_trainer(plan, data, tokenizer, output_dir=config.run_dir / "checkpoints")

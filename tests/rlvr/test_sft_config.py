@@ -134,7 +134,7 @@ def test_a_recipe_overrides_its_preset() -> None:
 def test_the_open_r1_preset_ends_at_a_tenth_of_the_learning_rate() -> None:
     config = recipe(preset="open_r1_distill")
     assert (config.lr, config.num_epochs, config.max_grad_norm) == (4e-5, 5, 0.2)
-    schedule = make_plan(config, is_cpu=True).schedule
+    schedule = training_arguments(make_plan(config, is_cpu=True), output_dir=Path("x"))
     assert schedule["lr_scheduler_kwargs"] == {"min_lr_rate": 0.1}
     assert schedule["warmup_steps"] == 0.03
 
@@ -163,4 +163,4 @@ def test_a_plan_is_the_same_in_every_rank(tmp_path: Path) -> None:
     assert make_plan(load_config(SftConfig, file), is_cpu=False) == plan
     assert pickle.loads(pickle.dumps(plan)) == plan
     assert plan.inputs == {"model": "m", "data.0": "a.jsonl", "data.1": "b.jsonl"}
-    assert plan.data.title == "a.jsonl, b.jsonl"
+    assert plan.title == "a.jsonl, b.jsonl"

@@ -74,13 +74,14 @@ RECIPE = {
     "prompt": {"template": "plain"},
     "max_tokens": 10_000,
 }
-PLAN = make_plan(SftConfig.model_validate(RECIPE), is_cpu=True).data
+PLAN = make_plan(SftConfig.model_validate(RECIPE), is_cpu=True)
 
 
 def encode(kind: str, prompt: Any, completion: str, **rules: Any) -> tuple[RenderedRow, TokenRow]:
     tokenizer, template = TOKENIZERS[kind], TEMPLATES[kind]
     example = Example(prompt=prompt, completion=completion, where="rows.jsonl:1", columns={})
-    encoder = RowEncoder(replace(PLAN, template=template, **rules), tokenizer)
+    config = PLAN.config.model_copy(update=rules)
+    encoder = RowEncoder(replace(PLAN, template=template, config=config), tokenizer)
     rendered = encoder.render(example)
     return rendered, encoder.encode(rendered)
 

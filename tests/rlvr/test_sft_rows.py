@@ -20,7 +20,7 @@ from rlvr.stages.sft.examples import (
     reasoning_of,
 )
 from rlvr.stages.sft.sft_config import SftConfig
-from rlvr.stages.sft.sft_plan import DataPlan, make_plan
+from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 from rlvr.toy.toy_model import make_tokenizer
 
 R1 = "<think>\n{reasoning_content}\n</think>\n\n{content}"
@@ -31,9 +31,9 @@ def read(values: dict[str, Any], template: str = R1, **columns: str) -> Example:
     return read_example(row, columns=columns, answer_template=template)
 
 
-def plan_of(data: Any, **values: Any) -> DataPlan:
+def plan_of(data: Any, **values: Any) -> SftPlan:
     given = {"name": "a", "model": "toy", "data": data, "prompt": {"template": "plain"}, **values}
-    return make_plan(SftConfig.model_validate(given), is_cpu=True).data
+    return make_plan(SftConfig.model_validate(given), is_cpu=True)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -140,7 +140,7 @@ def test_a_mixture_has_its_weights_to_within_a_row(
     assert mixture_counts(weights, available, num_rows) == counts
 
 
-def mixture(tmp_path: Path, **values: Any) -> DataPlan:
+def mixture(tmp_path: Path, **values: Any) -> SftPlan:
     cot = [{"prompt": f"q{i}", "reasoning_content": "t", "content": "a"} for i in range(100)]
     plain = [{"prompt": f"p{i}", "completion": "a"} for i in range(100)]
     sources = [

@@ -267,7 +267,9 @@ async def _score(
     config: DistillConfig, replies: Sequence[Row], logs: _Logs, scorer: RowScorer, *, limit: int
 ) -> list[dict[str, Any]]:
     """Score the rows without a score. Rows of rows_from keep theirs unless scoring.again is on."""
-    known = {row["id"]: row for row in logs.scores.rows if row["scoring"] == scorer.hash}
+    known: dict[str, Row] = {
+        row["id"]: row for row in logs.scores.rows if row["scoring"] == scorer.hash
+    }
     keeps_earlier = config.rows_from is not None and not config.scoring.again
     for row in replies:
         if row.get("scoring") == scorer.hash or (keeps_earlier and "score" in row):

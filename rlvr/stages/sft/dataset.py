@@ -23,7 +23,7 @@ from rlvr.stages.sft.row_encoding import (
     TokenRow,
     end_of_turn,
 )
-from rlvr.stages.sft.sft_plan import DataPlan
+from rlvr.stages.sft.sft_plan import SftPlan
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,7 +75,7 @@ class TokenData:
     counts: RowCounts
 
 
-def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
+def make_data(plan: SftPlan, tokenizer: Any, folder: Path) -> TokenData:
     """Tokenize the rows into `folder`. Raises ConfigError: no row to learn, or an unusable one."""
     from datasets import Dataset, Features, Sequence, Value
     from datasets.arrow_writer import ArrowWriter
@@ -83,9 +83,9 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     encoder = RowEncoder(plan, tokenizer)
-    names = [source.path for source in plan.sources] or [plan.title]
+    names = [source.path for source in plan.config.sources] or [plan.title]
     counts = RowCounts(other_end=end_of_turn(plan.template, tokenizer))
-    column = plan.domains.column if plan.domains else None
+    column = plan.config.domains.column if plan.config.domains else None
     domains: list[str] = []
     num_thoughts = 0
     ids = Sequence(Value("int32"))
@@ -112,13 +112,14 @@ def make_data(plan: DataPlan, tokenizer: Any, folder: Path) -> TokenData:
     return TokenData(dataset=Dataset.from_file(path), domains=domains, counts=counts)
 
 
-def count_warnings(counts: RowCounts, plan: DataPlan) -> list[str]:
+def count_warnings(counts: RowCounts, plan: SftPlan) -> list[str]:
     """Return warnings to print before the run: cut rows, another end token, no reasoning."""
+    config = plan.config
     lines = []
     num_short = counts.num_cut + counts.num_too_long
     if num_short:
         lines.append(
-            f"max_tokens: {num_short} rows are longer than {plan.max_tokens}; {counts.num_cut} "
+            f"max_tokens: {num_short} rows are longer than {config.max_tokens}; {counts.num_cut} "
             f"are cut and lose their end, {counts.num_too_long} are dropped: "
             f"{', '.join(counts.first_cut)}"
         )
@@ -127,7 +128,7 @@ def count_warnings(counts: RowCounts, plan: DataPlan) -> list[str]:
             f"eos_token: the chat template ends an answer with {counts.other_end!r}, but another "
             "end token is learned; set eos_token to it if the model is meant to chat"
         )
-    is_thinking = counts.think_prefilled if plan.thinking is None else plan.thinking
+    is_thinking = counts.think_prefilled if config.thinking is None else config.thinking
     if is_thinking and counts.thought_frac == 0:
         lines.append(
             "data: no row has reasoning, but the model should reason and would unlearn it; add "
@@ -136,18 +137,19 @@ def count_warnings(counts: RowCounts, plan: DataPlan) -> list[str]:
     return lines
 
 
-def _examples(plan: DataPlan) -> Iterator[tuple[int, Example]]:
-    if plan.sources:
+def _examples(plan: SftPlan) -> Iterator[tuple[int, Example]]:
+    config = plan.config
+    if config.sources:
         yield from chosen_examples(plan)
         return
     from rlvr.toy.corpus import documents, worked_examples
 
-    assert plan.num_rows is not None  # checked by SftConfig
+    assert config.num_rows is not None  # checked by SftConfig
     pairs: Iterable[tuple[str | None, str]]
     if plan.title == "toy_text":
-        pairs = ((None, text) for text in islice(documents(plan.seed), plan.num_rows))
+        pairs = ((None, text) for text in islice(documents(config.seed), config.num_rows))
     else:
-        rows = worked_examples(plan.num_rows, seed=plan.seed)
+        rows = worked_examples(config.num_rows, seed=config.seed)
         pairs = ((row.prompt, row.completion) for row in rows)
     for number, (prompt, completion) in enumerate(pairs, start=1):
         where = f"{plan.title}:{number}"

@@ -24,7 +24,7 @@ from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.data.rows import Row, read_rows
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.sft_config import SourceSection
-from rlvr.stages.sft.sft_plan import DataPlan
+from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.types import Prompt
 
 __all__ = [
@@ -69,9 +69,9 @@ def reasoning_of(completion: str, *, think_prefilled: bool = False) -> str:
     return before.strip() if close or think_prefilled else ""
 
 
-def check_sources(plan: DataPlan) -> None:
+def check_sources(plan: SftPlan) -> None:
     """Raise ConfigError if a source cannot be read or its first row has no known form."""
-    for source in plan.sources:
+    for source in plan.config.sources:
         if next(_examples(source, plan), None) is None:
             raise _no_rows(source)
 
@@ -100,56 +100,56 @@ def mixture_counts(
     return counts
 
 
-def chosen_examples(plan: DataPlan) -> Iterator[tuple[int, Example]]:
+def chosen_examples(plan: SftPlan) -> Iterator[tuple[int, Example]]:
     """Yield (index of the source, example) in the order of the files. Raises ConfigError."""
-    sources = plan.sources
+    sources = plan.config.sources
     if len(sources) == 1:
-        limits = [n for n in (plan.num_rows, sources[0].num_rows) if n is not None]
+        limits = [n for n in (plan.config.num_rows, sources[0].num_rows) if n is not None]
         for example in islice(_examples(sources[0], plan), min(limits, default=None)):
             yield 0, example
         return
     available = [sum(1 for _ in _first_examples(source, plan)) for source in sources]
     counts = _rows_to_take(plan, available)
     for index, source in enumerate(sources):
-        rng = random.Random(f"sft/mixture/{plan.seed}/{index}")
+        rng = random.Random(f"sft/mixture/{plan.config.seed}/{index}")
         chosen = set(rng.sample(range(available[index]), counts[index]))
         for number, example in enumerate(_first_examples(source, plan)):
             if number in chosen:
                 yield index, example
 
 
-def _rows_to_take(plan: DataPlan, available: list[int]) -> list[int]:
-    for source, count in zip(plan.sources, available, strict=True):
+def _rows_to_take(plan: SftPlan, available: list[int]) -> list[int]:
+    for source, count in zip(plan.config.sources, available, strict=True):
         if count == 0:
             raise _no_rows(source)
-    weights = [source.weight for source in plan.sources if source.weight is not None]
+    weights = [source.weight for source in plan.config.sources if source.weight is not None]
     if not weights:
         return available
     try:
-        return mixture_counts(weights, available, plan.num_rows)
+        return mixture_counts(weights, available, plan.config.num_rows)
     except ValueError as error:
         index, needed = error.args
-        source = plan.sources[index]
+        source = plan.config.sources[index]
         raise ConfigError(
             f"data: {source.path} has {available[index]} rows{_kind(source)}, but the mixture of "
-            f"{plan.num_rows} needs {needed}; lower num_rows or its weight"
+            f"{plan.config.num_rows} needs {needed}; lower num_rows or its weight"
         ) from None
 
 
-def _first_examples(source: SourceSection, plan: DataPlan) -> Iterator[Example]:
+def _first_examples(source: SourceSection, plan: SftPlan) -> Iterator[Example]:
     return islice(_examples(source, plan), source.num_rows)
 
 
-def _examples(source: SourceSection, plan: DataPlan) -> Iterator[Example]:
+def _examples(source: SourceSection, plan: SftPlan) -> Iterator[Example]:
     """Yield the matching rows, without those that an earlier stage dropped."""
     for row in read_rows(source.path, split=source.split, section="data"):
         if row.values.get("kept") is False:
             continue
-        if plan.has_preferences:
+        if plan.config.head == "scalar":
             example = _read_preference(row, columns=source.columns)
         else:
             example = read_example(
-                row, columns=source.columns, answer_template=plan.answer_template
+                row, columns=source.columns, answer_template=plan.config.answer_template
             )
         if source.has_thought in (None, bool(reasoning_of(example.completion))):
             yield example

@@ -7,70 +7,70 @@ from typing import Any
 
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.sft_config import LoraSection
-from rlvr.stages.sft.sft_plan import ModelPlan, SftPlan
+from rlvr.stages.sft.sft_plan import SftPlan
 
 __all__ = ["load_model", "load_teacher", "load_tokenizer", "make_lora"]
 
 
 def load_tokenizer(plan: SftPlan) -> Any:
     """Load the tokenizer with the recipe's end token. Raises ConfigError if there is none."""
-    model = plan.model
-    if model.is_new:
+    if plan.is_new:
         from rlvr.toy.toy_model import make_tokenizer
 
-        return make_tokenizer(seed=plan.seed)
+        return make_tokenizer(seed=plan.config.seed)
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
-        model.weights, trust_remote_code=model.trust_remote_code
+        plan.weights, trust_remote_code=plan.config.trust_remote_code
     )
-    if model.eos_token is not None:
-        if model.eos_token not in tokenizer.get_vocab():
-            raise ConfigError(f"eos_token: {model.eos_token!r} is not a token of {model.weights}")
-        tokenizer.eos_token = model.eos_token
+    eos_token = plan.config.eos_token
+    if eos_token is not None:
+        if eos_token not in tokenizer.get_vocab():
+            raise ConfigError(f"eos_token: {eos_token!r} is not a token of {plan.weights}")
+        tokenizer.eos_token = eos_token
     if tokenizer.eos_token is None:
-        raise ConfigError(f"eos_token: the tokenizer of {model.weights} has none; set one")
+        raise ConfigError(f"eos_token: the tokenizer of {plan.weights} has none; set one")
     return tokenizer
 
 
 def load_model(plan: SftPlan, tokenizer: Any) -> Any:
     """Load a causal language model, with the adapter of an earlier run if the plan has one."""
-    if plan.model.is_new:
+    if plan.is_new:
         from rlvr.toy.toy_model import SIZES, make_model
 
-        return make_model(tokenizer, seed=plan.seed, **SIZES[plan.model.weights])
+        return make_model(tokenizer, seed=plan.config.seed, **SIZES[plan.weights])
     import torch
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
-        plan.model.weights,
-        dtype=getattr(torch, plan.model.dtype),
-        trust_remote_code=plan.model.trust_remote_code,
-        quantization_config=_four_bit(plan.model, is_cpu=plan.is_cpu),
+        plan.weights,
+        dtype=getattr(torch, plan.config.dtype),
+        trust_remote_code=plan.config.trust_remote_code,
+        quantization_config=_four_bit(plan),
     )
-    if plan.model.adapter is None:
+    if plan.adapter is None:
         return model
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, plan.model.adapter, is_trainable=True)
+    return PeftModel.from_pretrained(model, plan.adapter, is_trainable=True)
 
 
 def load_teacher(plan: SftPlan, tokenizer: Any, *, device: Any) -> Any:
     """Load the model to distill from, or None. Raises ConfigError if its tokenizer differs."""
-    if plan.distill is None:
+    if plan.config.distill is None:
         return None
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    path, trust = plan.distill.model, plan.model.trust_remote_code
+    path, trust = plan.config.distill.model, plan.config.trust_remote_code
     vocabulary = AutoTokenizer.from_pretrained(path, trust_remote_code=trust).get_vocab()
     if vocabulary != tokenizer.get_vocab():
         raise ConfigError(
-            f"distill.model: {path} has another tokenizer than {plan.model.weights}; logits can "
+            f"distill.model: {path} has another tokenizer than {plan.weights}; logits can "
             "be learned only from a teacher with the same one; use `rlvr distill` for others"
         )
     teacher = AutoModelForCausalLM.from_pretrained(
-        path, dtype=getattr(torch, plan.model.dtype), trust_remote_code=trust
+        path, dtype=getattr(torch, plan.config.dtype), trust_remote_code=trust
     )
     return teacher.to(device).eval().requires_grad_(False)
 
@@ -91,11 +91,11 @@ def make_lora(section: LoraSection) -> Any:
     )
 
 
-def _four_bit(model: ModelPlan, *, is_cpu: bool) -> Any:
+def _four_bit(plan: SftPlan) -> Any:
     """Return NF4 with double quantization (QLoRA, arXiv 2305.14314), or None for 16 or 32 bit."""
-    if not model.load_in_4bit:
+    if not plan.config.load_in_4bit:
         return None
-    if is_cpu:
+    if plan.is_cpu:
         raise ConfigError(
             "load_in_4bit: true needs an NVIDIA GPU, and this machine has none; set "
             "load_in_4bit: false to train the adapters over 16- or 32-bit weights"

@@ -19,7 +19,7 @@ from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.examples import Example, chosen_examples
 from rlvr.stages.sft.models import load_tokenizer
 from rlvr.stages.sft.row_encoding import RenderedRow, RowEncoder
-from rlvr.stages.sft.sft_plan import DataPlan, SftPlan
+from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.trainer_run import train_and_save
 from rlvr.stages.sft.training import add_counts, training_arguments
 from rlvr.types import Task
@@ -32,20 +32,21 @@ def train_reward_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None:
     tokenizer = load_tokenizer(plan)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    rows, num_long = _token_rows(plan.data, tokenizer)
+    rows, num_long = _token_rows(plan, tokenizer)
     if rank == 0:
         add_counts(folder, {"num_rows": len(rows), "num_too_long": num_long})
         if num_long:
-            print(f"warning: max_tokens: {plan.data.max_tokens}: {num_long} longer rows dropped")
+            print(f"warning: max_tokens: {plan.config.max_tokens}: {num_long} longer rows dropped")
     is_pairwise = "chosen_ids" in rows[0]
     trainer = _make_trainer(plan, folder, rows, tokenizer)
     summary = {"head": "scalar", "pairwise": is_pairwise, "num_rows": len(rows)}
     train_and_save(trainer, plan, folder, result=folder.model, summary=summary, is_main=rank == 0)
 
 
-def _token_rows(plan: DataPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], int]:
+def _token_rows(plan: SftPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], int]:
     """Return the rows as ids, and the number of those that are too long."""
-    encoder = RowEncoder(replace(plan, drops_long=True), tokenizer)
+    config = plan.config.model_copy(update={"too_long": "drop"})
+    encoder = RowEncoder(replace(plan, config=config), tokenizer)
     rows: list[dict[str, Any]] = []
     num_long = 0
     for _, example in chosen_examples(plan):
@@ -57,7 +58,9 @@ def _token_rows(plan: DataPlan, tokenizer: Any) -> tuple[list[dict[str, Any]], i
         else:
             num_long += 1
     if not rows:
-        raise ConfigError(f"data: {plan.title} has no row of at most {plan.max_tokens} tokens")
+        raise ConfigError(
+            f"data: {plan.title} has no row of at most {plan.config.max_tokens} tokens"
+        )
     return rows, num_long
 
 
@@ -86,12 +89,12 @@ def _make_trainer(
     from rlvr.learner.cpu_linear import use_onednn
 
     arguments = RewardConfig(**training_arguments(plan, output_dir=folder.checkpoints))
-    set_seed(plan.seed)  # for the new head
+    set_seed(plan.config.seed)  # for the new head
     model = AutoModelForSequenceClassification.from_pretrained(
-        plan.model.weights,
+        plan.weights,
         num_labels=1,
-        dtype=getattr(torch, plan.model.dtype),
-        trust_remote_code=plan.model.trust_remote_code,
+        dtype=getattr(torch, plan.config.dtype),
+        trust_remote_code=plan.config.trust_remote_code,
         pad_token_id=tokenizer.pad_token_id,
     )
     if plan.is_cpu:

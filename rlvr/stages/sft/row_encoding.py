@@ -18,7 +18,7 @@ from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.data.prompts import PromptTemplate
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.examples import Example, reasoning_of
-from rlvr.stages.sft.sft_plan import DataPlan
+from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.types import Task
 
 __all__ = ["IGNORED", "Fate", "RenderedRow", "RowEncoder", "TokenRow", "end_of_turn"]
@@ -60,7 +60,7 @@ class TokenRow:
 class RowEncoder:
     """Renders and tokenizes the rows of a plan."""
 
-    plan: DataPlan
+    plan: SftPlan
     tokenizer: Any
 
     def render(self, example: Example) -> RenderedRow:
@@ -75,7 +75,7 @@ class RowEncoder:
         task = Task(id=example.where, prompt=example.prompt)
         prompt = self.plan.template.render(task, tokenizer=self.tokenizer)
         if CLOSE_THINK not in completion and OPEN_THINK not in completion:
-            if self.plan.no_thought == "empty_block":
+            if self.plan.config.no_thought == "empty_block":
                 completion = EMPTY_REASONING + completion
             elif prompt.think_prefilled:
                 raise ConfigError(
@@ -96,19 +96,20 @@ class RowEncoder:
 
     def encode(self, row: RenderedRow) -> TokenRow:
         """Tokenize a row."""
+        config = self.plan.config
         completion = self._without_end(row.completion)
         if not completion.strip():
             return TokenRow(input_ids=[], labels=[], fate=Fate.EMPTY)
         prompt_ids, ids = self._ids(row, completion)
         ids.append(self.tokenizer.eos_token_id)
-        num_ignored = 0 if self.plan.learn_prompt else len(prompt_ids)
-        is_long = len(ids) > self.plan.max_tokens
-        if is_long and (self.plan.drops_long or num_ignored >= self.plan.max_tokens):
+        num_ignored = 0 if config.learn_prompt else len(prompt_ids)
+        is_long = len(ids) > config.max_tokens
+        if is_long and (config.too_long == "drop" or num_ignored >= config.max_tokens):
             return TokenRow(input_ids=[], labels=[], fate=Fate.TOO_LONG)
         labels = [IGNORED] * num_ignored + ids[num_ignored:]
         return TokenRow(
-            input_ids=ids[: self.plan.max_tokens],
-            labels=labels[: self.plan.max_tokens],
+            input_ids=ids[: config.max_tokens],
+            labels=labels[: config.max_tokens],
             fate=Fate.CUT if is_long else Fate.WHOLE,
         )
 

@@ -14,7 +14,7 @@ __all__ = ["STAGE"]
 
 def _check(config: SftConfig) -> SftPlan:
     plan = make_plan(config, is_cpu=not has_gpu())
-    check_sources(plan.data)
+    check_sources(plan)
     return plan
 
 

@@ -42,13 +42,13 @@ class RecipeTrainer(SFTTrainer):
         DeepSpeed silently replaces an optimizer that is passed to the trainer, and with it the
         learning rate.
         """
-        plan = self._plan
-        if plan.matrix_lr is not None and getattr(self, "optimizer", None) is None:
+        config = self._plan.config
+        if config.matrix_lr is not None and getattr(self, "optimizer", None) is None:
             self.optimizer = MuonWithAdamW(
                 self.model if model is None else model,
-                matrix_lr=plan.matrix_lr,
-                other_lr=plan.lr,
-                weight_decay=plan.weight_decay,
+                matrix_lr=config.matrix_lr,
+                other_lr=config.lr,
+                weight_decay=config.weight_decay,
             )
         return super().create_optimizer(model)
 
@@ -60,7 +60,7 @@ class RecipeTrainer(SFTTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Compute TRL's loss, or label smoothing and distillation, which need all logits."""
-        if not self._plan.label_smoothing and self._teacher is None:
+        if not self._plan.config.label_smoothing and self._teacher is None:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         labels = inputs["labels"]
         rest = {key: value for key, value in inputs.items() if key != "labels"}
@@ -73,8 +73,8 @@ class RecipeTrainer(SFTTrainer):
         self, logits: Tensor, targets: Tensor, inputs: dict[str, Any], labels: Any
     ) -> Tensor:
         """alpha * KL(teacher || student) + (1 - alpha) * cross-entropy, over learned tokens."""
-        loss = cross_entropy_sum(logits, targets, smoothing=self._plan.label_smoothing)
-        section = self._plan.distill
+        loss = cross_entropy_sum(logits, targets, smoothing=self._plan.config.label_smoothing)
+        section = self._plan.config.distill
         if section is None:
             return loss
         with torch.no_grad():
@@ -86,10 +86,12 @@ class RecipeTrainer(SFTTrainer):
         return section.alpha * kl + (1 - section.alpha) * loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        section = self._plan.data.domains
+        section = self._plan.config.domains
         if section is None:
             return super()._get_train_sampler(train_dataset)
-        return DomainSampler(self._domains, temperature=section.temperature, seed=self._plan.seed)
+        return DomainSampler(
+            self._domains, temperature=section.temperature, seed=self._plan.config.seed
+        )
 
 
 class MuonWithAdamW(torch.optim.Optimizer):

@@ -47,13 +47,13 @@ def train_and_save(
     _wait_for_all_ranks()
     checkpoint = _latest_checkpoint(folder.checkpoints)
     step = _checkpoint_step(checkpoint) if checkpoint else 0
-    trackers = Trackers(plan.trackers, folder=folder.path, name=plan.name)
+    trackers = Trackers(plan.config.trackers, folder=folder.path, name=plan.config.name)
     if is_main:
         metrics.forget_after(step)
         if checkpoint:
             print(f"resumes after step {step}", flush=True)
     _wait_for_all_ranks()
-    keep = plan.checkpoint.keep
+    keep = plan.config.checkpoint.keep
     progress = _Progress(metrics=metrics, trackers=trackers, keep=keep, is_main=is_main)
     trainer.add_callback(progress)
     with signals_handled_by(progress.on_signal):

@@ -13,7 +13,7 @@ from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.sft.dataset import TokenData, count_warnings, make_data
 from rlvr.stages.sft.models import load_model, load_teacher, load_tokenizer, make_lora
-from rlvr.stages.sft.sft_config import DeepSpeedSection
+from rlvr.stages.sft.sft_config import DeepSpeedSection, SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.training_memory import check_training_memory
 
@@ -33,17 +33,17 @@ def train_language_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None
     from rlvr.stages.sft.trainer_run import train_and_save
 
     tokenizer = load_tokenizer(plan)
-    data = make_data(plan.data, tokenizer, folder.path / "tokens" / str(rank))
+    data = make_data(plan, tokenizer, folder.path / "tokens" / str(rank))
     counts = data.counts
     if rank == 0:
         add_counts(folder, asdict(counts))
-        for line in count_warnings(counts, plan.data):
+        for line in count_warnings(counts, plan):
             print(f"warning: {line}", flush=True)
-    row_tokens = plan.data.max_tokens if plan.data.packing else counts.longest_tokens
+    row_tokens = plan.config.max_tokens if plan.config.packing else counts.longest_tokens
     check_training_memory(plan, row_tokens=row_tokens, free_bytes=_free_bytes(plan))
     trainer = make_trainer(plan, data, tokenizer, output_dir=folder.checkpoints)
     summary = {key: getattr(counts, key) for key in ("num_rows", "thought_frac", "num_tokens")}
-    result = folder.path / "adapter" if plan.model.lora else folder.model
+    result = folder.path / "adapter" if plan.config.lora else folder.model
     train_and_save(trainer, plan, folder, result=result, summary=summary, is_main=rank == 0)
 
 
@@ -58,13 +58,13 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
     # before the model is loaded: ZeRO-3 shards its weights while they load
     arguments = TrlConfig(
         **training_arguments(plan, output_dir=output_dir),
-        packing=plan.data.packing,
-        dataset_kwargs={"skip_prepare_dataset": not plan.data.packing},  # rows are tokenized
+        packing=plan.config.packing,
+        dataset_kwargs={"skip_prepare_dataset": not plan.config.packing},  # rows are tokenized
     )
     model = load_model(plan, tokenizer)
     if plan.is_cpu:
         use_onednn(model)
-    lora = plan.model.lora
+    lora = plan.config.lora
     trainer = RecipeTrainer(
         plan=plan,
         domains=data.domains,
@@ -73,7 +73,7 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
         args=arguments,
         train_dataset=data.dataset,
         processing_class=tokenizer,
-        peft_config=make_lora(lora) if lora and plan.model.adapter is None else None,
+        peft_config=make_lora(lora) if lora and plan.adapter is None else None,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -81,30 +81,31 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
 
 def training_arguments(plan: SftPlan, *, output_dir: Path) -> dict[str, Any]:
     """Return the keyword arguments that SFTTrainer and RewardTrainer share."""
-    is_bfloat16 = plan.model.dtype == "bfloat16"
+    config = plan.config
+    is_bfloat16 = config.dtype == "bfloat16"
     return {
         "output_dir": str(output_dir),
-        "seed": plan.seed,
+        "seed": config.seed,
         "use_cpu": plan.is_cpu,
         # float32 weights compute in bfloat16 on a GPU; DeepSpeed computes in the weights' type
-        "bf16": not plan.is_cpu if plan.deepspeed.zero_stage is None else is_bfloat16,
-        "max_length": plan.data.max_tokens,
-        **plan.schedule,
-        "per_device_train_batch_size": plan.batch_size,
-        "gradient_accumulation_steps": plan.gradient_accumulation,
+        "bf16": not plan.is_cpu if config.deepspeed.zero_stage is None else is_bfloat16,
+        "max_length": config.max_tokens,
+        **_schedule(config),
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation,
         "optim": _optimizer(plan),
-        "learning_rate": plan.lr,
-        "weight_decay": plan.weight_decay,
-        "max_grad_norm": plan.max_grad_norm,
+        "learning_rate": config.lr,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
         "gradient_checkpointing": plan.gradient_checkpointing,
         "save_strategy": "steps",
-        "save_steps": plan.checkpoint.every_steps,
+        "save_steps": config.checkpoint.every_steps,
         "report_to": "none",
-        "logging_steps": plan.log_steps,
+        "logging_steps": config.log_steps,
         "disable_tqdm": True,
         "dataloader_pin_memory": not plan.is_cpu,
-        "deepspeed": deepspeed_config(plan.deepspeed, dtype=plan.model.dtype),
-        "eos_token": plan.model.eos_token,
+        "deepspeed": deepspeed_config(config.deepspeed, dtype=config.dtype),
+        "eos_token": config.eos_token,
     }
 
 
@@ -138,8 +139,23 @@ def add_counts(folder: RunFolder, counts: Mapping[str, Any]) -> None:
     write_json(folder.manifest, {**read_json(folder.manifest), "counts": dict(counts)})
 
 
+def _schedule(config: SftConfig) -> dict[str, Any]:
+    warmup_steps = 5 if config.warmup_steps is None else config.warmup_steps
+    is_constant = config.lr_schedule == "constant"
+    schedule: dict[str, Any] = {
+        "num_train_epochs": 1.0 if config.num_epochs is None else config.num_epochs,
+        "max_steps": -1 if config.max_steps is None else config.max_steps,
+        # transformers takes a number below 1 as a fraction of all steps
+        "warmup_steps": warmup_steps if config.warmup_frac is None else config.warmup_frac,
+        "lr_scheduler_type": "constant_with_warmup" if is_constant else config.lr_schedule,
+    }
+    if config.lr_schedule == "cosine_with_min_lr":
+        schedule["lr_scheduler_kwargs"] = {"min_lr_rate": config.min_lr_frac}
+    return schedule
+
+
 def _optimizer(plan: SftPlan) -> str:
-    if plan.optimizer != "adamw_8bit":
+    if plan.config.optimizer != "adamw_8bit":
         return "adamw_torch"  # for muon too, which RecipeTrainer creates
     if plan.is_cpu:
         logger.warning("optimizer: adamw_8bit needs a GPU; using plain adamw")

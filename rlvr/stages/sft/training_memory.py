@@ -97,38 +97,39 @@ def training_bytes(plan: SftPlan, shape: ModelShape, *, row_tokens: int) -> int:
 
     ZeRO shards moments (stage 1), gradients (2) and weights (3) over the ranks.
     """
-    stage, ranks = plan.deepspeed.zero_stage or 0, plan.num_ranks
-    width = 2 if plan.model.dtype == "bfloat16" else 4
+    config = plan.config
+    stage, ranks = config.deepspeed.zero_stage or 0, config.num_ranks
+    width = 2 if config.dtype == "bfloat16" else 4
     weights = shape.num_params * width
-    if plan.model.load_in_4bit:
+    if config.load_in_4bit:
         # NF4: half a byte, and 0.127 bits of constants (QLoRA, section 3, double quantization)
         linear = shape.num_linear_params
         weights = (shape.num_params - linear) * width + int(linear * (4 + 0.127) / 8)
-    lora = plan.model.lora
+    lora = config.lora
     trained = shape.num_params if lora is None else num_lora_params(shape, lora)
-    moments = 2 * trained * (1 if plan.optimizer == "adamw_8bit" else 4)
+    moments = 2 * trained * (1 if config.optimizer == "adamw_8bit" else 4)
     master = 4 * trained if width == 2 else 0
     states = (moments + master) // (ranks if stage >= 1 else 1)
     gradients = 4 * trained // (ranks if stage >= 2 else 1)
-    if plan.deepspeed.offload_optimizer:
+    if config.deepspeed.offload_optimizer:
         states = 0
-    if plan.deepspeed.offload_param:
+    if config.deepspeed.offload_param:
         weights = 0
     weights //= ranks if stage == 3 else 1
-    tokens = plan.batch_size * row_tokens
+    tokens = config.batch_size * row_tokens
     layer = ACTIVATION_BYTES * tokens * shape.hidden * width // 2
     layer_input = INPUT_BYTES * tokens * shape.hidden * width // 2
     activations = shape.layers * layer
     if plan.gradient_checkpointing:
         activations = shape.layers * layer_input + layer
-    needs_logits = plan.distill is not None or plan.label_smoothing > 0
+    needs_logits = config.distill is not None or config.label_smoothing > 0
     logits = 3 * 4 * tokens * shape.vocabulary if needs_logits else 0  # logits, log-probs, gradient
     return weights + states + gradients + activations + logits
 
 
 def check_training_memory(plan: SftPlan, *, row_tokens: int, free_bytes: int) -> None:
     """Raise ConfigError if the estimate exceeds the free memory."""
-    shape = model_shape(plan.model.weights)
+    shape = model_shape(plan.weights)
     if shape is None:
         return
     needed = training_bytes(plan, shape, row_tokens=row_tokens)
