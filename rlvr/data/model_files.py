@@ -39,7 +39,7 @@ def check_model(path: str, *, key: str = "model.path") -> None:
 
 def check_context(path: str, *, num_tokens: int) -> None:
     """Raise ConfigError if prompt and completion exceed the model's context length."""
-    limit = _read_json(Path(path) / "config.json").get("max_position_embeddings")
+    limit = model_json(path, "config.json").get("max_position_embeddings")
     if limit is not None and num_tokens > limit:
         raise ConfigError(
             f"rollout: max_prompt_tokens + max_tokens is {num_tokens}, and {path} reads "
@@ -62,7 +62,7 @@ def end_token_ids(path: str, tokenizer: Any) -> tuple[int, ...]:
 
     Raises ConfigError: there is none.
     """
-    configs = [_read_json(Path(path) / name) for name in ("generation_config.json", "config.json")]
+    configs = [model_json(path, name) for name in ("generation_config.json", "config.json")]
     found = [tokenizer.eos_token_id, *(config.get("eos_token_id") for config in configs)]
     if not Path(path).exists():
         found.append(_hub_end_tokens(path))
@@ -84,8 +84,9 @@ def _hub_end_tokens(name: str) -> Any:
         return None
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; {} if the file does not exist, as for a model on the hub."""
+def model_json(path: str, name: str) -> dict[str, Any]:
+    """Read a JSON file of a model; {} if it does not exist, as for a model on the hub."""
+    file = Path(path) / name
     if not file.exists():
         return {}
     try:

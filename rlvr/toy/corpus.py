@@ -1,13 +1,10 @@
 """Plain text of the toy world for pretraining, and worked examples for a cold start.
 
 Most documents contain no tags: drills of single facts, code, and exchanges answered in prose, in a
-box or bare. A minority reasons in tags; some of these are hasty (no steps, a guess) or broken (a
-tag is missing). A share `WRONG_STEP_FRAC` of all worked steps is wrong, more of them in Chinese,
-and the error is carried forward. A share `MIXED_FRAC` of all reasoning switches the language, as
-real text does. So a base model knows the arithmetic but is uncertain, mixes languages, and rarely
-writes the form that reinforcement learning rewards.
-
-No text is ever written about a held-out problem.
+box or bare. A minority reasons in tags; some of these are hasty (a guess) or broken (a missing
+tag). Some steps are wrong, with the error carried forward, and some reasoning switches the
+language. So a base model knows the arithmetic but is uncertain, mixes languages, and rarely writes
+the form that reinforcement learning rewards. No text is written about a held-out problem.
 """
 
 from __future__ import annotations
@@ -136,10 +133,8 @@ def _tagged(reasoning: str, answer: int) -> str:
 def _worked_values(chain: Chain, language: str, rng: random.Random) -> tuple[int, ...]:
     """Return running results with occasional errors that never lead into a held-out problem."""
     while True:
-        value = chain.values[0]
-        if len(chain.head) == 2:
-            value = _slip(value, language, rng)
-        values = [value]
+        start = chain.values[0]
+        values = [_slip(start, language, rng) if len(chain.head) == 2 else start]
         for term in chain.terms:
             values.append(_slip(values[-1] + term, language, rng))
         if chain.is_trainable(tuple(values)):

@@ -2,11 +2,9 @@
 
     index, split, seed --> Chain (the arithmetic) + wording --> Task(prompt, {"answer", "language"})
 
-A hash of a chain's canonical form decides whether it is held out. The form ignores language,
-wording and the order of terms, so training text and training tasks never contain a reworded or
-reordered held-out problem. Nor do they contain one as a part: in a training chain, every rest that
-a worked step leaves (6*7-5+9=42-5+9) is not held out either. Chains have at least three numbers, so
-single facts such as 7+8=15 belong to no split.
+A hash of a chain's canonical form, which ignores language, wording and the order of terms, decides
+whether it is held out. In a training chain, every rest that a worked step leaves (6*7-5+9=42-5+9)
+is not held out either. Single facts such as 7+8=15 belong to no split.
 """
 
 from __future__ import annotations
@@ -166,13 +164,13 @@ def _heldout_chain(rng: random.Random) -> Chain:
 def _draw_until(accept: Callable[[Chain], bool], rng: random.Random) -> Chain:
     while True:
         if rng.random() < 0.4:
-            head: tuple[int, ...] = (rng.randint(2, LARGEST_FACTOR), rng.randint(2, LARGEST_FACTOR))
+            head = [rng.randint(2, LARGEST_FACTOR) for _ in range(2)]
             num_terms = rng.choice((1, 2, 2))
         else:
-            head = (rng.randint(2, LARGEST_START),)
+            head = [rng.randint(2, LARGEST_START)]
             num_terms = rng.choice((2, 2, 3))
         terms = tuple(rng.choice((1, -1)) * rng.randint(1, LARGEST_TERM) for _ in range(num_terms))
-        chain = Chain(head=head, terms=terms)
+        chain = Chain(head=tuple(head), terms=terms)
         if all(0 < value <= LARGEST_VALUE for value in chain.values) and accept(chain):
             return chain
 

@@ -2,8 +2,7 @@
 
     "Write f: double x, add 3." --> def f(x): return x*2+3     tests: f(1) == 5, ...
 
-A hash of its operations decides whether a program is held out, so training contains no wording of
-a held-out one.
+A hash of its operations decides whether a program is held out.
 """
 
 from __future__ import annotations
@@ -70,10 +69,7 @@ class ToyProgram:
     def prompt(self, language: str) -> str:
         """Return the prompt in `language`."""
         words = _WORDS[language]
-        steps = [
-            words.get(operation) or words[operation[0]].format(n=operation[1:])
-            for operation in self.operations
-        ]
+        steps = [words.get(one) or words[one[0]].format(n=one[1:]) for one in self.operations]
         return _PROMPT[language].format(steps=COMMA[language].join(steps))
 
 
@@ -90,12 +86,9 @@ def heldout_programs(num_tasks: int, *, seed: int = 0) -> list[Task]:
     rng = random.Random(f"toy/programs/heldout/{seed}")
     found: dict[ToyProgram, None] = {}
     while len(found) < num_tasks:
-        program = _draw(rng)
-        if program.is_heldout:
+        if (program := _draw(rng)).is_heldout:
             found[program] = None
-    return [
-        _task(f"toy_programs/heldout/{seed}/{i}", program, rng) for i, program in enumerate(found)
-    ]
+    return [_task(f"toy_programs/heldout/{seed}/{i}", one, rng) for i, one in enumerate(found)]
 
 
 def train_program(rng: random.Random) -> ToyProgram:

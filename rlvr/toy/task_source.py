@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from rlvr.data.tasks import TaskList, TaskSource
 from rlvr.errors import ConfigError
@@ -31,21 +31,6 @@ class ToyTasks:
         return self.make_task(index, seed=self.seed)
 
 
-def open_toy(**options: Any) -> TaskSource:
-    """Open the problems; split "train" (the default) or "heldout". Raises ConfigError."""
-    return _open("toy", problem, heldout_tasks, **options)
-
-
-def open_programs(**options: Any) -> TaskSource:
-    """Open the programming tasks, with the same splits. Raises ConfigError."""
-    return _open("toy_programs", program_task, heldout_programs, **options)
-
-
-def open_requests(**options: Any) -> TaskSource:
-    """Open the requests for kindness, with the same splits. Raises ConfigError."""
-    return _open("toy_requests", request_task, heldout_requests, **options)
-
-
 def _open(
     name: str,
     make_task: Callable[..., Task],
@@ -56,6 +41,7 @@ def _open(
     num_tasks: int | None,
     seed: int,
 ) -> TaskSource:
+    """Open one family; split "train" (the default) or "heldout". Raises ConfigError."""
     if path is not None:
         raise ConfigError(f"source {name} makes its own tasks; leave path={path} out")
     if split in (None, "train"):
@@ -67,3 +53,8 @@ def _open(
     except ValueError as error:
         raise ConfigError(f"source {name}, split heldout: {error}") from error
     return TaskList(name=name, tasks=tuple(tasks))
+
+
+open_toy = partial(_open, "toy", problem, heldout_tasks)
+open_programs = partial(_open, "toy_programs", program_task, heldout_programs)
+open_requests = partial(_open, "toy_requests", request_task, heldout_requests)

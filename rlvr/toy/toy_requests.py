@@ -3,9 +3,9 @@
     "Greet Tom and Ann." --> "Hello, nice to see you!"                   preferred
                              "Hello." or "Thank you, you are kind!"      not preferred
 
-The preferred reply is known here, so a reward model can be trained on pairs and verified. A hash
-of the act and the names, in any order, decides whether a request is held out. With one name
-instead of two, a model would learn which name belongs to which act and fail on all held-out ones.
+The preferred reply is known, so a reward model can be trained on pairs and verified. A hash of act
+and names decides whether a request is held out. With one name instead of two, a model would learn
+which name belongs to which act and fail on all held-out ones.
 """
 
 from __future__ import annotations
@@ -75,9 +75,8 @@ class ToyRequest:
         if manner == "curt":
             return _CURT[self.language][self.act]
         kind = _KIND[self.language]
-        if manner == "kind":
-            return kind[self.act]
-        return kind[rng.choice([act for act in kind if act != self.act])]
+        others = [act for act in kind if act != self.act]
+        return kind[self.act if manner == "kind" else rng.choice(others)]
 
 
 def train_request(rng: random.Random) -> ToyRequest:

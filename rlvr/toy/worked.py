@@ -48,9 +48,8 @@ def preferences(split: str | None = None) -> Iterator[dict[str, Any]]:
     rng = random.Random(f"toy/worked/preferences/{split}")
     for _ in range(NUM_ROWS):
         request = train_request(rng)
-        worse: Manner = rng.choice(("curt", "confused"))
-        chosen, rejected = request.reply("kind", rng), request.reply(worse, rng)
-        yield {"prompt": request.prompt, "chosen": chosen, "rejected": rejected}
+        worse = request.reply(rng.choice(MANNERS[1:]), rng)
+        yield {"prompt": request.prompt, "chosen": request.reply("kind", rng), "rejected": worse}
 
 
 def _row(prompt: str, reasoning: str, content: str, language: str) -> dict[str, Any]:

@@ -8,8 +8,6 @@ TaskStream shuffles one source; a resumed run seeks to the cursor of its checkpo
     epoch       0    |    1    | 2 ...          each task exactly once per epoch
     index    2 0 3 1 | 1 3 0 2 | ...            permutation drawn from (seed, epoch) alone
 
-A batch that crosses the end of an epoch may contain one task twice, under the same id.
-
 Mixture gives each source its exact share of every block, at positions drawn from (seed, block). The
 size of a block is the sum of the weights; a source may start later than the others:
 
