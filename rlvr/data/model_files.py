@@ -9,7 +9,14 @@ from typing import Any
 
 from rlvr.errors import ConfigError
 
-__all__ = ["check_context", "check_model", "end_token_ids", "resolve_model", "weights_bytes"]
+__all__ = [
+    "check_context",
+    "check_model",
+    "end_token_ids",
+    "model_json",
+    "resolve_model",
+    "weights_bytes",
+]
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -161,9 +161,8 @@ class BeamSearch:
     def _best(self, candidates: Sequence[Beam]) -> list[Beam]:
         """Return the n best with different texts."""
         unique = list({beam.text: beam for beam in reversed(candidates)}.values())[::-1]
-        how = self.strategy.aggregate
-        order = sorted(unique, key=lambda beam: -aggregate_scores(beam.step_scores, how))
-        return order[: self.strategy.beams]
+        best, how = self.strategy.beams, self.strategy.aggregate
+        return sorted(unique, key=lambda beam: -aggregate_scores(beam.step_scores, how))[:best]
 
 
 async def search_suite(
@@ -201,11 +200,8 @@ async def search_suite(
         graded = await collector.grade(tasks, finished)
         seconds = round((time.monotonic() - started) / len(tasks), 4)
         log.append(
-            {
-                **evaluation_row(suite, pool.name, task, one, collector.encoder),
-                "search_tokens": num_tokens,
-                "seconds": seconds,
-            }
+            evaluation_row(suite, pool.name, task, one, collector.encoder)
+            | {"search_tokens": num_tokens, "seconds": seconds}
             for task, one, (_, num_tokens) in zip(tasks, graded, found, strict=True)
         )
 

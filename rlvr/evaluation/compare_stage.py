@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from rlvr.errors import ConfigError
@@ -20,12 +19,13 @@ __all__ = ["STAGE"]
 
 
 def _check(config: CompareConfig) -> None:
-    _read_evaluations(config.folders)
+    for label, path in config.folders.items():
+        _read(label, Path(path))
 
 
 def _run(config: CompareConfig, folder: RunFolder, inputs: None) -> None:
     folders = {**config.folders, **{label: _evaluate(config, label) for label in config.models}}
-    evaluations = _read_evaluations(folders)
+    evaluations = [_read(label, Path(path)) for label, path in folders.items()]
     write_report(folder.path, comparison_report(evaluations, config), title=config.title)
     files = {f"folders.{label}": f"{path}/summary.json" for label, path in folders.items()}
     write_json(folder.manifest, make_manifest(config, inputs=files))
@@ -42,16 +42,8 @@ def _evaluate(config: CompareConfig, label: str) -> str:
     return str(Path(config.output_dir) / name)
 
 
-def _read_evaluations(folders: Mapping[str, str]) -> list[FinishedEvaluation]:
-    """Read one evaluation per label, in order.
-
-    Raises:
-        ConfigError: a folder is missing, not finished, or of another stage.
-    """
-    return [_read(label, Path(path)) for label, path in folders.items()]
-
-
 def _read(label: str, path: Path) -> FinishedEvaluation:
+    """Read an evaluation. Raises ConfigError if it is missing, not finished, or another stage's."""
     folder, key = RunFolder(path), f"folders.{label}"
     if folder.status is RunStatus.NEW:
         raise ConfigError(f"{key}: {path} is not a run folder; give the folder of an `rlvr eval`")

@@ -87,9 +87,6 @@ def _missing(
     requests: list[Request] = []
     for i, task in enumerate(tasks):
         keys = [(pool.name, suite.name, task.id, k) for k in range(suite.num_samples)]
-        missing = [key[-1] for key in keys if key not in on_disk]
-        if not missing:
-            continue
         prompt = encoder.encode(task)
         requests += [
             Request(
@@ -98,7 +95,8 @@ def _missing(
                 prompt_token_ids=prompt,
                 seed=completion_seed(pool.seed, "eval", pool.name, suite.name, task.id, k),
             )
-            for k in missing
+            for k, key in enumerate(keys)
+            if key not in on_disk
         ]
     return requests
 
@@ -107,7 +105,12 @@ def evaluation_row(
     suite: Suite, strategy: str, task: Task, graded: GradedRollout, encoder: PromptEncoder
 ) -> dict[str, Any]:
     """Return one row for rows.jsonl; docs/evaluation.md describes each key."""
-    columns = {name: value for name, value in task.columns.items() if _is_kept(name, value)}
+    columns = {
+        name: value
+        for name, value in task.columns.items()
+        # without long columns such as tests: the task's id identifies them
+        if name != SUITE and not (isinstance(value, str) and len(value) > MAX_COLUMN_CHARS)
+    }
     row = sample_row(
         replace(task, columns=columns),
         graded.rollout,
@@ -127,8 +130,3 @@ def evaluation_row(
         "answer_tokens": len(encoder.completion_ids(answer)) if answer else 0,
         "seconds": 0.0,  # since the chunk before, in the first row of a chunk
     }
-
-
-def _is_kept(name: str, value: object) -> bool:
-    """Leave out long columns such as tests: the task's id identifies them."""
-    return name != SUITE and (not isinstance(value, str) or len(value) <= MAX_COLUMN_CHARS)

@@ -185,11 +185,6 @@ class FinishedEvaluation:
     summary: Mapping[str, Any]
     rows: Sequence[Row]
 
-    def metrics(self, suite: str) -> Mapping[str, Any] | None:
-        """Return the metrics of a suite, or None if this evaluation does not have the suite."""
-        found: Mapping[str, Any] | None = self.summary["suites"].get(suite)
-        return found
-
 
 def comparison_report(
     evaluations: Sequence[FinishedEvaluation], config: CompareConfig
@@ -224,7 +219,7 @@ def comparison_report(
 
 def _headline(one: FinishedEvaluation, suites: Sequence[str], *, times: float) -> tuple[str, ...]:
     """Label, pass@1 of each suite, then tokens and wall-clock seconds per completion."""
-    metrics = [one.metrics(suite) for suite in suites]
+    metrics = [one.summary["suites"].get(suite) for suite in suites]
     known = [m for m in metrics if m is not None]
     num_completions = sum(m["num_tasks"] * m["num_samples"] for m in known)
     tokens = sum(m["tokens_mean"] for m in known) / len(known) if known else None
@@ -243,7 +238,7 @@ def _headline(one: FinishedEvaluation, suites: Sequence[str], *, times: float) -
 def _suite(
     suite: str, evaluations: Sequence[FinishedEvaluation], config: CompareConfig
 ) -> Iterator[Block]:
-    having = [one for one in evaluations if one.metrics(suite) is not None]
+    having = [one for one in evaluations if suite in one.summary["suites"]]
     metrics = [one.summary["suites"][suite] for one in having]
     yield Heading(suite)
     rows = list(metric_rows(metrics, times=config.confidence))

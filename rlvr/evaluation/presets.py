@@ -71,6 +71,6 @@ def known_models() -> tuple[str, ...]:
 
 @cache
 def _load() -> dict[str, Any]:
-    file = Path(__file__).with_name("presets.yaml")
-    data: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    text = Path(__file__).with_name("presets.yaml").read_text(encoding="utf-8")
+    data: dict[str, Any] = yaml.safe_load(text)
     return data

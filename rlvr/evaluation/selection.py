@@ -191,7 +191,12 @@ def score_rows(
     for start in range(0, len(missing), ROWS_PER_BATCH):
         batch = missing[start : start + ROWS_PER_BATCH]
         started = time.monotonic()
-        texts = [_texts_to_score(strategy, row) for row in batch]
+        texts = [
+            step_prefixes(row["completion"], step_end=strategy.step_end)
+            if strategy.by_step
+            else [row["completion"]]
+            for row in batch
+        ]
         scores = iter(
             scorer(
                 [
@@ -247,8 +252,3 @@ def best_of_n_metrics(
 
 def _score_key(strategy: StrategySection, row: Row) -> RowKey:
     return (strategy.name, *key_of(row)[1:])
-
-
-def _texts_to_score(strategy: StrategySection, row: Row) -> list[str]:
-    text = str(row["completion"])
-    return step_prefixes(text, step_end=strategy.step_end) if strategy.by_step else [text]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from rewards import grade_format
+from rlvr.data.cleaning.filters import repetition_rate
 from rlvr.data.reasoning_tags import Parts, num_reflection_words
 from rlvr.data.samples import language_of
 from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
@@ -31,14 +32,12 @@ from rlvr.evaluation.selection import (
 )
 from rlvr.evaluation.suites import Suite
 from rlvr.evaluation.text_metrics import (
-    FLAGS,
     bullet_frac,
     check_steps,
     key_point_coverage,
     language_mixing,
     num_paragraphs,
     readability_flags,
-    repetition_rate,
 )
 from rlvr.grpo.held_out_eval import pass_at_k, reported_ks, standard_error
 
@@ -165,13 +164,12 @@ def _reward_means(rows: Sequence[Row], *, without: str) -> dict[str, float]:
 
 def _accuracy(right: Sequence[Sequence[bool]]) -> dict[str, Any]:
     by_task = np.array([sum(row) / len(row) for row in right])
-    fewest = min(map(len, right))
     return {
         "pass_at_1": float(by_task.mean()),
         "pass_at_1_stderr": standard_error(by_task),
         **{
             f"pass_at_{k}": float(np.mean([pass_at_k(len(row), sum(row), k) for row in right]))
-            for k in reported_ks(fewest)
+            for k in reported_ks(min(map(len, right)))
         },
     }
 
@@ -211,8 +209,8 @@ def _format(groups: Sequence[Sequence[Row]], profile: str) -> dict[str, Any]:
     """Return the share of completions in the format that the prompt asks for."""
 
     def is_formed(row: Row) -> bool:
-        think_prefilled = row["think_prefilled"]
-        grade = grade_format(row["completion"], profile=profile, think_prefilled=think_prefilled)
+        prefilled = row["think_prefilled"]
+        grade = grade_format(row["completion"], profile=profile, think_prefilled=prefilled)
         return grade.value == 1.0
 
     by_task = np.array([_mean(map(is_formed, group)) for group in groups])
@@ -236,7 +234,7 @@ def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
         "bullet_frac": _mean(bullet_frac(row["content"]) for row in rows),
         "paragraphs_mean": _mean(num_paragraphs(row["content"]) for row in rows),
         "readable_frac": _mean(not any(raised.values()) for raised in flags),
-        "flags": {name: _mean(raised[name] for raised in flags) for name in FLAGS},
+        "flags": {name: _mean(raised[name] for raised in flags) for name in flags[0]},
     }
 
 

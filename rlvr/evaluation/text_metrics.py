@@ -11,30 +11,22 @@ import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import pairwise
 
 from rewards import Outcome
 from rewards.math.plain_numbers import plain_number
 from rewards.shaping.language import LANGUAGES, grade_language
 from rlvr.data.cleaning import filters
-from rlvr.data.cleaning.filters import repetition_rate
 from rlvr.data.reasoning_tags import Parts
 
 __all__ = [
-    "FLAGS",
     "bullet_frac",
     "check_steps",
     "key_point_coverage",
     "language_mixing",
     "num_paragraphs",
     "readability_flags",
-    "repetition_rate",
 ]
-
-FLAGS = (
-    "mixed_language", "repeated", "long_paragraph", "code_in_thought", "unfinished_thought",
-    "empty_answer",
-)  # fmt: skip
 
 _BULLET = re.compile(r"\s*(?:[-*+\u2022]|\d{1,3}[.)、])\s*\S")
 _BLANK_LINE = re.compile(r"\n\s*\n")
@@ -131,10 +123,11 @@ def check_steps(text: str) -> list[bool]:
     "10/3 \approx 3.3" are no steps, because they are not equations of plain numbers.
     """
     verdicts = []
-    for left, right in chain.from_iterable(map(pairwise, _equations(text))):
-        values = _value(left), _value(right)
-        if None not in values and len(_OPERAND.findall(left)) > 1:
-            verdicts.append(values[0] == values[1])
+    for sides in _equations(text):
+        for left, right in pairwise(sides):
+            values = _value(left), _value(right)
+            if None not in values and len(_OPERAND.findall(left)) > 1:
+                verdicts.append(values[0] == values[1])
     return verdicts
 
 

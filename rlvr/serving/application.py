@@ -165,26 +165,27 @@ async def _route(
     )
     await runner.setup()
     try:
-        await _listen(runner, host=config.serve.host, port=config.serve.port)
+        try:
+            await web.TCPSite(runner, config.serve.host, config.serve.port).start()
+        except OSError as error:
+            raise ConfigError(
+                f"serve.port: cannot listen on {config.serve.host}:{config.serve.port}: "
+                f"{error.strerror}; give another serve.port, or 0 for a free one"
+            ) from None
         host, port = runner.addresses[0][:2]
         say(f"http://{host}:{port}/v1 serves {config.model.path}; metrics: /metrics; Ctrl-C stops")
         while True:
             checked = in_daemon_thread(lambda: _applications(config))
             for arm, application in (await unless_stopped(checked, stop, step=None)).items():
-                arms[arm].num_up = _num_running(application)
+                arms[arm].num_up = sum(
+                    num
+                    for deployment in application.deployments.values()
+                    for state, num in deployment.replica_states.items()
+                    if state in RUNNING_STATES
+                )
             await unless_stopped(asyncio.sleep(config.serve.check_every_s), stop, step=None)
     finally:
         await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, *, host: str, port: int) -> None:
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        raise ConfigError(
-            f"serve.port: cannot listen on {host}:{port}: {error.strerror}; give another "
-            "serve.port, or 0 for a free one"
-        ) from None
 
 
 def _names(config: ServeConfig) -> dict[str, str]:
@@ -203,15 +204,6 @@ def _applications(config: ServeConfig) -> dict[str, Any]:
     except (RayError, RayServeException):
         return {}
     return {arm: known[name] for arm, name in _names(config).items() if name in known}
-
-
-def _num_running(application: Any) -> int:
-    return sum(
-        num
-        for deployment in application.deployments.values()
-        for state, num in deployment.replica_states.items()
-        if state in RUNNING_STATES
-    )
 
 
 def _delete(name: str) -> None:

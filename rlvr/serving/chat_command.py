@@ -14,7 +14,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TextIO
 
@@ -53,23 +53,20 @@ def run_chat(recipe: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-@contextmanager
-def _address(recipe: str, config: ChatConfig) -> Iterator[str]:
-    """Yield the given address, or that of a server that is stopped afterwards."""
+def _address(recipe: str, config: ChatConfig) -> AbstractContextManager[str]:
+    """Return a context of the given address, or of a server that is stopped afterwards."""
     if config.model is None:
-        yield recipe.rstrip("/")
-        return
+        return nullcontext(recipe.rstrip("/"))
     check_packages()
     print(f"starting vLLM with {config.model.path}, which takes a minute or so", file=sys.stderr)
-    with served(
+    return served(
         config.model.path,
         template=config.prompt.template,
         system=config.prompt.system,
         prefill=config.prompt.prefill,
         dtype=config.model.dtype,
         max_model_tokens=config.max_model_tokens,
-    ) as url:
-        yield url
+    )
 
 
 def chat(

@@ -9,9 +9,9 @@ those of repr.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from rlvr.data.model_files import model_json
 from rlvr.data.prompts import PromptTemplate
 from rlvr.errors import ConfigError
 from rlvr.types import Task
@@ -56,9 +56,7 @@ def own_template(model_path: str) -> str | None:
     folder = Path(model_path)
     if (folder / "chat_template.jinja").is_file():
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    file = folder / "tokenizer_config.json"
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    template = found.get("chat_template")
+    template = model_json(model_path, "tokenizer_config.json").get("chat_template")
     return template if isinstance(template, str) else None
 
 

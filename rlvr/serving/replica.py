@@ -61,13 +61,18 @@ class Replica:
         Raises:
             RLVRError: it exited or missed the deadline; with its last error line and its log.
         """
+        import ray
+        from ray import serve
+
         key, port = secrets.token_urlsafe(), free_port()
-        spec = dataclasses.replace(spec, gpus=_own_gpus())
+        gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", ())
+        spec = dataclasses.replace(spec, gpus=tuple(gpus))
+        rank = serve.get_replica_context().rank.rank  # among the replicas of this model
         self._server = ServerProcess(
             server_command(spec, port=port, folder=Path(folder)),
             env={**server_env(spec), KEY_ENV: key},
             url=f"http://{spec.host}:{port}",
-            log=Path(folder) / f"server-{_rank()}.log",
+            log=Path(folder) / f"server-{rank}.log",
         )
         self._headers = {"Authorization": f"Bearer {key}"}
         self._session: aiohttp.ClientSession | None = None
@@ -135,20 +140,6 @@ class Replica:
                 headers=self._headers,
             )
         return self._session
-
-
-def _own_gpus() -> tuple[str, ...]:
-    """Return the ids of the GPUs that Ray assigned to this actor, for CUDA_VISIBLE_DEVICES."""
-    import ray
-
-    return tuple(ray.get_runtime_context().get_accelerator_ids().get("GPU", ()))
-
-
-def _rank() -> int:
-    """Return the index of this replica among those of its model, for the name of its log."""
-    from ray import serve
-
-    return int(serve.get_replica_context().rank.rank)
 
 
 class NoReplica(RLVRError):

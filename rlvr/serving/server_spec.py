@@ -16,7 +16,7 @@ from typing import Any
 
 from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.cluster.processes import actor_env
-from rlvr.data.model_files import resolve_model
+from rlvr.data.model_files import model_json, resolve_model
 from rlvr.data.prompts import PromptTemplate, make_template
 from rlvr.serving.jinja_template import chat_template, own_template
 from rlvr.serving.serve_config import ServeConfig
@@ -25,10 +25,7 @@ from rlvr.types import Task
 __all__ = ["ServerSpec", "replica_specs", "server_command", "server_env", "shares"]
 
 MODEL, VARIANT = "model", "variant"  # the arms
-AUTO, NO_PARSER = "auto", "none"
 PARSERS = ("think_text", "think_text_open")  # of rlvr.serving.think_parser
-PLUGIN = "rlvr.serving.think_parser"
-TAGS = {OPEN_THINK, CLOSE_THINK}
 DEFAULT_ON = {"enable-chunked-prefill", "enable-prefix-caching"}  # turned off with `no-`
 CPU_BATCHED_TOKENS = 8192  # minimum; without chunked prefill the longest prompt must fit
 
@@ -43,7 +40,7 @@ class ServerSpec:
     host: str = "127.0.0.1"
     dtype: str = "float32"
     seed: int = 0
-    reasoning_parser: str = AUTO  # auto, none, one of PARSERS, or one of vLLM's own
+    reasoning_parser: str = "auto"  # auto, none, one of PARSERS, or one of vLLM's own
     max_model_tokens: int | None = None  # prompt and completion; None: the model's limit
     max_concurrent: int = 64
     kv_cache_gib: float | None = 1.0  # None: vLLM's default share of a GPU's memory
@@ -164,10 +161,10 @@ def _template_options(spec: ServerSpec, folder: Path) -> dict[str, Any]:
 
 
 def _parser_options(spec: ServerSpec) -> dict[str, Any]:
-    parser = _auto_parser(spec) if spec.reasoning_parser == AUTO else spec.reasoning_parser
-    if parser == NO_PARSER:
+    parser = _auto_parser(spec) if spec.reasoning_parser == "auto" else spec.reasoning_parser
+    if parser == "none":
         return {}
-    plugin = {"reasoning-parser-plugin": PLUGIN} if parser in PARSERS else {}
+    plugin = {"reasoning-parser-plugin": "rlvr.serving.think_parser"} if parser in PARSERS else {}
     return {"reasoning-parser": parser, **plugin}
 
 
@@ -175,8 +172,8 @@ def _auto_parser(spec: ServerSpec) -> str:
     """Return vLLM's parser if the model has its own template and the tags as tokens, else ours."""
     template = spec.template
     if template.text is None and not template.prefill and own_template(spec.model_path):
-        tokens = _model_json(spec, "tokenizer.json").get("added_tokens", ())
-        is_token = {token["content"] for token in tokens} >= TAGS
+        tokens = model_json(spec.model_path, "tokenizer.json").get("added_tokens", ())
+        is_token = {token["content"] for token in tokens} >= {OPEN_THINK, CLOSE_THINK}
         return "deepseek_r1" if is_token else "think_text"
     text = PromptTemplate(text=template.text or "{prompt}", prefill=template.prefill)
     is_open = text.render(Task(id="parser", prompt="?")).think_prefilled
@@ -185,19 +182,13 @@ def _auto_parser(spec: ServerSpec) -> str:
 
 def _cpu_options(spec: ServerSpec) -> dict[str, Any]:
     """Same as for the engines of a run (rlvr.rollout.engine)."""
-    config = _model_json(spec, "config.json")
+    config = model_json(spec.model_path, "config.json")
     longest = spec.max_model_tokens or config.get("max_position_embeddings", 0)
     return {
         "enforce-eager": True,
         "enable-chunked-prefill": False,
         "max-num-batched-tokens": max(CPU_BATCHED_TOKENS, longest),
     }
-
-
-def _model_json(spec: ServerSpec, name: str) -> dict[str, Any]:
-    file = Path(spec.model_path) / name
-    data: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return data
 
 
 def _flags(options: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from vllm.reasoning import ReasoningParser, ReasoningParserManager
 from vllm.reasoning.basic_parsers import DeltaMessage  # defined elsewhere in some versions
 
-from rlvr.serving.thought_stream import Piece, ThoughtSplitter, split_thought
+from rlvr.serving.thought_stream import ThoughtSplitter, joined, split_thought
 
 __all__ = ["OpenThinkTextParser", "ThinkTextParser"]
 
@@ -46,7 +46,10 @@ class ThinkTextParser(ReasoningParser):
         delta_token_ids: Sequence[int],
     ) -> Any:
         """Split the next piece of a stream."""
-        return _message(self._splitter.feed(delta_text))
+        thought, answer = joined(self._splitter.feed(delta_text))
+        if thought or answer:
+            return DeltaMessage(reasoning=thought or None, content=answer or None)
+        return None
 
     def get_streaming_fallback_content(self, text: str, request: Any) -> str:
         """Return the text that was held back at the end of a stream."""
@@ -72,11 +75,3 @@ class OpenThinkTextParser(ThinkTextParser):
     """The prompt ends in `<think>`, and the completion begins inside the thought."""
 
     think_prefilled = True
-
-
-def _message(pieces: Sequence[Piece]) -> Any:
-    thought = "".join(piece.text for piece in pieces if piece.is_thought)
-    answer = "".join(piece.text for piece in pieces if not piece.is_thought)
-    if not thought and not answer:
-        return None
-    return DeltaMessage(reasoning=thought or None, content=answer or None)

@@ -8,12 +8,13 @@ a tag as several tokens, as those of Qwen2.5 and of the toy model do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
 from rewards.transcript import CLOSE_THINK, OPEN_THINK
 
-__all__ = ["Piece", "ThoughtSplitter", "split_thought"]
+__all__ = ["Piece", "ThoughtSplitter", "joined", "split_thought"]
 
 
 class Piece(NamedTuple):
@@ -96,10 +97,14 @@ def split_thought(text: str, *, think_prefilled: bool = False) -> tuple[str | No
     before, closed, _ = text.partition(CLOSE_THINK)
     is_open = think_prefilled or (bool(closed) and OPEN_THINK not in before)
     splitter = ThoughtSplitter(think_prefilled=is_open)
-    pieces = [*splitter.feed(text), *splitter.finish()]
-    thought = "".join(piece.text for piece in pieces if piece.is_thought)
-    answer = "".join(piece.text for piece in pieces if not piece.is_thought)
+    thought, answer = joined([*splitter.feed(text), *splitter.finish()])
     return thought if is_open or OPEN_THINK in text else None, answer
+
+
+def joined(pieces: Sequence[Piece]) -> tuple[str, str]:
+    """Return the reasoning and the answer that the pieces make up."""
+    thought = "".join(piece.text for piece in pieces if piece.is_thought)
+    return thought, "".join(piece.text for piece in pieces if not piece.is_thought)
 
 
 def _num_open(text: str, tag: str) -> int:
