@@ -25,9 +25,7 @@ class Actor:
     async def call(self, method: str, *args: Any, deadline_s: float) -> Any:
         """Call a method and return its result.
 
-        Raises:
-            RLVRError: raised by the method.
-            ActorDied: the actor died, failed otherwise, or missed the deadline.
+        Raises the method's RLVRError, or ActorDied for any other failure and a missed deadline.
         """
         ref = getattr(self.handle, method).remote(*args)
         return await self._wait(ref, method, deadline_s)

@@ -2,11 +2,10 @@
 
     driver --a pipe, which the kernel closes when the driver ends--> watcher --SIGKILL--> the rest
 
-Ray ends its processes when the driver is killed, but two of its agents first wait a minute for a
-dead server. The watcher is this file run as a program, in its own session, so that Ctrl-C does not
-reach it. It finds the run's processes by a mark in their environment, which Ray's processes, the
-actors and their children inherit. It inspects each process while it is young, because processes
-that change their title (`ray::...`) overwrite their environment.
+Two of Ray's agents wait a minute for a dead server. The watcher is this file run as a program, in
+its own session, so that Ctrl-C does not reach it. It finds the run's processes by a mark in the
+environment that they inherit. It inspects each process while it is young, because processes that
+change their title (`ray::...`) overwrite their environment.
 """
 
 from __future__ import annotations
@@ -103,7 +102,6 @@ def _marks(process_id: int) -> list[str]:
 
 
 def _is_alive(process: Process) -> bool:
-    """Whether the process exists and is no zombie."""
     try:
         stat = _stat(process[0])
     except OSError:

@@ -39,14 +39,10 @@ def connected(
 ) -> Iterator[Cluster]:
     """Connect to the cluster at RAY_ADDRESS (set in a submitted job), or start a local one.
 
-    Args:
-        logs: Folder for a link to the logs of a local Ray.
-        num_cpus: Fewest CPUs of a local Ray.
-        weights_bytes: Size of the weights that pass through the object store; None: not known.
+    A local Ray has at least `num_cpus` CPUs; `logs` gets a link to its logs. weights_bytes: size
+    of the weights that pass through the object store; None: not known.
 
-    Raises:
-        ConfigError: no cluster answers at RAY_ADDRESS.
-        RLVRError: Ray does not start, e.g. on an overloaded machine.
+    Raises ConfigError: no cluster answers at RAY_ADDRESS; RLVRError: Ray does not start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

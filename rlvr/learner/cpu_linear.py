@@ -1,11 +1,9 @@
 """Linear layers that use oneDNN on the CPU, where torch would call MKL.
 
-On processors of other makers than Intel, MKL always takes its AVX2 path; oneDNN detects what the
-processor supports, and vLLM's CPU kernels use it too. Measured on an AMD EPYC with AVX-512, one
-thread, 2048 rows, 128 to 384 features: MKL 110 GFLOP/s; oneDNN 250 forward and for the gradient of
-the input, 160 to 220 for that of the weight. Results are float32 in another order of sums. On an
-Intel Xeon, MKL is faster (250 against 180 GFLOP/s with two threads, 6% of a short `rlvr sft
-recipes/toy/base.yaml`); oneDNN is used there too, so that all machines compute the same way.
+On processors of other makers than Intel, MKL takes its AVX2 path; oneDNN detects what the processor
+supports. Measured on an AMD EPYC with AVX-512, one thread, 2048 rows, 128 to 384 features: MKL 110
+GFLOP/s, oneDNN 160 to 250. On an Intel Xeon, MKL is faster (250 against 180 GFLOP/s, two threads);
+oneDNN is used there too, so that all machines compute the same way.
 """
 
 from __future__ import annotations

@@ -38,9 +38,8 @@ class LearnerSpec:
 class GuardedAdamW(torch.optim.AdamW):
     """AdamW that skips steps with non-finite gradients.
 
-    All ZeRO stages pass their rank's averaged and clipped gradients to the optimizer, so one check
-    here covers them all. `skipped` tells whether the last step was skipped; weights and moments are
-    unchanged then.
+    All ZeRO stages pass their rank's averaged and clipped gradients to the optimizer. `skipped`:
+    whether the last step was skipped; weights and moments are unchanged then.
     """
 
     skipped = False
@@ -75,11 +74,8 @@ def build_engine(spec: LearnerSpec) -> tuple[Any, GuardedAdamW]:
     """Join the other ranks and return the DeepSpeed engine with its optimizer."""
     import deepspeed
 
-    os.environ.update(
-        RANK=str(spec.rank),
-        WORLD_SIZE=str(spec.num_ranks),
-        LOCAL_RANK="0",  # Ray shows an actor its own GPU only
-    )
+    os.environ.update(RANK=str(spec.rank), WORLD_SIZE=str(spec.num_ranks))
+    os.environ["LOCAL_RANK"] = "0"  # Ray shows an actor its own GPU only
     torch.manual_seed(spec.seed)
     deepspeed.init_distributed(dist_backend=spec.backend, timeout=timedelta(minutes=10))
     model = load_model(spec)

@@ -36,13 +36,10 @@ def preference(
 
     A completion whose reasoning never ends earns 0.
 
-    Args:
-        completions: Texts or chat messages.
-        prompts: Texts of the prompts, after the template.
-        model: Folder of a reward model (`rlvr sft` with `head: scalar`).
-        part: "answer" scores the text after the reasoning (helpfulness), "whole" the reasoning
-            too (harmlessness).
-        think_prefilled: Whether the prompts end in an open <think>; None: detected from them.
+    completions: texts or chat messages. prompts: after the template. model: folder of a reward
+    model (`rlvr sft` with `head: scalar`). part: "answer" scores the text after the reasoning,
+    "whole" the reasoning too. think_prefilled: whether the prompts end in an open <think>; None:
+    detected from them.
 
     Raises ValueError: an unknown part, or prompts that are not texts.
     """

@@ -48,11 +48,8 @@ def make_manifest(
 ) -> dict[str, Any]:
     """Return the content of manifest.json.
 
-    Args:
-        config: The resolved recipe.
-        inputs: Paths of the files and model folders that the stage reads, by key.
-        cluster: None for a stage that runs on this machine alone.
-        uses_sandbox: Whether to record the sandbox tier of this machine.
+    inputs: paths of the files and model folders that the stage reads, by key. cluster: None for a
+    stage that runs on this machine alone. uses_sandbox: whether to record this machine's tier.
     """
     tier = the_tier() if uses_sandbox else None
     return {

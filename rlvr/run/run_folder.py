@@ -64,9 +64,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Create and lock the folder; the lock ends with this process, even if it is killed.
 
-        Raises:
-            ConfigError: the folder cannot be created or written to.
-            RunLocked: a running process holds the folder.
+        Raises ConfigError: the folder is not writable; RunLocked: a running process holds it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -66,10 +66,8 @@ def load_stage(command: str) -> Stage[Any, Any]:
 def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[str]) -> int:
     """Run a stage, resume it, or print the closing text of a finished one; return the exit status.
 
-    Raises:
-        ConfigError: the recipe or its inputs are wrong, or the folder belongs to another config.
-        RunLocked: another process runs in the folder.
-        RLVRError: anything else that `Stage.run` raises.
+    Raises ConfigError: the recipe or its inputs are wrong, or the folder belongs to another config;
+    RunLocked: another process runs in the folder; RLVRError: anything else that `Stage.run` raises.
     """
     config = load_config(stage.schema, recipe, overrides)
     folder = RunFolder(config.run_dir)

@@ -1,13 +1,12 @@
 """Find texts that overlap by n-grams: with an evaluation set, or with earlier samples.
 
 Contamination follows open-r1 (huggingface/open-r1, scripts/decontaminate.py: lower-cased word
-8-grams of the problem), with three differences: a character of a script without spaces is a word; a
-shorter text matches as a whole; and an n-gram that many texts of a set share ("put your final
-answer within...") is boilerplate and does not count.
+8-grams of the problem), but a character of a script without spaces is a word, a shorter text
+matches as a whole, and an n-gram that many texts of a set share is boilerplate and does not count.
 
 Duplicates are exact, regardless of case, width and white space, or near: with a high Jaccard index
-of the sets of word 5-grams. It is computed only for samples that agree in a band of min-hashes
-(Leskovec et al., Mining of Massive Datasets, chapter 3), not for all pairs.
+of word 5-grams, computed only for samples that agree in a band of min-hashes (Leskovec et al.,
+Mining of Massive Datasets, chapter 3).
 """
 
 from __future__ import annotations
@@ -71,8 +70,7 @@ def words(text: str) -> list[str]:
 
 def ngrams(text: str, size: int) -> Iterator[str]:
     """Yield each run of `size` words; the whole of a shorter text."""
-    found = words(text)
-    if found:
+    if found := words(text):
         for start in range(max(1, len(found) - size + 1)):
             yield " ".join(found[start : start + size])
 
@@ -114,11 +112,9 @@ class Duplicates:
         return None if self._near is None else self._found_near(text, id, self._near)
 
     def _found_near(self, text: str, id: str, least: float) -> str | None:
-        digests = (
-            hashlib.blake2b(g.encode(), digest_size=8) for g in ngrams(text, DUPLICATE_NGRAM)
-        )
-        hashes = [int.from_bytes(digest.digest()) for digest in digests]
-        grams = np.unique(np.array(hashes, dtype=np.uint64))
+        grams_text = ngrams(text, DUPLICATE_NGRAM)
+        digests = (hashlib.blake2b(gram.encode(), digest_size=8).digest() for gram in grams_text)
+        grams = np.unique(np.array([int.from_bytes(one) for one in digests], dtype=np.uint64))
         if not len(grams):
             return None
         minima = [(grams * factor >> np.uint64(32)).min() for factor in self._factors]
