@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,27 +109,23 @@ def _split_key(data: Mapping[str, Any], key: str) -> list[str]:
 
 def _parse_value(text: str) -> Any:
     """Parse a value as YAML; unlike YAML 1.1, read `1e-5` as a number."""
-    try:
+    value: Any = text
+    with suppress(yaml.YAMLError, ValueError):
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    try:
         return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    return value
 
 
 def _names(node: Any) -> Iterator[str]:
     """Yield all keys and all text values below `node`."""
     if isinstance(node, str):
         yield node
+    elif isinstance(node, Mapping):
+        yield from map(str, node)
+        yield from _names(list(node.values()))
     elif isinstance(node, list):
         for item in node:
             yield from _names(item)
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            yield str(key)
-            yield from _names(value)
 
 
 def _describe(error: ValidationError, schema: type[Section]) -> str:
@@ -145,10 +142,8 @@ def _describe(error: ValidationError, schema: type[Section]) -> str:
         return f"unknown key {key}; {hint}{more}"
     if first["type"] == "missing":
         return f"{key} is missing; add it to the recipe or pass {key}=VALUE{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return message + more
-    return f"{key}: {first['input']!r} is not allowed: {message}{more}"
+    where = f"{key}: {first['input']!r} is not allowed: " if key else ""
+    return f"{where}{first['msg'].removeprefix('Value error, ')}{more}"
 
 
 def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:

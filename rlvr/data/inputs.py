@@ -48,7 +48,7 @@ class Inputs:
     def all_eval_tasks(self) -> tuple[Task, ...]:
         """The held-out tasks; empty without an evaluation."""
         source = self.eval_tasks
-        return tuple(source.task(i) for i in range(source.num_tasks or 0)) if source else ()
+        return tuple(map(source.task, range(source.num_tasks or 0))) if source else ()
 
 
 def check_generation(
@@ -63,10 +63,8 @@ def check_generation(
     check_context(config.model.path, num_tokens=config.rollout.max_model_tokens)
     prompt = config.prompt
     template = make_template(prompt.template, system=prompt.system, prefill=prompt.prefill)
-    specs = {
-        name: {"weight": reward.weight, "options": reward.options, "only": reward.only}
-        for name, reward in rewards.items()
-    }
+    keys = ("weight", "options", "only")
+    specs = {name: {key: getattr(one, key) for key in keys} for name, one in rewards.items()}
     try:
         mix = RewardMix(specs)
     except ValueError as error:
@@ -113,14 +111,12 @@ def check_is_finite(tasks: TaskSource, *, section: str) -> None:
 def check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
     """Raise ConfigError for a task without a column that its rewards require."""
     num_tasks = NUM_CHECKED_TASKS if source.num_tasks is None else source.num_tasks
-    for i in range(min(NUM_CHECKED_TASKS, num_tasks)):
-        task = source.task(i)
+    for task in map(source.task, range(min(NUM_CHECKED_TASKS, num_tasks))):
         try:
             required = mix.columns_for(task.columns)
         except ValueError as error:
             raise ConfigError(f"{section}: task {task.id}: {error}") from None
-        missing = next((name for name in required if name not in task.columns), None)
-        if missing is not None:
+        if missing := next((name for name in required if name not in task.columns), None):
             raise ConfigError(
                 f"{section}: task {task.id} lacks the column {missing!r} that the rewards "
                 f"need; it has {', '.join(sorted(task.columns)) or 'none'}; "
@@ -133,10 +129,9 @@ def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncod
     from transformers import AutoTokenizer
 
     model, max_prompt_tokens = config.model, config.rollout.max_prompt_tokens
+    trust_remote_code = model.trust_remote_code
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.path, trust_remote_code=model.trust_remote_code
-        )
+        tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"model.path: no tokenizer of {model.path}: {reason}") from None

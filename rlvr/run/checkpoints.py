@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rlvr.errors import RLVRError
+from rlvr.run.run_folder import read_json
 from rlvr.types import TrainState
 
 __all__ = ["Checkpoints"]
@@ -29,8 +30,7 @@ class Checkpoints:
         """Return the folder and the state of the newest complete checkpoint, or None."""
         if not (paths := self._complete()):
             return None
-        text = (paths[-1] / "state.json").read_text(encoding="utf-8")
-        return paths[-1], TrainState(**json.loads(text))
+        return paths[-1], TrainState(**read_json(paths[-1] / "state.json"))
 
     @property
     def latest_step(self) -> int:

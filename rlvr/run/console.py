@@ -25,17 +25,12 @@ def time_shares(metrics: Mapping[str, Any]) -> dict[str, float]:
 
     Generating and grading count only while the controller waited for them.
     """
-    step_s = metrics["time/step_s"]
     rollout_s = metrics["time/generate_s"] + metrics["time/grade_s"]
     waited = metrics["time/rollout_wait_s"]
     grade = waited * (metrics["time/grade_s"] / rollout_s) if rollout_s else 0.0
-    return {
-        "generate": (waited - grade) / step_s,
-        "grade": grade / step_s,
-        "learn": metrics["time/learn_s"] / step_s,
-        "sync": metrics["time/sync_s"] / step_s,
-        "other": metrics["time/other_s"] / step_s,
-    }
+    times = {"generate": waited - grade, "grade": grade}
+    times |= {name: metrics[f"time/{name}_s"] for name in ("learn", "sync", "other")}
+    return {name: time_s / metrics["time/step_s"] for name, time_s in times.items()}
 
 
 def step_line(metrics: Mapping[str, Any], *, num_steps: int, left_s: float) -> str:
@@ -61,9 +56,8 @@ class RunConsole:
         self._rewards: list[float] = []
         self._last: Mapping[str, Any] | None = None
         self._note = ""
-        self._live = (
-            Live(console=self._console, refresh_per_second=4) if self._console.is_terminal else None
-        )
+        is_live = self._console.is_terminal
+        self._live = Live(console=self._console, refresh_per_second=4) if is_live else None
 
     def __enter__(self) -> RunConsole:
         if self._live:
@@ -104,24 +98,21 @@ class RunConsole:
         metrics = self._last
         if metrics is None:
             return Group(Text(f"{self._title}  {self._note}"))
-        step = metrics["step"]
+        step, length = metrics["step"], metrics["completion/length/mean"]
+        speed = f"{metrics['tokens/per_s']:,.0f} tokens/s, {metrics['time/step_s']:.2f} s per step"
+        rows = {
+            "reward": f"{_number(metrics['reward/mean'])}  {_sparkline(self._rewards)}",
+            **{f"  {name}": f"{value:.3f}" for name, value in _reward_parts(metrics).items()},
+            "length": f"{length:.1f} tokens, {metrics['completion/truncated_frac']:.1%} truncated",
+            "entropy": f"{_number(metrics['policy/entropy'])} nats per token",
+            "no signal": f"{metrics['group/no_signal_frac']:.0%} of the groups",
+            "time": _shares(metrics, "  "),
+            "speed": speed,
+            "left": f"{_clock(self._left_s(step))}  {self._note}",
+        }
         table = Table.grid(padding=(0, 3))
-        table.add_row("reward", f"{_number(metrics['reward/mean'])}  {_sparkline(self._rewards)}")
-        for name, value in _reward_parts(metrics).items():
-            table.add_row(f"  {name}", f"{value:.3f}")
-        table.add_row(
-            "length",
-            f"{metrics['completion/length/mean']:.1f} tokens, "
-            f"{metrics['completion/truncated_frac']:.1%} truncated",
-        )
-        table.add_row("entropy", f"{_number(metrics['policy/entropy'])} nats per token")
-        table.add_row("no signal", f"{metrics['group/no_signal_frac']:.0%} of the groups")
-        table.add_row("time", _shares(metrics, "  "))
-        table.add_row(
-            "speed",
-            f"{metrics['tokens/per_s']:,.0f} tokens/s, {metrics['time/step_s']:.2f} s per step",
-        )
-        table.add_row("left", f"{_clock(self._left_s(step))}  {self._note}")
+        for row in rows.items():
+            table.add_row(*row)
         bar = Padding(ProgressBar(total=self._num_steps, completed=step, width=60), (0, 0, 1, 0))
         return Group(Text(f"{self._title}  step {step} of {self._num_steps}"), bar, table)
 

@@ -35,12 +35,13 @@ class Domains:
     def of(self, text: str) -> list[str]:
         """Return all domains of a text, by falling number of keywords; never empty."""
         text = unicodedata.normalize("NFKC", text).casefold()
-        counts = {
-            domain: sum(pattern.search(text) is not None for pattern in patterns)
-            for domain, patterns in self._patterns.items()
-        }
-        found = [domain for domain, count in counts.items() if count >= self._min_keywords]
-        return sorted(found, key=lambda domain: -counts[domain]) or [OTHER]
+        counts = Counter(
+            {
+                domain: sum(pattern.search(text) is not None for pattern in patterns)
+                for domain, patterns in self._patterns.items()
+            }
+        )
+        return [d for d, count in counts.most_common() if count >= self._min_keywords] or [OTHER]
 
 
 def read_domains(path: str | None = None) -> dict[str, list[str]]:
@@ -70,6 +71,5 @@ def _is_words(value: Any) -> bool:
 
 
 def _pattern(keyword: str) -> re.Pattern[str]:
-    """A whole word, for scripts with spaces between words."""
     word = re.escape(unicodedata.normalize("NFKC", keyword).casefold())
     return re.compile(rf"\b{word}\b" if keyword.isascii() else word)
