@@ -15,19 +15,16 @@ The HTTP client, which also reads and redacts the keys, is rewards.verifiers.cha
 
 from __future__ import annotations
 
-from rlvr.data.reasoning_tags import ParsedReply, read_message
 from rlvr.teacher.client import NoReply, Refused, Teacher, TeacherReply, Usage, in_parallel
 from rlvr.teacher.endpoint_pool import NoEndpointLeft, check_endpoints
 
 __all__ = [
     "NoEndpointLeft",
     "NoReply",
-    "ParsedReply",
     "Refused",
     "Teacher",
     "TeacherReply",
     "Usage",
     "check_endpoints",
     "in_parallel",
-    "read_message",
 ]

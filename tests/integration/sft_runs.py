@@ -11,11 +11,11 @@ from typing import Any
 from rlvr.cluster.processes import free_port
 from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.dataset import make_data
-from rlvr.stages.sft.models import load_tokenizer
 from rlvr.stages.sft.ranks import has_gpu, rank_env, training_process
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.stages.sft.sft_stage import STAGE
+from rlvr.stages.sft.training import load_tokenizer, make_trainer
 
 TEMPLATE = "User: {prompt}\nAssistant:"
 
@@ -70,8 +70,6 @@ def metrics(folder: RunFolder) -> list[dict[str, Any]]:
 @contextmanager
 def a_trainer(config: SftConfig) -> Iterator[Any]:
     """TRL's trainer, with model and rows loaded."""
-    from rlvr.stages.sft.training import make_trainer
-
     plan = make_plan(config, is_cpu=not has_gpu())
     with training_process(rank_env(plan, rank=0, port=free_port())):
         tokenizer = load_tokenizer(plan)

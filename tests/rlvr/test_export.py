@@ -12,9 +12,8 @@ import torch
 from rlvr.errors import ConfigError, RLVRError
 from rlvr.stages.export.export_config import ExportConfig, PushSection
 from rlvr.stages.export.export_stage import check_export
-from rlvr.stages.export.hub_upload import push_folder
+from rlvr.stages.export.hub_upload import lineage, push_folder
 from rlvr.stages.export.merge_adapters import check_logits
-from rlvr.stages.export.model_card import lineage
 
 
 def recipe(run: Path, **values: Any) -> ExportConfig:

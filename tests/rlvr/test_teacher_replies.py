@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from loopback_teacher import Says
 
+from rlvr.data.reasoning_tags import ParsedReply, read_message
 from rlvr.stages.distill.teacher_rows import token_lengths
-from rlvr.teacher import ParsedReply, Usage, read_message
+from rlvr.teacher import Usage
 from rlvr.teacher.client import read_usage
 
 

@@ -3,6 +3,5 @@
 export_stage     STAGE; checks the inputs, saves, writes the card, quantizes, pushes
 export_config    the recipe
 merge_adapters   adapter + base -> merged weights, with a check of their logits
-model_card       README.md from the manifests of the run and its inputs
-hub_upload       upload to the Hugging Face hub, or a dry run
+hub_upload       README.md from the manifests of the run and its inputs; upload, or a dry run
 """

@@ -22,8 +22,7 @@ from rlvr.run.manifest import make_manifest
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
 from rlvr.stages.export.export_config import ExportConfig, GptqSection
-from rlvr.stages.export.hub_upload import check_push, push_folder
-from rlvr.stages.export.model_card import render_card
+from rlvr.stages.export.hub_upload import check_push, push_folder, render_card
 from rlvr.stages.sft.ranks import has_gpu, training_process
 
 __all__ = ["STAGE", "ExportInputs", "check_export", "run_export"]
@@ -79,7 +78,10 @@ def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) ->
     threads = len(os.sched_getaffinity(0))
     env = actor_env(num_threads=threads, is_cpu=not has_gpu())
     with training_process({**env, "TRANSFORMERS_VERBOSITY": "error"}):
-        measured = _save(config, inputs, temporary)
+        from rlvr.stages.export.merge_adapters import copy_adapter, save_whole  # imports torch
+
+        save = copy_adapter if config.form == "adapter" else save_whole
+        measured = save(config, inputs, temporary)
     card = render_card(config, inputs.run, base=inputs.base, measured=measured)
     (temporary / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
@@ -104,24 +106,6 @@ def _check_gptq() -> None:
         )
     if not has_gpu():
         raise ConfigError("gptq: requires an NVIDIA GPU, and this machine has none; leave gptq out")
-
-
-def _save(config: ExportConfig, inputs: ExportInputs, final: Path) -> dict[str, Any]:
-    # imports torch, under the environment of training_process
-    from rlvr.stages.export.merge_adapters import copy_adapter, save_whole
-
-    if config.form == "adapter":
-        assert inputs.adapter is not None and inputs.base is not None
-        return copy_adapter(
-            inputs.adapter, inputs.base, final, trust_remote_code=config.trust_remote_code
-        )
-    return save_whole(
-        model=str(inputs.model or inputs.base),
-        adapter=inputs.adapter,
-        final=final,
-        dtype=config.dtype,
-        trust_remote_code=config.trust_remote_code,
-    )
 
 
 def _quantize(model: Path, final: Path, section: GptqSection) -> dict[str, Any]:

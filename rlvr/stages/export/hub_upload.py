@@ -1,14 +1,51 @@
-"""Upload to the Hugging Face hub, or a dry run. The token is never written to a file or printed."""
+"""A model on the hub: its card, and the upload or a dry run.
+
+    run --manifest.json--> inputs --their run's manifest.json--> inputs ... down to files, hub names
+
+The card has data, evaluation, lineage and recipe, read from run folders. The token is never written
+to a file or printed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlvr.errors import ConfigError, RLVRError, one_line
-from rlvr.stages.export.export_config import PushSection
+import yaml
 
-__all__ = ["check_push", "push_folder"]
+from rlvr.errors import ConfigError, RLVRError, one_line
+from rlvr.run.run_folder import read_json
+from rlvr.stages.export.export_config import ExportConfig, PushSection
+
+__all__ = ["check_push", "lineage", "push_folder", "render_card"]
+
+SHORT_HASH = 12
+
+
+def render_card(
+    config: ExportConfig, run: Path, *, base: str | None, measured: Mapping[str, Any]
+) -> str:
+    """Return README.md in the hub's form: front matter, then Markdown."""
+    run = _run_of(run) or run
+    kind = "An adapter" if config.form == "adapter" else f"A model in {config.dtype}"
+    over = f" over `{base}`" if base else ""
+    parts = [
+        _front_matter(config, base),
+        f"# {config.name}\n",
+        f"{kind}{over}, exported from the run `{run}`. Its logits on a fixed probe differ from the "
+        f"run's by {measured['max_logit_diff']:.2g} at most.\n",
+        _data(run),
+        _evaluation([run, *map(Path, config.evals)]),
+        "## Lineage\n\n" + "\n".join(lineage(run)) + "\n",
+        _recipe(run / "config.yaml"),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def lineage(run: Path) -> Iterator[str]:
+    """Yield Markdown lines: a run, below it its inputs, each with the run that made it."""
+    yield from _lineage(run, depth=0, seen=set())
 
 
 def check_push(section: PushSection) -> None:
@@ -37,6 +74,88 @@ def push_folder(folder: Path, section: PushSection) -> dict[str, Any]:
     else:
         _upload(folder, section)
     return {"repo": section.repo, "pushed": not is_dry, "files": listed}
+
+
+def _lineage(run: Path, *, depth: int, seen: set[Path]) -> Iterator[str]:
+    manifest = _json(run / "manifest.json")
+    config = run / "config.yaml"
+    recipe = yaml.safe_load(config.read_text(encoding="utf-8")) if config.exists() else {}
+    indent = "  " * depth
+    revision = (manifest.get("git_revision") or "")[:SHORT_HASH]
+    seed = f", seed {manifest['seed']}" if "seed" in manifest else ""
+    made_by = f", rlvr {revision}" if revision else ""
+    yield f"{indent}- `{run}`: {recipe.get('stage', 'model')}{seed}{made_by}"
+    seen.add(run.resolve())
+    for key, entry in manifest.get("inputs", {}).items():
+        digest = (entry.get("sha256") or "on the hub, or not kept")[:SHORT_HASH]
+        yield f"{indent}  - {key}: `{entry['path']}` ({digest})"
+        source = _run_of(Path(entry["path"]))
+        if source is not None and source.resolve() not in seen:
+            yield from _lineage(source, depth=depth + 2, seen=seen)
+
+
+def _run_of(path: Path) -> Path | None:
+    """Return the run folder of a model, an adapter or a file of rows."""
+    candidates = [path, *path.parents][:3]
+    return next((p for p in candidates if (p / "manifest.json").exists()), None)
+
+
+def _front_matter(config: ExportConfig, base: str | None) -> str:
+    values: dict[str, Any] = {
+        "library_name": "peft" if config.form == "adapter" else "transformers",
+        "tags": ["rlvr"],
+    }
+    if base:
+        values["base_model"] = base
+    if config.license:
+        values["license"] = config.license
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _data(run: Path) -> str:
+    manifest = _json(run / "manifest.json")
+    lines = [
+        f"- {key}: `{entry['path']}`"
+        for key, entry in manifest.get("inputs", {}).items()
+        if key.startswith(("data", "tasks", "teacher"))
+    ]
+    counts = manifest.get("counts", {})
+    lines += [f"- {key}: {value}" for key, value in counts.items() if _is_number(value)]
+    return "\n".join(["## Data\n", *lines, ""]) if lines else ""
+
+
+def _evaluation(folders: list[Path]) -> str:
+    lines = [
+        f"| `{folder}` | {key} | {value:.6g} |"
+        for folder in folders
+        for key, value in _flat(_json(folder / "summary.json"))
+        if _is_number(value)
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["## Evaluation\n", "| run | what | value |", "|---|---|---|", *lines, ""])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _recipe(file: Path) -> str:
+    if not file.exists():
+        return ""
+    return f"## Recipe\n\n```yaml\n{file.read_text(encoding='utf-8')}```\n"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return read_json(path) if path.exists() else {}
 
 
 def _upload(folder: Path, section: PushSection) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from rlvr.errors import RLVRError
+from rlvr.stages.export.export_config import ExportConfig
+from rlvr.stages.export.export_stage import ExportInputs
 
 __all__ = ["TOLERANCES", "check_logits", "copy_adapter", "probe_logits", "save_whole"]
 
@@ -23,32 +25,35 @@ TOLERANCES = {"float32": 1e-5, "float16": 2.5e-3, "bfloat16": 2e-2}
 NUM_ROWS, NUM_TOKENS = 4, 32  # of the probe
 
 
-def save_whole(
-    *, model: str, adapter: Path | None, final: Path, dtype: str, trust_remote_code: bool
-) -> dict[str, Any]:
+def save_whole(config: ExportConfig, inputs: ExportInputs, final: Path) -> dict[str, Any]:
     """Save the merged model with its tokenizer; return the differences. Raises RLVRError."""
-    whole = _load(model, trust_remote_code=trust_remote_code)
+    model, adapter, trust = (
+        str(inputs.model or inputs.base),
+        inputs.adapter,
+        config.trust_remote_code,
+    )
+    whole = _load(model, trust_remote_code=trust)
     if adapter is not None:
         whole = _with_adapter(whole, adapter)
     before = probe_logits(whole)
     if adapter is not None:
         whole = whole.merge_and_unload()
-    whole.to(getattr(torch, dtype)).save_pretrained(final)
-    _save_tokenizer(adapter or Path(model), model, final, trust_remote_code=trust_remote_code)
+    whole.to(getattr(torch, config.dtype)).save_pretrained(final)
+    _save_tokenizer(adapter or Path(model), model, final, trust_remote_code=trust)
     del whole
-    after = probe_logits(_load(str(final), trust_remote_code=trust_remote_code))
-    measured = check_logits(before, after, dtype=dtype)
-    return {**measured, "dtype": dtype, "merged": adapter is not None}
+    after = probe_logits(_load(str(final), trust_remote_code=trust))
+    measured = check_logits(before, after, dtype=config.dtype)
+    return {**measured, "dtype": config.dtype, "merged": adapter is not None}
 
 
-def copy_adapter(
-    adapter: Path, base: str, final: Path, *, trust_remote_code: bool
-) -> dict[str, Any]:
+def copy_adapter(config: ExportConfig, inputs: ExportInputs, final: Path) -> dict[str, Any]:
     """Copy an adapter with its tokenizer; return the differences. Raises RLVRError."""
+    assert inputs.adapter is not None and inputs.base is not None
+    base, trust = inputs.base, config.trust_remote_code
     ignored = shutil.ignore_patterns("README.md", "checkpoint-*", "*.bin.tmp")
-    shutil.copytree(adapter, final, ignore=ignored)
-    before = probe_logits(_with_adapter(_load(base, trust_remote_code=trust_remote_code), adapter))
-    after = probe_logits(_with_adapter(_load(base, trust_remote_code=trust_remote_code), final))
+    shutil.copytree(inputs.adapter, final, ignore=ignored)
+    before = probe_logits(_with_adapter(_load(base, trust_remote_code=trust), inputs.adapter))
+    after = probe_logits(_with_adapter(_load(base, trust_remote_code=trust), final))
     return check_logits(before, after, dtype="float32")
 
 

@@ -17,11 +17,10 @@ import torch
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.examples import Example, chosen_examples
-from rlvr.stages.sft.models import load_tokenizer
 from rlvr.stages.sft.row_encoding import RenderedRow, RowEncoder
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.trainer_run import train_and_save
-from rlvr.stages.sft.training import add_counts, training_arguments
+from rlvr.stages.sft.training import add_counts, load_tokenizer, training_arguments
 from rlvr.types import Task
 
 __all__ = ["train_reward_model"]

@@ -1,4 +1,4 @@
-"""Training of a language model on one rank: rows, memory check, trainer, and TRL's arguments."""
+"""Training of a language model on one rank: rows, memory check, models, and TRL's arguments."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.sft.dataset import TokenData, count_warnings, make_data
-from rlvr.stages.sft.models import load_model, load_teacher, load_tokenizer, make_lora
-from rlvr.stages.sft.sft_config import DeepSpeedSection, SftConfig
+from rlvr.stages.sft.sft_config import DeepSpeedSection, LoraSection, SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.training_memory import check_training_memory
 
 __all__ = [
     "add_counts",
     "deepspeed_config",
+    "load_tokenizer",
     "make_trainer",
     "train_language_model",
     "training_arguments",
@@ -47,6 +47,27 @@ def train_language_model(plan: SftPlan, folder: RunFolder, *, rank: int) -> None
     train_and_save(trainer, plan, folder, result=result, summary=summary, is_main=rank == 0)
 
 
+def load_tokenizer(plan: SftPlan) -> Any:
+    """Load the tokenizer with the recipe's end token. Raises ConfigError if there is none."""
+    if plan.is_new:
+        from rlvr.toy.toy_model import make_tokenizer
+
+        return make_tokenizer(seed=plan.config.seed)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        plan.weights, trust_remote_code=plan.config.trust_remote_code
+    )
+    eos_token = plan.config.eos_token
+    if eos_token is not None:
+        if eos_token not in tokenizer.get_vocab():
+            raise ConfigError(f"eos_token: {eos_token!r} is not a token of {plan.weights}")
+        tokenizer.eos_token = eos_token
+    if tokenizer.eos_token is None:
+        raise ConfigError(f"eos_token: the tokenizer of {plan.weights} has none; set one")
+    return tokenizer
+
+
 def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: Path) -> Any:
     """Create TRL's trainer over the rows, with the model loaded."""
     from transformers import PrinterCallback
@@ -61,19 +82,19 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
         packing=plan.config.packing,
         dataset_kwargs={"skip_prepare_dataset": not plan.config.packing},  # rows are tokenized
     )
-    model = load_model(plan, tokenizer)
+    model = _load_model(plan, tokenizer)
     if plan.is_cpu:
         use_onednn(model)
     lora = plan.config.lora
     trainer = RecipeTrainer(
         plan=plan,
         domains=data.domains,
-        teacher=load_teacher(plan, tokenizer, device=arguments.device),
+        teacher=_load_teacher(plan, tokenizer, device=arguments.device),
         model=model,
         args=arguments,
         train_dataset=data.dataset,
         processing_class=tokenizer,
-        peft_config=make_lora(lora) if lora and plan.adapter is None else None,
+        peft_config=_make_lora(lora) if lora and plan.adapter is None else None,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -137,6 +158,86 @@ def deepspeed_config(section: DeepSpeedSection, *, dtype: str) -> dict[str, Any]
 def add_counts(folder: RunFolder, counts: Mapping[str, Any]) -> None:
     """Add the counts of the rows to the manifest."""
     write_json(folder.manifest, {**read_json(folder.manifest), "counts": dict(counts)})
+
+
+def _load_model(plan: SftPlan, tokenizer: Any) -> Any:
+    """Load a causal language model, with the adapter of an earlier run if the plan has one."""
+    if plan.is_new:
+        from rlvr.toy.toy_model import SIZES, make_model
+
+        return make_model(tokenizer, seed=plan.config.seed, **SIZES[plan.weights])
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        plan.weights,
+        dtype=getattr(torch, plan.config.dtype),
+        trust_remote_code=plan.config.trust_remote_code,
+        quantization_config=_four_bit(plan),
+    )
+    if plan.adapter is None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, plan.adapter, is_trainable=True)
+
+
+def _load_teacher(plan: SftPlan, tokenizer: Any, *, device: Any) -> Any:
+    """Load the model to distill from, or None. Raises ConfigError if its tokenizer differs."""
+    if plan.config.distill is None:
+        return None
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path, trust = plan.config.distill.model, plan.config.trust_remote_code
+    vocabulary = AutoTokenizer.from_pretrained(path, trust_remote_code=trust).get_vocab()
+    if vocabulary != tokenizer.get_vocab():
+        raise ConfigError(
+            f"distill.model: {path} has another tokenizer than {plan.weights}; logits can "
+            "be learned only from a teacher with the same one; use `rlvr distill` for others"
+        )
+    teacher = AutoModelForCausalLM.from_pretrained(
+        path, dtype=getattr(torch, plan.config.dtype), trust_remote_code=trust
+    )
+    return teacher.to(device).eval().requires_grad_(False)
+
+
+def _make_lora(section: LoraSection) -> Any:
+    """Return peft's configuration, without LoftQ."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=section.r,
+        lora_alpha=section.alpha,
+        lora_dropout=section.dropout,
+        bias=section.bias,
+        target_modules=list(section.targets),
+        layers_to_transform=section.layers_to_transform,
+        use_rslora=section.rslora,
+    )
+
+
+def _four_bit(plan: SftPlan) -> Any:
+    """Return NF4 with double quantization (QLoRA, arXiv 2305.14314), or None for 16 or 32 bit."""
+    if not plan.config.load_in_4bit:
+        return None
+    if plan.is_cpu:
+        raise ConfigError(
+            "load_in_4bit: true needs an NVIDIA GPU, and this machine has none; set "
+            "load_in_4bit: false to train the adapters over 16- or 32-bit weights"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError("load_in_4bit: bitsandbytes is not installed; `pip install bitsandbytes`")
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
 
 
 def _schedule(config: SftConfig) -> dict[str, Any]:
