@@ -5,23 +5,13 @@ keyword lists in, one float or None per completion out. Each has a variant for o
 returns a `Grade`: value, outcome and reason. None means "could not be graded". A column of another
 length than the completions, or a malformed completion, is a ValueError.
 
-    base, mix                the types and rewards by name; their weighted sum
-    transcript               completions as text or chat messages, and their reasoning
-    math/                    accuracy
-    verifiers/choices        multiple_choice
-        matches              exact_match, regex_match
-        json_answers         json_schema (json_check validates in a child process)
-        countdown_eval       countdown
-        program_tests        passes_tests, in the sandbox
-        model_judge          judge_rubric, judge_preference (chat_client calls the judge)
-    shaping/think_tags       think_format, tag_count
-        language             language_consistency (words: the words of a text by script)
-        lengths              overlong, cosine_length
-        text_structure       reasoning_steps, repetition
-    worker_pool/pool         child processes that are killed when they overrun
-        worker_client        the parent's side of them
-        fork_server          the child's side
-    __main__                 `python -m rewards FILE`: rewards tried on a file
+    base, mix      the types and rewards by name; their weighted sum
+    transcript     completions as text or chat messages, and their reasoning
+    math/          accuracy
+    verifiers/     choices, texts, JSON, countdown, programs in the sandbox, model judges
+    shaping/       the form, language, length and structure of a completion
+    worker_pool/   child processes that are killed when they overrun
+    __main__       `python -m rewards FILE`: rewards tried on a file
 
 Each reward registers itself (`@reward` in base), so this module imports all of them.
 """
@@ -42,8 +32,14 @@ from rewards.shaping.text_structure import (
 from rewards.shaping.think_tags import grade_format, grade_tags, tag_count, think_format
 from rewards.verifiers.choices import grade_choice, multiple_choice
 from rewards.verifiers.countdown_eval import countdown, grade_countdown
-from rewards.verifiers.json_answers import grade_json, json_schema
-from rewards.verifiers.matches import exact_match, grade_exact, grade_regex, regex_match
+from rewards.verifiers.matches import (
+    exact_match,
+    grade_exact,
+    grade_json,
+    grade_regex,
+    json_schema,
+    regex_match,
+)
 from rewards.verifiers.model_judge import judge_preference, judge_rubric
 from rewards.verifiers.program_tests import grade_tests, passes_tests, text_of_tests
 from rewards.worker_pool.pool import WorkersUnavailable, shutdown

@@ -105,9 +105,7 @@ class Reward:
     def grade(
         self, arguments: Mapping[str, Sequence[Any] | None], options: Mapping[str, Any]
     ) -> list[Grade]:
-        """Return one grade per completion.
-
-        `arguments` are the data columns and those of `_GIVEN`, with one entry per completion.
+        """Return one grade per completion; `arguments` have one entry per completion.
 
         Raises:
             ValueError: the function returned anything but a finite number, None or a Grade each.
@@ -190,13 +188,7 @@ def reward(
 ) -> Callable[[Callable[P, Sequence[Grade]]], RewardFunction[P]]:
     """Make a function in TRL's form that returns Grades a reward, and register it by its name.
 
-    Args:
-        value_range: least and largest value.
-        columns: the columns it needs; one that is also an option may be missing from the data.
-        options: the keyword arguments that a mix may set.
-        wants: which of "completion_ids" and "prompts" it needs.
-        uses_sandbox: it runs programs.
-        check_options: raises ValueError for wrong options, before the first call.
+    The arguments are fields of `Reward`; a column that is also an option may be missing.
     """
 
     def register(grades: Callable[P, Sequence[Grade]]) -> RewardFunction[P]:

@@ -20,10 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
-from sandbox.facts import result_of
 from sandbox.inside.protocol import FIRST_EXTRA_FD, Job
 from sandbox.languages import Language, tool_path
-from sandbox.verdicts import Limits, RunResult, SandboxUnavailable, Verdict
+from sandbox.verdicts import Limits, RunResult, SandboxUnavailable, Verdict, result_of
 from sandbox.workers import SandboxPool, WorkerLost, WorkerProcess
 
 __all__ = ["Backend", "BuildFailed", "Local", "Program", "text_bytes"]
@@ -211,11 +210,7 @@ def _execute_on(
     extra: Sequence[int] = (),
     may_fork: bool | None = None,
 ) -> RunResult:
-    """Run a program once on one worker; `extra` are descriptors for the job, closed here.
-
-    Raises:
-        WorkerLost: the worker ended while the job ran.
-    """
+    """Run a program once on one worker; `extra` are descriptors for the job, closed here."""
     job = Job(
         wall_ms=max(1, round(limits.wall_s * 1000)),
         cpu_ms=max(1, round(limits.cpu_s * 1000)),

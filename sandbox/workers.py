@@ -102,15 +102,10 @@ class WorkerProcess:
     def execute(
         self, job: Job, fds: Sequence[int], streams: Mapping[int, int], *, deadline_s: float
     ) -> JobOutcome:
-        """Run a job until all its processes have ended.
+        """Run a job until all its processes have ended; raises WorkerLost if the worker ends.
 
-        Args:
-            fds: payload, stdin, stdout, stderr, result, ...; all but the first two are closed here
-                as soon as they are sent.
-            streams: the read end of each of the job's pipes and the bytes to keep of it.
-
-        Raises:
-            WorkerLost: the worker has ended, and not because it was too slow.
+        `fds` are payload, stdin, stdout, stderr, result, ...; all but the first two are closed as
+        soon as they are sent. `streams` maps the read end of each pipe to the bytes to keep of it.
         """
         self._num_jobs += 1
         try:

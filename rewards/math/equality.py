@@ -9,31 +9,63 @@ is compared as text, a letter as a choice, everything else as mathematics.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
 from rewards.base import Grade, Outcome
 from rewards.math.extract import StatedAnswer
-from rewards.math.forms import MAX_MATH_CHARS, Form, form_of
-from rewards.math.named_values import chain_as_tuple
+from rewards.math.named_values import as_tuple, chain_as_tuple, is_name, split_name
 from rewards.math.notation import normalize
-from rewards.math.plain_numbers import plain_number
-from rewards.math.shapes import split_top_level
-from rewards.math.special_forms import choices_of_call, same_special_form, same_time
-from rewards.math.text_answers import is_prose, is_synonym, stated_value, strip_lead_in, text_key
+from rewards.math.plain_numbers import in_digits, in_digits_before_unit, plain_number
+from rewards.math.shapes import parse_shape, split_top_level
+from rewards.math.special_forms import (
+    choices_of_call,
+    rewrite_special_forms,
+    same_special_form,
+    same_time,
+)
+from rewards.math.text_answers import (
+    is_prose,
+    is_synonym,
+    phrase_meaning,
+    stated_value,
+    strip_lead_in,
+    text_key,
+)
 from rewards.math.unit_names import PERCENT, is_known_unit, unit_size, units_differ
-from rewards.math.units import same_mixed_quantity, split_letter_unit
+from rewards.math.units import (
+    Quantity,
+    same_mixed_quantity,
+    split_letter_unit,
+    split_list_unit,
+    split_unit,
+)
 from rewards.verifiers.choices import chosen_letters
 
 __all__ = ["AnswerPair", "decide", "grade_equality"]
 
+_MAX_MATH_CHARS = 2000
 _MAX_NESTING = 50
 _MAX_SHOWN_CHARS = 60
+_MAX_RELATION_CHARS = 500
 
 _DIGIT_RUN = re.compile(r"\d{1001}", re.ASCII)
 _LETTER_SET = re.compile(r"\\mathbb\{[A-Z]\}(?:[\^_]\{?[-+*]?\}?)?")
 _WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
+
+_TEXT_LIST = re.compile(
+    r"\\(?:text|mathrm|mbox)\{([\s,;]*(?:and|or|,|;)[\s]*)\}|,? ?\b(?:and|or)\b ?|[或和与;]"
+)
+_TEXT = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}")
+_SPACED_LIST = re.compile(r"\d,\s+\d{3}(?!\d)", re.ASCII)
+_THOUSANDS_COMMA = re.compile(r",(?=\d{3}(?!\d))", re.ASCII)
+_RATIO = re.compile(r"(\d[\d.]*) ?(?:\\text\{ ?to ?\}|to|比) ?(\d[\d.]*)")
+_RELATION = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
+_WORD = r",? ?(?:\\(?:text|mathrm|mbox|quad|qquad)\{{[ ,]*(?:{0})[ ,]*\}}|\b(?:{0})\b|{1}) ?"
+_OR = re.compile(_WORD.format("or|或|或者", r"或者?|\\lor(?![A-Za-z])"))
+_AND = re.compile(_WORD.format("and|且|和", r"并?且|和|\\land(?![A-Za-z])"))
 
 
 class AnswerPair(NamedTuple):
@@ -41,6 +73,15 @@ class AnswerPair(NamedTuple):
 
     gold: str
     answer: str
+
+
+class _Form(NamedTuple):
+    """The parts of an answer."""
+
+    core: str  # the value in one notation, without its unit
+    unit: str | None
+    number: int | Fraction | None  # the value of the core if it is a plain number
+    symbol: str | None = None  # the name in "name = value"
 
 
 def decide(gold: str, answer: StatedAnswer, worked_out: bool = False) -> Grade | AnswerPair:
@@ -67,30 +108,30 @@ def grade_equality(is_equal: bool, answer: str, gold: str, why: str = "") -> Gra
 
 @lru_cache(maxsize=65536)
 def _decide_forms(gold: str, text: str, is_plain: bool, worked_out: bool) -> Grade | AnswerPair:
-    gold_form = form_of(gold)
+    gold_form = _form_of(gold)
     if not gold_form.core:
         return Grade.of(Outcome.UNGRADABLE_GOLD, "the gold answer is empty")
-    if len(text) > MAX_MATH_CHARS:
-        return grade_equality(False, text, gold, f"longer than {MAX_MATH_CHARS} characters")
+    if len(text) > _MAX_MATH_CHARS:
+        return grade_equality(False, text, gold, f"longer than {_MAX_MATH_CHARS} characters")
     text = strip_lead_in(text)
     is_right = _compare_whole(gold, gold_form, text)
     if is_right is not None:
         return grade_equality(is_right, text, gold)
-    form = form_of(text)
+    form = _form_of(text)
     if form.number is None and is_prose(form.core):
         stated = stated_value(text) if is_plain else None
         if stated is None:
             why = "it does not state exactly one value" if is_plain else "text"
             return grade_equality(False, text, gold, why)
-        form = form_of(stated)
+        form = _form_of(stated)
     decision = _decide_values(gold_form, form, gold, text)
     needs_number = worked_out and isinstance(decision, AnswerPair) and gold_form.number is not None
-    if needs_number and form_of(form.core.rpartition("=")[2]).number is None:
+    if needs_number and _form_of(form.core.rpartition("=")[2]).number is None:
         return grade_equality(False, text, gold, "it is not worked out to a number")
     return decision
 
 
-def _compare_whole(gold: str, gold_form: Form, text: str) -> bool | None:
+def _compare_whole(gold: str, gold_form: _Form, text: str) -> bool | None:
     """Compare answers that are not one value and unit: times, mixed quantities, choices, text."""
     notation = normalize(text)
     for rule in (same_time, same_mixed_quantity):
@@ -101,7 +142,7 @@ def _compare_whole(gold: str, gold_form: Form, text: str) -> bool | None:
     if len(letters) == 1 and text_key(gold).upper() in letters and gold != gold.lower():
         is_letter = text != text.lower() or ")" in text  # b) is a choice, b a variable
         return is_letter and chosen_letters(notation) == letters
-    core = form_of(text).core
+    core = _form_of(text).core
     if is_synonym(gold_form.core, core):
         return True
     if gold_form.number is None and is_prose(gold_form.core):
@@ -110,7 +151,7 @@ def _compare_whole(gold: str, gold_form: Form, text: str) -> bool | None:
     return None
 
 
-def _decide_values(gold: Form, answer: Form, gold_text: str, text: str) -> Grade | AnswerPair:
+def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Grade | AnswerPair:
     if answer.number is None and answer.unit is None and is_known_unit(gold.unit or ""):
         answer = _with_letter_unit(answer)
     elif " " in gold.core and gold.unit is None and is_known_unit(answer.unit or ""):
@@ -129,7 +170,7 @@ def _decide_values(gold: Form, answer: Form, gold_text: str, text: str) -> Grade
     return AnswerPair(gold.core, answer.core)
 
 
-def _compare_units(gold: Form, answer: Form) -> bool | AnswerPair | None:
+def _compare_units(gold: _Form, answer: _Form) -> bool | AnswerPair | None:
     """Compare values in different units; return None if the units do not decide."""
     converted = _convert_units(gold, answer)
     if converted is not None:
@@ -137,7 +178,7 @@ def _compare_units(gold: Form, answer: Form) -> bool | AnswerPair | None:
     return False if units_differ(gold.unit, answer.unit) else None
 
 
-def _convert_units(gold: Form, answer: Form) -> bool | AnswerPair | None:
+def _convert_units(gold: _Form, answer: _Form) -> bool | AnswerPair | None:
     """Compare 5000 m with 5 km, degrees with radians; return None for any other units."""
     gold_size, size = unit_size(gold.unit), unit_size(answer.unit)
     if gold_size is not None and size is not None and gold_size[0] == size[0] and gold_size != size:
@@ -159,7 +200,7 @@ def _radians(degrees: str) -> str:
     return ",".join(rf"({part})\cdot\frac{{\pi}}{{180}}" for part in parts)
 
 
-def _compare_cores(gold: Form, answer: Form) -> bool | None:
+def _compare_cores(gold: _Form, answer: _Form) -> bool | None:
     """Compare values; return None if the parser has to decide."""
     if gold.symbol is not None and answer.symbol is not None and gold.symbol != answer.symbol:
         return False
@@ -176,12 +217,12 @@ def _compare_cores(gold: Form, answer: Form) -> bool | None:
     return same_special_form(gold.core, answer.core)
 
 
-def _with_letter_unit(form: Form) -> Form:
+def _with_letter_unit(form: _Form) -> _Form:
     value, unit = split_letter_unit(form.core)
-    return form if unit is None else Form(value, unit, plain_number(value), form.symbol)
+    return form if unit is None else _Form(value, unit, plain_number(value), form.symbol)
 
 
-def _resolve_ambiguity(gold: Form, answer: Form) -> tuple[Form, Form]:
+def _resolve_ambiguity(gold: _Form, answer: _Form) -> tuple[_Form, _Form]:
     """Read C(10,3) as a number or a point, and x=y=1 as a tuple, depending on the other side."""
     is_point = gold.core.startswith("(") or answer.core.startswith("(")
     if gold.core.startswith("(") and "=" in answer.core:
@@ -189,14 +230,14 @@ def _resolve_ambiguity(gold: Form, answer: Form) -> tuple[Form, Form]:
     return _resolve_choices(gold, is_point), _resolve_choices(answer, is_point)
 
 
-def _resolve_choices(form: Form, is_point: bool) -> Form:
+def _resolve_choices(form: _Form, is_point: bool) -> _Form:
     count = choices_of_call(form.core)
     return form if count is None else form._replace(core=form.core[1:] if is_point else count)
 
 
 def _why_unparsable(core: str) -> str | None:
     """Return why the parser, which might hang, must not get a formula that is no honest answer."""
-    if len(core) > MAX_MATH_CHARS:
+    if len(core) > _MAX_MATH_CHARS:
         return "too long"
     if _DIGIT_RUN.search(core):
         return "a number of more than 1000 digits"
@@ -209,3 +250,84 @@ def _shorten(text: str) -> str:
     size = _MAX_SHOWN_CHARS
     text = " ".join(text.split()) if len(text) < 4 * size else text[: 4 * size]
     return text if len(text) <= size else text[: size - 3] + "..."
+
+
+@lru_cache(maxsize=65536)
+def _form_of(text: str) -> _Form:
+    """Split an answer or a gold.
+
+    normalize --> phrases, spelled numbers --> special notations, points --> name = value unit
+    """
+    is_list = _SPACED_LIST.search(text) is not None  # "1, 200" is not 1,200
+    text = normalize(text).removeprefix("=")
+    meaning = phrase_meaning(text)
+    if meaning is not None:
+        return _Form(meaning, None, None)
+    text = _spelled_number(text)
+    ratio = _RATIO.fullmatch(text)
+    text = text if ratio is None else f"{ratio[1]}:{ratio[2]}"
+    if len(text) > _MAX_MATH_CHARS:
+        return _Form(text, None, None)
+    text = as_tuple(rewrite_special_forms(_with_connectives(text)))
+    if _TEXT_LIST.search(text) and not is_prose(_TEXT_LIST.sub(" ", text)):
+        text, is_list = normalize(_TEXT_LIST.sub(",", text).replace(",,", ",")), True
+    text = _THOUSANDS_COMMA.sub(", ", text) if is_list else text
+    text = _without_approximation(text)
+    number = plain_number(text)
+    if number is not None:
+        return _Form(_number_core(number), None, number)
+    return _named_form(text)
+
+
+def _spelled_number(text: str) -> str:
+    r"""Write a spelled number, optionally in \text{}, in digits."""
+    in_words = _TEXT.fullmatch(text)
+    spelled = in_digits(in_words[1] if in_words else text)
+    return text if in_words and spelled == in_words[1] else spelled
+
+
+def _with_connectives(text: str) -> str:
+    r"""Write "or" and "and" between relations as \lor and \land: "x<-1 or x>1"."""
+    if len(text) > _MAX_RELATION_CHARS or not _RELATION.search(text):
+        return text
+    return _AND.sub(r"\\land ", _OR.sub(r"\\lor ", text))
+
+
+def _without_approximation(text: str) -> str:
+    r"""Keep the exact value of `\frac{2}{3} \approx 0.67`, or the rounded one if it is alone."""
+    exact, sign, rounded = text.partition(r"\approx")
+    return rounded.strip() if sign and (not exact.strip() or is_name(exact.strip())) else exact
+
+
+def _named_form(text: str) -> _Form:
+    name, value = split_name(text)
+    quantity = _quantity(value)
+    number = plain_number(quantity.value)
+    if number is not None:
+        return _Form(_number_core(number), quantity.unit, number, name)
+    if name is not None and (r"\pm" in value or parse_shape(value).kind == "scalar"):
+        name, quantity = None, _quantity(text)  # an equation, or a value that is no number
+    return _Form(quantity.value, quantity.unit, None, name)
+
+
+def _quantity(text: str) -> Quantity:
+    """Split off a unit, including after a spelled number."""
+    quantity = split_unit(text)
+    if plain_number(quantity.value) is not None:
+        return quantity
+    listed = split_list_unit(text)
+    if listed.unit is not None:
+        return listed
+    in_words = _TEXT.fullmatch(text)
+    spelled = in_digits_before_unit(in_words[1] if in_words else text)
+    from_words = split_unit(spelled)
+    is_read = plain_number(from_words.value) is not None and spelled != text
+    is_known = from_words.unit is None or is_known_unit(from_words.unit)
+    return from_words if is_read and is_known else quantity
+
+
+def _number_core(number: int | Fraction) -> str:
+    if number.denominator == 1:
+        return str(number.numerator)
+    sign = "-" if number < 0 else ""
+    return rf"{sign}\frac{{{abs(number.numerator)}}}{{{number.denominator}}}"

@@ -39,14 +39,15 @@ def accuracy(
     completions: Sequence[object],
     answer: Sequence[object],
     *,
-    think_prefilled: bool | Sequence[bool] | None = None,
     worked_out: bool = False,
+    prompts: Sequence[object] | None = None,
+    think_prefilled: bool | Sequence[bool] | None = None,
     **columns: object,
 ) -> list[Grade]:
     r"""Reward answers that equal the gold; a reward function in TRL's format.
 
     `answer` has the golds: text, LaTeX or numbers. A value is None if the gold cannot be parsed or
-    grading fails. `think_prefilled=None` is resolved from `prompts` in the columns.
+    grading fails.
 
         accuracy(["<think>2+3</think><answer>5</answer>"], ["5"]) == [1.0]
 
@@ -57,10 +58,7 @@ def accuracy(
         ValueError: lengths differ, or a completion is neither a string nor a list of messages.
         WorkersUnavailable: Math-Verify is required and cannot be imported.
     """
-    prompts = columns.get("prompts")
-    flags = resolve_think_prefilled(
-        len(completions), think_prefilled, prompts if isinstance(prompts, Sequence) else None
-    )
+    flags = resolve_think_prefilled(len(completions), think_prefilled, prompts)
     return grade_accuracies(completions, answer, flags, worked_out=worked_out)
 
 

@@ -174,14 +174,10 @@ def _plain_characters(text: str) -> str:
     text = text.translate(_SPECIAL)
     text = unicodedata.normalize("NFKC", text).translate(_SYMBOLS)
     return "".join(
-        _ascii_digit(mark)
+        str(unicodedata.digit(mark)) if not mark.isascii() and mark.isdecimal() else mark
         for mark in text
         if mark.isspace() or unicodedata.category(mark)[0] != "C"
     )
-
-
-def _ascii_digit(mark: str) -> str:
-    return str(unicodedata.digit(mark)) if not mark.isascii() and mark.isdecimal() else mark
 
 
 def _latex_fraction(match: re.Match[str]) -> str:

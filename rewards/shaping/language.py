@@ -167,15 +167,11 @@ def _passages(found: Sequence[Sentence], script: Script) -> Iterator[list[str]]:
         for word in sentence:
             if word.script is script:
                 words.append(word.text)
-            is_clause = word.ends_clause and len(words) >= _CLAUSE_WORDS
-            if is_clause or len(words) >= _PASSAGE_WORDS:
+            num_words = _CLAUSE_WORDS if word.ends_clause else _PASSAGE_WORDS
+            if len(words) >= (_SENTENCE_WORDS if word is sentence[-1] else num_words):
                 if before:
                     yield before
                 before, words = words, []
-        if len(words) >= _SENTENCE_WORDS:
-            if before:
-                yield before
-            before, words = words, []
     if before or words:
         yield before + words
 

@@ -1,25 +1,20 @@
-r"""Rewards of length in tokens: `overlong` penalizes only long completions, `cosine_length` scales
-with length.
+r"""Rewards of length in tokens: `overlong` penalizes only long completions, `cosine_length` scales.
 
-`overlong` is DAPO's soft overlong punishment (arXiv 2503.14476, equation 13):
+`overlong` is DAPO's soft overlong punishment (arXiv 2503.14476, equation 13), where L_max is
+`max_tokens` and L_cache `cache_tokens`:
 
     R(y) =  0                                   where          |y| <= L_max - L_cache
            (L_max - L_cache - |y|) / L_cache    where  L_max - L_cache < |y| <= L_max
            -1                                   where  L_max < |y|
 
-L_max is `max_tokens`, L_cache `cache_tokens`. It has an effect only where completions may be longer
-than L_max - L_cache.
-
-`cosine_length` is the cosine reward of "Demystifying Long Chain-of-Thought Reasoning in LLMs"
-(arXiv 2502.03373), with t the tokens and T `max_tokens`:
+`cosine_length` is the cosine reward of arXiv 2502.03373, with t the tokens and T `max_tokens`:
 
     CosFn(t, T, min, max) = min + (max - min) * (1 + cos(pi * min(t, T) / T)) / 2
     right: CosFn(t, T, min_value_correct, max_value_correct)    the shorter, the better
     wrong: CosFn(t, T, max_value_wrong, min_value_wrong)        the longer, the less bad
 
-The paper's values are 2 to 1 for right and -10 to 0 for wrong; the defaults here are in [-1, 1],
-for a weight to scale. t is clamped to T, since a cosine is periodic: in open-r1 a right answer of
-2T tokens earns full marks.
+The paper's values are 2 to 1 for right and -10 to 0 for wrong; here they are in [-1, 1]. t is
+clamped to T, since a cosine is periodic: in open-r1 a right answer of 2T tokens earns full marks.
 """
 
 from __future__ import annotations
@@ -76,7 +71,7 @@ def overlong(
     """
     return [
         grade_overlong(num_tokens, max_tokens=max_tokens, cache_tokens=cache_tokens)
-        for num_tokens in _lengths(completions, completion_ids)
+        for num_tokens in map(len, one_each("completion_ids", completion_ids, len(completions)))
     ]
 
 
@@ -135,7 +130,7 @@ def cosine_length(
         "min_value_correct": min_value_correct,
         "max_value_correct": max_value_correct,
     }
-    lengths = _lengths(completions, completion_ids)
+    lengths = map(len, one_each("completion_ids", completion_ids, len(completions)))
     marks = correct(completions=completions, completion_ids=completion_ids, **columns)
     return [
         grade_cosine(num_tokens, None if m is None else m >= 1, max_tokens=max_tokens, **values)
@@ -169,9 +164,3 @@ def _check_tokens(name: str, options: Mapping[str, Any]) -> None:
     num_tokens = options.get(name)
     if isinstance(num_tokens, bool) or not isinstance(num_tokens, int) or num_tokens < 1:
         raise ValueError(f"{name} is {num_tokens!r}; it must be a whole number above 0")
-
-
-def _lengths(
-    completions: Sequence[object], completion_ids: Sequence[Sequence[int]] | None
-) -> list[int]:
-    return [len(ids) for ids in one_each("completion_ids", completion_ids, len(completions))]

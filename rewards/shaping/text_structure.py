@@ -1,22 +1,17 @@
 # ruff: noqa: RUF001 - Chinese punctuation is meant
-r"""`reasoning_steps` and `repetition`: rewards of the structure of a text.
+r"""`reasoning_steps` and `repetition`: rewards of the structure of a text, reasoning and answer.
 
     reasoning_steps: R(y) = min(1, number of steps / num_steps)
 
 open-r1's reward (huggingface/open-r1, rewards.py, reasoning_steps_reward; 3 steps), in English and
 in Chinese, except that it counts the different texts after a mark: "First, First, First," earns
-nothing. It still rewards form alone: any three different sentences with a number before them earn
-all of it. Give it a small weight. Marks: "Step 1:"; "1.", "1)", "-", "*" and 一、 at the start of
-a line; "First,", "Second,", "Then,", "Next,", "Finally,"; 步骤1, 第一步, 首先, 其次, 然后, 接着,
-接下来, 最后.
+nothing. It rewards form alone: give it a small weight. docs/rewards.md shows the marks.
 
     repetition: R(y) = (1 - number of different n-grams / number of n-grams) * max_penalty
 
 "Demystifying Long Chain-of-Thought Reasoning in LLMs" (arXiv 2502.03373), appendix C.2, in the form
 of open-r1. The n-grams are of pieces: a run between spaces, case ignored, or one character of a
 script without spaces; each character of a run longer than 100, so that "aaaa..." is repetition too.
-
-Both read reasoning and answer as one text.
 """
 
 from __future__ import annotations

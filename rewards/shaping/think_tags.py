@@ -1,20 +1,15 @@
 """`think_format` and `tag_count`: rewards of the form of reasoning and answer.
 
-`think_format` is 1 for a completion in the form of its profile, else 0:
+`think_format` (DeepSeek-R1, arXiv 2501.12948, section 2.2.2) is 1 in the form of its profile:
 
-    | profile | form                                                                              |
-    |---------|-----------------------------------------------------------------------------------|
-    | zero    | `<think>reasoning</think> <answer>answer</answer>`: each tag once, in this order, |
-    |         | neither part empty, only white space outside of them                              |
-    | r1      | `<think>reasoning</think> answer`: reasoning once, then an answer; neither empty  |
+    zero  `<think>reasoning</think> <answer>answer</answer>`: each tag once, in this order, neither
+          part empty, only white space outside of them (Table 1)
+    r1    `<think>reasoning</think> answer`: reasoning once, then an answer; neither empty
 
 Tags are literal everywhere: a second one in a code block or in quotes counts. Where the template
 puts `<think>` into the prompt, the completion begins inside the reasoning (`think_prefilled`).
-Source of the reward: DeepSeek-R1 (arXiv 2501.12948), section 2.2.2; of the form: its Table 1.
 
-`tag_count` rewards each of the four tags by itself, for base models that write none of them yet:
-
-    R(y) = (number of tags that occur exactly once, and in order) / 4
+    tag_count: R(y) = (number of tags that occur exactly once, and in order) / 4
 
 The order is `<think>`, `</think>`, `<answer>`, `</answer>`. A tag that occurs twice earns nothing.
 Of the others the longest run in order counts, so that four tags in a wrong order earn less than in

@@ -3,13 +3,10 @@
 completion, prompt --POST {url}/chat/completions--> {"score": 7}         value 0.7
                    twice, with A and B exchanged --> {"better": "A"}      value 0, 1/4, ..., 1
 
-The judge is any OpenAI-compatible endpoint (vLLM, SGLang, llama.cpp, a hosted one). Up to
-`concurrency` completions are judged at a time; 429, 5xx and lost connections are retried. A judge
-that gives no readable reply results in None, never in 0.
-
-The mean over both orders removes the judge's preference for a position (Zheng et al., arXiv
-2306.05685, section 3.4). In DeepSeek-R1 (arXiv 2501.12948, section 2.3.4) helpfulness is judged on
-the summary alone (`part: answer`) and harmlessness on everything (`part: whole`).
+The judge is any OpenAI-compatible endpoint; 429, 5xx and lost connections are retried. A judge that
+gives no readable reply results in None, never in 0. The mean over both orders removes its
+preference for a position (Zheng et al., arXiv 2306.05685, section 3.4). In DeepSeek-R1 (arXiv
+2501.12948, section 2.3.4) helpfulness is judged on `part: answer`, harmlessness on `part: whole`.
 """
 
 from __future__ import annotations

@@ -161,10 +161,7 @@ def _make_error(name: str, text: str) -> Exception:
     """Return the solution's exception if it is a built-in one, else a RuntimeError."""
     kind: Any = getattr(builtins, name, None)
     is_exception = isinstance(kind, type) and issubclass(kind, Exception)
-    if is_exception and kind not in (
-        StopIteration,
-        StopAsyncIteration,
-    ):  # they would end loops silently
+    if is_exception and kind not in (StopIteration, StopAsyncIteration):  # these end loops silently
         return kind(text)
     return RuntimeError(f"{name}: {text}")
 

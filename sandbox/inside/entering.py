@@ -40,10 +40,7 @@ _NOSUID_NODEV = MountFlag.NOSUID | MountFlag.NODEV
 def become_unprivileged(folder: str) -> bool:
     """Give up root for a user of this worker, who becomes the owner of `folder`.
 
-    The kernel exempts user 0 from process limits and file permissions.
-
-    Returns:
-        True if no other process has that user.
+    The kernel exempts user 0 from limits and permissions. True if no other process has the user.
     """
     if os.geteuid() != 0:
         return False
@@ -72,11 +69,7 @@ def keep_interpreter(prefix: int) -> None:
 
 
 def enter_namespaces(prefix: int) -> None:
-    """Enter all namespaces; the next child is the first process of the pid namespace.
-
-    Raises:
-        OSError: the kernel refuses a step, which the text names.
-    """
+    """Enter all namespaces; the next child is the first process of the pid namespace."""
     os.fchdir(prefix)  # the user may reach "." where it may not reach the folders above
     uid, gid = os.getuid(), os.getgid()
     linux.call("unshare", _NAMESPACES)

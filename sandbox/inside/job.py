@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import NoReturn
 
-from sandbox.inside import landlock, linux
+from sandbox.inside import linux
 from sandbox.inside.driver import run_payload
 from sandbox.inside.entering import PREFIX_FD, end_with_parent, set_dumpable
 from sandbox.inside.protocol import PHASE_STARTED, Job
@@ -42,11 +42,9 @@ class Isolation:
 def become_job(
     job: Job, fds: list[int], phase: int, scratch: Scratch, isolation: Isolation
 ) -> NoReturn:
-    """Restrict this process and run the program.
+    """Restrict this process and run the program; `phase` is a pipe to the worker.
 
-    Args:
-        fds: payload, stdin, stdout, stderr, result and further descriptors.
-        phase: a pipe to the worker, see `run_payload`.
+    `fds` are payload, stdin, stdout, stderr, result and further descriptors.
     """
     try:
         os.setsid()
@@ -86,7 +84,7 @@ def _drop_privileges(scratch: Scratch, isolation: Isolation) -> None:
         file.write("1000")  # when memory runs out, the kernel kills the job first
     linux.prctl(_NO_NEW_PRIVS, 1)
     if scratch.ruleset is not None:
-        landlock.restrict_self(scratch.ruleset)
+        linux.restrict_self(scratch.ruleset)
 
 
 def _place(fds: list[int], phase: int) -> None:

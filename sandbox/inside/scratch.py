@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Protocol
 
-from sandbox.inside import landlock
-from sandbox.inside.linux import MountFlag, mount, unmount
+from sandbox.inside.linux import MountFlag, landlock_abi, make_ruleset, mount, unmount
 from sandbox.inside.protocol import Job
 
 __all__ = ["PrivateMount", "Scratch", "WatchedFolder", "remove_folder"]
@@ -61,10 +60,10 @@ class PrivateMount:
         mount("tmpfs", self.path, "tmpfs", flags, options)
         self._limits = limits
         self._untouched = self._state()
-        if landlock.abi():
+        if landlock_abi():
             if self.ruleset is not None:
                 os.close(self.ruleset)
-            self.ruleset = landlock.make_ruleset(read=["/"], write=self.path)
+            self.ruleset = make_ruleset(read=["/"], write=self.path)
 
     def is_over(self, job: Job, pid: int) -> bool:
         return False  # the kernel enforces the limits of the mount

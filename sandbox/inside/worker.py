@@ -28,7 +28,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
 
-from sandbox.inside import entering, landlock, linux
+from sandbox.inside import entering, linux
 from sandbox.inside.job import Isolation, become_job
 from sandbox.inside.protocol import Done, Job, Kind, receive
 from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder, remove_folder
@@ -89,7 +89,7 @@ class JobServer:
                 if tier != "unsafe"
             },
         )
-        self.description = {"landlock_abi": landlock.abi(), "uid": os.getuid()}
+        self.description = {"landlock_abi": linux.landlock_abi(), "uid": os.getuid()}
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -163,13 +163,13 @@ def _enter(tier: str, folder: str, prefix: int) -> Scratch:
         return PrivateMount()
     if tier not in ("landlock", "unsafe"):
         raise ValueError(f"no tier is named {tier!r}")
-    if tier == "landlock" and not landlock.abi():
+    if tier == "landlock" and not linux.landlock_abi():
         raise RuntimeError("this kernel has no Landlock (it came with 5.13)")
     _become_guarded(folder)
     entering.keep_interpreter(prefix)
     if tier == "unsafe":
         return WatchedFolder(folder, None)
-    return WatchedFolder(folder, landlock.make_ruleset(read=[*_READABLE, prefix], write=folder))
+    return WatchedFolder(folder, linux.make_ruleset(read=[*_READABLE, prefix], write=folder))
 
 
 def _become_guarded(folder: str | None = None) -> None:

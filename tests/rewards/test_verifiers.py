@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewards import shutdown
-from rewards.verifiers import json_answers, matches
+from rewards.verifiers import matches
 from rewards.verifiers.choices import grade_choice, multiple_choice
-from rewards.verifiers.json_answers import grade_json, json_schema
-from rewards.verifiers.matches import exact_match, grade_exact, grade_regex, regex_match
+from rewards.verifiers.matches import (
+    exact_match,
+    grade_exact,
+    grade_json,
+    grade_regex,
+    json_schema,
+    regex_match,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -266,7 +272,7 @@ def test_hostile_text_is_read_in_linear_time(text: str) -> None:
 
 def test_shutdown_ends_the_children_of_every_reward() -> None:
     assert regex_match(["<answer>aa</answer>"], ["a+"]) == [1.0]
-    assert matches._POOL.is_started
+    assert matches._REGEX_POOL.is_started
     shutdown()
-    assert not matches._POOL.is_started
-    assert not json_answers._POOL.is_started
+    assert not matches._REGEX_POOL.is_started
+    assert not matches._JSON_POOL.is_started

@@ -14,7 +14,7 @@ import pytest
 
 from sandbox import Limits, SandboxUnavailable, Verdict
 from sandbox.__main__ import main
-from sandbox.inside import landlock
+from sandbox.inside import linux
 from sandbox.inside.protocol import Done, Job
 from sandbox.jobs import Local, Program
 from sandbox.tiers import Tier, probe
@@ -171,7 +171,7 @@ def test_a_machine_that_refuses_every_tier_is_told_what_helps() -> None:
     assert "SANDBOX_URL" in done.stdout
 
 
-@pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
+@pytest.mark.skipif(linux.landlock_abi() == 0, reason="this kernel has no Landlock")
 def test_where_the_kernel_has_landlock_its_tier_holds() -> None:
     """Else every test of that tier would skip, and nobody would notice."""
     probe("landlock").close()
