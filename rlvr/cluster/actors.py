@@ -23,10 +23,7 @@ class Actor:
     log_path: str
 
     async def call(self, method: str, *args: Any, deadline_s: float) -> Any:
-        """Call a method and return its result.
-
-        Raises the method's RLVRError, or ActorDied for any other failure and a missed deadline.
-        """
+        """Return a method's result, or raise its RLVRError, else ActorDied (also when it is late)."""
         ref = getattr(self.handle, method).remote(*args)
         return await self._wait(ref, method, deadline_s)
 

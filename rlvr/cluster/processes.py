@@ -19,10 +19,7 @@ OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
 
 
 def check_packages() -> None:
-    """Check that all required packages are installed and no optional one is broken.
-
-    Raises ConfigError: the message names the package and what to do.
-    """
+    """Raise ConfigError for a missing required package or a broken optional one."""
     for package in REQUIRED:
         if importlib.util.find_spec(package) is None:
             raise ConfigError(f"{package} is not installed; install all packages with `make setup`")

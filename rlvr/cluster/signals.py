@@ -26,10 +26,7 @@ ResultT = TypeVar("ResultT")
 async def unless_stopped(
     work: Awaitable[ResultT], stop: asyncio.Event, *, step: int | None
 ) -> ResultT:
-    """Return the result of `work`, or cancel it when `stop` is set.
-
-    Raises Stopped: with `step`.
-    """
+    """Return the result of `work`; when `stop` is set, cancel it and raise Stopped(step)."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:

@@ -65,10 +65,7 @@ def weights_bytes(path: str) -> int:
 
 
 def end_token_ids(path: str, tokenizer: Any) -> tuple[int, ...]:
-    """Return all tokens that end a completion, of the tokenizer and of the model's configuration.
-
-    Raises ConfigError: there is none.
-    """
+    """Return all end tokens of tokenizer and model; raise ConfigError if there is none."""
     configs = [model_json(path, name) for name in ("generation_config.json", "config.json")]
     found = [tokenizer.eos_token_id, *(config.get("eos_token_id") for config in configs)]
     if not Path(path).exists():

@@ -115,8 +115,5 @@ def _content_text(content: Any) -> str:
 
 
 def num_reflection_words(text: str) -> int:
-    """Return the number of words of reflection ("wait", "check", ...) in a text.
-
-    DeepSeek-R1 plots it over the training of R1-Zero (arXiv 2501.12948v2, appendix C.2).
-    """
+    """Return the number of words of reflection (DeepSeek-R1, arXiv 2501.12948v2, appendix C.2)."""
     return len(_REFLECTION.findall(text))

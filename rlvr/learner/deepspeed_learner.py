@@ -58,10 +58,7 @@ class DeepSpeedLearner:
         return os.getpid()
 
     def step(self, micro_batches: Sequence[MicroBatch], step: int) -> StepReport:
-        """Take one optimizer step on this rank's micro-batches.
-
-        Raises CheckError: loss or gradient is not finite; the weights are unchanged.
-        """
+        """Take one optimizer step; if loss or gradient is not finite, raise CheckError instead."""
         started = time.monotonic()
         self._engine.train()
         self._set_lr(step)
@@ -180,14 +177,8 @@ class DeepSpeedLearner:
             clip_high=spec.loss.clip_high,
             beta=spec.loss.beta,
         )
-        sums_of_terms = [
-            terms.loss.detach(),
-            entropy.detach().sum(),
-            terms.clipped,
-            terms.kl_sum,
-            terms.mismatch_sum,
-            loss_mask.sum(),
-        ]
+        sums_of_terms = [terms.loss.detach(), entropy.detach().sum(), terms.clipped]
+        sums_of_terms += [terms.kl_sum, terms.mismatch_sum, loss_mask.sum()]
         counts = torch.tensor([micro_batch.num_tokens, micro_batch.num_computed_tokens])
         sums = torch.stack([term.double() for term in sums_of_terms])
         return terms, torch.cat([sums, counts.to(sums)])
@@ -200,13 +191,12 @@ class DeepSpeedLearner:
 
     def _update(self) -> float:
         """Clip the gradients and step; return the gradient norm before clipping."""
-        own_norm = None
+        norm = None
         if self._spec.learner.zero_stage == 0 and self._spec.dtype == "float32":
             grads = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
-            own_norm = torch.nn.utils.get_total_norm(grads)
+            norm = torch.nn.utils.get_total_norm(grads)
         self._engine.step()
-        norm = self._engine.get_global_grad_norm() if own_norm is None else own_norm
-        return float(norm)
+        return float(self._engine.get_global_grad_norm() if norm is None else norm)
 
     @contextmanager
     def _gathered(self) -> Iterator[None]:

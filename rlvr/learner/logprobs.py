@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["completion_logprobs", "token_logprobs"]
 
+# config keys that change the logits after the head, with the value that has no effect
 LOGIT_KEYS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
-"""Config keys that change the logits after the head, with the value that has no effect."""
 
 
 def token_logprobs(

@@ -6,9 +6,8 @@
        +------ chunks of finished completions <---+
     load_weights, probe ---- command ------>      run while nothing is generated
 
-vLLM runs inside this process (no second process, no serialization of each step's outputs). A batch
-enters as a whole between two steps, so an idle engine schedules it the same way every time: with a
-seed per completion, the same batch gives the same tokens.
+vLLM runs inside this process. A batch enters as a whole between two steps, so an idle engine
+schedules it the same way every time: with a seed per completion, it gives the same tokens.
 """
 
 from __future__ import annotations
@@ -50,6 +49,9 @@ class _Batch:
     finished: list[Finished] = field(default_factory=list)
 
 
+_Command = tuple[Callable[[], Any], Future[Any]]
+
+
 class VllmEngine:
     """The actor class; its public methods run on the actor's asyncio loop."""
 
@@ -57,9 +59,7 @@ class VllmEngine:
         redirect_output(spec.log_path)
         self._spec = spec
         self._policy_version = -1
-        self._inbox: queue.SimpleQueue[_Batch | tuple[Callable[[], Any], Future[Any]]] = (
-            queue.SimpleQueue()
-        )
+        self._inbox: queue.SimpleQueue[_Batch | _Command] = queue.SimpleQueue()
         self._open: dict[str, tuple[_Batch, Request]] = {}
         self._ids = itertools.count()
         self._started: Future[None] = Future()
@@ -73,10 +73,7 @@ class VllmEngine:
     async def generate(
         self, requests: Sequence[Request], sampling: SamplingSpec, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
-        """Yield chunks of finished completions.
-
-        Raises CheckError: the engine holds another policy version than `policy_version`.
-        """
+        """Yield chunks of finished completions; raise CheckError if another version is loaded."""
         if policy_version != self._policy_version:
             raise CheckError(
                 f"engine asked to generate with policy version {policy_version}, but it holds "
@@ -91,10 +88,7 @@ class VllmEngine:
             yield chunk
 
     async def load_weights(self, packed: PackedWeights) -> str:
-        """Load a policy version; return the digest of the bytes that the workers received.
-
-        Raises CheckError: the received bytes differ from the sent ones.
-        """
+        """Load a policy version; return the digest of the received bytes, or raise CheckError."""
         return await self._command(lambda: self._load(packed))
 
     async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -212,13 +206,8 @@ class VllmEngine:
         while self._llm.has_unfinished_requests():
             outputs = self._llm.step()
         (output,) = outputs
-        return np.array(
-            [
-                at[int(token)].logprob
-                for at, token in zip(output.prompt_logprobs[1:], token_ids[1:], strict=True)
-            ],
-            dtype=np.float32,
-        )
+        positions = zip(output.prompt_logprobs[1:], token_ids[1:], strict=True)
+        return np.array([at[int(token)].logprob for at, token in positions], dtype=np.float32)
 
 
 def _engine_args(spec: EngineSpec) -> dict[str, Any]:

@@ -33,10 +33,8 @@ class EnginePool:
         arrived: asyncio.Queue[list[Finished] | None] = asyncio.Queue()
 
         async def drain(engine: Actor, share: Sequence[Request]) -> None:
-            stream = engine.stream(
-                "generate", share, sampling, policy_version, deadline_s=self._deadline_s
-            )
-            async for chunk in stream:
+            arguments = (share, sampling, policy_version)
+            async for chunk in engine.stream("generate", *arguments, deadline_s=self._deadline_s):
                 arrived.put_nowait(chunk)
 
         async def drain_all() -> None:
@@ -67,7 +65,5 @@ class EnginePool:
         return await self._call_all("probe", token_ids)
 
     async def _call_all(self, method: str, *args: Any) -> list[Any]:
-        calls = [
-            engine.call(method, *args, deadline_s=self._deadline_s) for engine in self._engines
-        ]
+        calls = (one.call(method, *args, deadline_s=self._deadline_s) for one in self._engines)
         return await asyncio.gather(*calls)

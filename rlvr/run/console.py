@@ -21,10 +21,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 def time_shares(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the share of each phase in the step's time.
-
-    Generating and grading count only while the controller waited for them.
-    """
+    """Return the share of each phase in the step's time; rollouts count only while waited for."""
     rollout_s = metrics["time/generate_s"] + metrics["time/grade_s"]
     waited = metrics["time/rollout_wait_s"]
     grade = waited * (metrics["time/grade_s"] / rollout_s) if rollout_s else 0.0

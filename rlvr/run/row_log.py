@@ -16,10 +16,7 @@ __all__ = ["MetricsFile", "RowLog", "forget_after", "rollout_rows", "write_rollo
 
 
 class RowLog:
-    """Append-only JSONL file of a stage that can resume.
-
-    Opening it after a crash cuts off an incomplete last line.
-    """
+    """Append-only JSONL file of a resumable stage; opening it cuts off an incomplete last line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,10 +28,7 @@ class RowLog:
         return list(self._rows)
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows in one write and sync them to disk.
-
-        Raises RLVRError: the rows cannot be written; the file is as before.
-        """
+        """Append rows and sync them to disk, or raise RLVRError and leave the file as before."""
         new = [dict(row) for row in rows]
         with report_disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)

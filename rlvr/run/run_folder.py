@@ -109,10 +109,7 @@ class RunFolder:
         return self.status
 
     def differences(self, config: BaseModel, *, free: Collection[str] = ()) -> list[str]:
-        """Describe the keys whose values differ from the folder's config, except those in `free`.
-
-        Raises ConfigError: the folder's config cannot be read.
-        """
+        """Describe the keys, except `free`, whose values differ from the folder's config."""
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:

@@ -43,18 +43,12 @@ class Stage(Generic[ConfigT, InputsT]):
     """The parts of the protocol that differ between commands."""
 
     schema: type[ConfigT]
-    check: Callable[[ConfigT], InputsT]
-    """Read and check the inputs without heavy imports; raise ConfigError."""
-    run: Callable[[ConfigT, RunFolder, InputsT], None]
-    """Do the work and write `folder.summary` last; raise RLVRError."""
-    closing: Callable[[ConfigT, RunFolder], str]
-    """Return the text to print for a finished run folder."""
-    free_keys: Collection[str] = ()
-    """Top-level keys that may change when a run resumes."""
-    needs_environment: bool = True
-    """Whether `run` needs torch, vLLM, DeepSpeed and Ray."""
-    is_repeatable: bool = False
-    """Whether a finished stage runs again: it is cheap and its inputs may have changed."""
+    check: Callable[[ConfigT], InputsT]  # reads inputs without heavy imports; raises ConfigError
+    run: Callable[[ConfigT, RunFolder, InputsT], None]  # writes summary last; raises RLVRError
+    closing: Callable[[ConfigT, RunFolder], str]  # the text to print for a finished run folder
+    free_keys: Collection[str] = ()  # top-level keys that may change when a run resumes
+    needs_environment: bool = True  # `run` needs torch, vLLM, DeepSpeed and Ray
+    is_repeatable: bool = False  # a finished stage runs again: it is cheap, its inputs may change
 
 
 def load_stage(command: str) -> Stage[Any, Any]:

@@ -135,10 +135,7 @@ def train_tasks(seed: int = 0) -> Iterator[Task]:
 
 
 def heldout_tasks(num_tasks: int, *, seed: int = 0) -> list[Task]:
-    """Return held-out problems with distinct canonical forms.
-
-    Raises ValueError: more than 500 are requested (the world has 599).
-    """
+    """Return held-out problems, distinct in canonical form. Raises ValueError for more than 500."""
     if not 0 < num_tasks <= MAX_HELDOUT:
         raise ValueError(f"num_tasks is {num_tasks}; allowed is 1 to {MAX_HELDOUT}")
     rng = random.Random(f"toy/heldout/{seed}")

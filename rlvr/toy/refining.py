@@ -19,10 +19,7 @@ _SENTENCE = {"en": "The answer is \\boxed{{{answer}}}.", "zh": "答案是\\boxed
 
 
 def readable(row: dict[str, Any]) -> dict[str, Any] | None:
-    """Rewrite a right row of R1-Zero in its question's language; for `rewrite` in a recipe.
-
-    Returns None for a guessed answer.
-    """
+    """Rewrite a right row of R1-Zero in its question's language; None for a guessed answer."""
     reasoning, language = row["reasoning_content"], row["language"]
     if "=" not in reasoning:
         return None
@@ -37,15 +34,9 @@ def readable(row: dict[str, Any]) -> dict[str, Any] | None:
 def readable_summary(
     completions: list[Any], language: list[str], think_prefilled: Any = None, **columns: Any
 ) -> list[float]:
-    """Return 1 if the text after the reasoning answers in words of the row's language, else 0.
-
-    A reward for the toy world's evaluation, where it counts the readable answers.
-    """
-    is_open = bool(think_prefilled)
-    return [
-        float(_is_readable(completion, code, is_open))
-        for completion, code in zip(completions, language, strict=True)
-    ]
+    """Return 1 if the text after the reasoning answers in the row's language, else 0 (a reward)."""
+    pairs = zip(completions, language, strict=True)
+    return [float(_is_readable(one, code, bool(think_prefilled))) for one, code in pairs]
 
 
 def _is_readable(completion: Any, language: str, think_prefilled: bool) -> bool:

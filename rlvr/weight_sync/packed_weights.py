@@ -21,8 +21,7 @@ __all__ = ["PackedWeights", "WeightSyncWorker", "digest_of", "pack_weights", "un
 ALIGNMENT = 16  # bytes; each tensor starts at a multiple of it
 
 
-Entry = tuple[str, str, tuple[int, ...]]
-"""Name, torch dtype and shape of a tensor."""
+Entry = tuple[str, str, tuple[int, ...]]  # name, torch dtype and shape of a tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,10 +62,7 @@ class WeightSync:
     max_probe_error: float
 
     async def __call__(self, policy_version: int) -> SyncReport:
-        """Sync the weights.
-
-        Raises CheckError: by digest or probe, the engines do not hold the learner's weights.
-        """
+        """Sync the weights. Raises CheckError: the engines do not hold the learner's weights."""
         started = time.monotonic()
         await self.engines.load_weights(await self.learner.weights(policy_version=policy_version))
         expected, found = await asyncio.gather(

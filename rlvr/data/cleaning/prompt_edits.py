@@ -40,10 +40,7 @@ Sample = Mapping[str, Any]
 
 
 def lay_out(sample: Sample) -> dict[str, Any]:
-    """Make the prompt of context and task_desc, and the reasoning of the numbered steps.
-
-    A sample without context and task_desc keeps its prompt.
-    """
+    """Make the prompt of context and task_desc, if any, and the reasoning of the numbered steps."""
     context, task = (str(sample.get(name) or "").strip() for name in ("context", "task_desc"))
     requirements = f"{REQUIREMENTS[_language(sample)]}{task}" if task else ""
     prompt = "\n\n".join(part for part in (context, requirements) if part)

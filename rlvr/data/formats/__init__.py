@@ -3,9 +3,6 @@
 file in any format --read_samples--> {"prompt", "reasoning_content", "content", ...}
 such rows --write_exports--> NAME_alpaca.json  NAME_sharegpt.json  NAME_messages.json
                              dataset_info.json  NAME_sft.yaml        (for LLaMA-Factory)
-
-records    one sample <-> one record of each format; write_exports
-reading    read_samples
 """
 
 from __future__ import annotations

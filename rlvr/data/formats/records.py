@@ -231,10 +231,7 @@ FORMATS: dict[str, Format] = {
 def write_exports(
     folder: Path, rows: Sequence[Mapping[str, Any]], *, name: str, formats: Sequence[str]
 ) -> list[Path]:
-    """Write rows of prompt, reasoning_content and content in each format; return the files.
-
-    Raises RLVRError: a file cannot be written.
-    """
+    """Write rows of prompt, reasoning_content and content in each format; return the files."""
     if not formats:
         return []
     exchanges = [Exchange.of_row(row) for row in rows]
