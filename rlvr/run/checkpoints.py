@@ -16,7 +16,7 @@ from rlvr.errors import RLVRError
 from rlvr.run.run_folder import read_json
 from rlvr.types import TrainState
 
-__all__ = ["Checkpoints"]
+__all__ = ["Checkpoints", "fsync_path"]
 
 
 class Checkpoints:
@@ -51,10 +51,10 @@ class Checkpoints:
             await write(str(temporary.resolve()))
             (temporary / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
             for path in (*temporary.rglob("*"), temporary):
-                _sync(path)
+                fsync_path(path)
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
-            _sync(self._folder)
+            fsync_path(self._folder)
         except OSError as error:
             raise RLVRError(
                 f"{final}: the checkpoint cannot be written: {error.strerror}; older ones stay"
@@ -68,7 +68,8 @@ class Checkpoints:
         return sorted(p for p in self._folder.glob("step_*") if (p / "state.json").exists())
 
 
-def _sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
+    """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

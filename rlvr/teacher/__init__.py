@@ -8,7 +8,6 @@
     client             Teacher, in_parallel: bounded concurrency, results as they complete
     endpoint_pool      a circuit breaker per endpoint; which one is called next
     teacher_prompts    a task's columns in a template -> chat messages
-    judge              scores of replies by another model
 
 The HTTP client, which also reads and redacts the keys, is rewards.verifiers.chat_client.
 """

@@ -8,8 +8,8 @@ import pytest
 
 from rlvr.data.reasoning_tags import split_reasoning
 from rlvr.errors import ConfigError
-from rlvr.stages.sample.rejection_filter import RejectionFilter
 from rlvr.stages.sample.sample_config import SampleConfig
+from rlvr.stages.sample.sample_stage import RejectionFilter
 
 GOOD = " <think>So 2+3=5, ok</think>The answer is \\boxed{5}."
 

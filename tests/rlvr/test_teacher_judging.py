@@ -12,9 +12,16 @@ from distill_runs import patient
 from loopback_teacher import Ask, Fails, LoopbackTeacher, Says
 
 from rlvr.stages.distill.distill_config import DistillConfig
-from rlvr.stages.distill.row_scores import RowScore, RowScorer, read_label, scoring_hash
+from rlvr.stages.distill.row_scores import (
+    Judge,
+    RowScore,
+    RowScorer,
+    read_correctness,
+    read_label,
+    read_scores,
+    scoring_hash,
+)
 from rlvr.teacher import NoReply, Teacher
-from rlvr.teacher.judge import Judge, read_correctness, read_scores
 
 QUALITY = {"harmlessness": 10, "usefulness": 8, "correctness": 6, "score": 7}
 # gold, answer, score: fractions, percents, intervals, units, garbage

@@ -29,10 +29,9 @@ from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
 from rlvr.stages.distill.distill_config import DistillConfig
-from rlvr.stages.distill.row_scores import RULE, RowScorer
+from rlvr.stages.distill.row_scores import RULE, Judge, RowScorer
 from rlvr.stages.distill.teacher_rows import Question, TeacherRows
 from rlvr.teacher import NoReply, Teacher, TeacherReply, check_endpoints, in_parallel
-from rlvr.teacher.judge import Judge
 from rlvr.teacher.teacher_prompts import TeacherPrompt, make_prompt
 
 __all__ = ["STAGE", "DistillInputs", "check_distill"]

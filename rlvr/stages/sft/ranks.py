@@ -29,13 +29,7 @@ from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan, make_plan
 
-__all__ = [
-    "has_gpu",
-    "rank_env",
-    "run_ranks",
-    "signals_handled_by",
-    "training_process",
-]
+__all__ = ["has_gpu", "rank_env", "run_ranks", "signals_handled_by", "training_process"]
 
 Process = subprocess.Popen[bytes]
 

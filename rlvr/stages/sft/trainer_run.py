@@ -6,7 +6,6 @@ checkpoints/checkpoint-200/   files of the trainer and of DeepSpeed, and `whole`
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ import torch.distributed as dist
 from transformers import TrainerCallback
 
 from rlvr.errors import Stopped
+from rlvr.run.checkpoints import fsync_path
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
 from rlvr.run.trackers import Trackers
@@ -53,8 +53,7 @@ def train_and_save(
         if checkpoint:
             print(f"resumes after step {step}", flush=True)
     _wait_for_all_ranks()
-    keep = plan.config.checkpoint.keep
-    progress = _Progress(metrics=metrics, trackers=trackers, keep=keep, is_main=is_main)
+    progress = _Progress(metrics, trackers, keep=plan.config.checkpoint.keep, is_main=is_main)
     trainer.add_callback(progress)
     with signals_handled_by(progress.on_signal):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -73,7 +72,7 @@ class _Progress(TrainerCallback):
     """
 
     def __init__(
-        self, *, metrics: MetricsFile, trackers: Trackers, keep: int, is_main: bool
+        self, metrics: MetricsFile, trackers: Trackers, *, keep: int, is_main: bool
     ) -> None:
         self._metrics = metrics
         self._trackers = trackers
@@ -155,11 +154,7 @@ def _complete_checkpoints(folder: Path) -> list[Path]:
 def _mark_complete(checkpoint: Path) -> None:
     with report_disk_errors(checkpoint):
         for path in [*checkpoint.rglob("*"), checkpoint]:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            fsync_path(path)
         (checkpoint / COMPLETE).touch()
 
 

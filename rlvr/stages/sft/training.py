@@ -12,7 +12,7 @@ from typing import Any
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.sft.dataset import TokenData, count_warnings, make_data
-from rlvr.stages.sft.sft_config import DeepSpeedSection, LoraSection, SftConfig
+from rlvr.stages.sft.sft_config import DeepSpeedSection, SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.training_memory import check_training_memory
 
@@ -70,6 +70,7 @@ def load_tokenizer(plan: SftPlan) -> Any:
 
 def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: Path) -> Any:
     """Create TRL's trainer over the rows, with the model loaded."""
+    from peft import LoraConfig
     from transformers import PrinterCallback
     from trl import SFTConfig as TrlConfig
 
@@ -86,6 +87,18 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
     if plan.is_cpu:
         use_onednn(model)
     lora = plan.config.lora
+    lora_config = None
+    if lora is not None and plan.adapter is None:  # a loaded adapter is trained further
+        lora_config = LoraConfig(
+            task_type="CAUSAL_LM",
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            bias=lora.bias,
+            target_modules=list(lora.targets),
+            layers_to_transform=lora.layers_to_transform,
+            use_rslora=lora.rslora,
+        )
     trainer = RecipeTrainer(
         plan=plan,
         domains=data.domains,
@@ -94,7 +107,7 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
         args=arguments,
         train_dataset=data.dataset,
         processing_class=tokenizer,
-        peft_config=_make_lora(lora) if lora and plan.adapter is None else None,
+        peft_config=lora_config,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -200,22 +213,6 @@ def _load_teacher(plan: SftPlan, tokenizer: Any, *, device: Any) -> Any:
         path, dtype=getattr(torch, plan.config.dtype), trust_remote_code=trust
     )
     return teacher.to(device).eval().requires_grad_(False)
-
-
-def _make_lora(section: LoraSection) -> Any:
-    """Return peft's configuration, without LoftQ."""
-    from peft import LoraConfig
-
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=section.r,
-        lora_alpha=section.alpha,
-        lora_dropout=section.dropout,
-        bias=section.bias,
-        target_modules=list(section.targets),
-        layers_to_transform=section.layers_to_transform,
-        use_rslora=section.rslora,
-    )
 
 
 def _four_bit(plan: SftPlan) -> Any:
