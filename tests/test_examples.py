@@ -23,6 +23,8 @@ RECIPES = sorted(EXAMPLES.glob("*/recipe.yaml"))
 @pytest.fixture(autouse=True)
 def on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    for name in ("own_reward", "own_tasks"):  # other tests may have modules of these names
+        monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.parent.name)
