@@ -23,7 +23,7 @@ class Actor:
     log_path: str
 
     async def call(self, method: str, *args: Any, deadline_s: float) -> Any:
-        """Return a method's result, or raise its RLVRError, else ActorDied (also when it is late)."""
+        """Return the method's result; raise its RLVRError, or ActorDied for any other failure."""
         ref = getattr(self.handle, method).remote(*args)
         return await self._wait(ref, method, deadline_s)
 

@@ -2,9 +2,8 @@
 
     loss = sum over rows i, tokens t of row_weight_i * (-min(r_it A_i, clip(r_it) A_i) + beta k3_it)
 
-The three losses differ only in the row weights (and in the advantages' scale and the upper clip,
-both arguments). The weights' denominators count all graded rollouts of the step on all ranks, so
-the sum over any split into micro-batches or ranks is the loss of the whole.
+The three losses differ only in the row weights, whose denominators count all graded rollouts of the
+step on all ranks, so the sum over any split into micro-batches or ranks is the loss of the whole.
 
 Letters: B rows, S positions of a row (prompt and completion), N graded rollouts of the step. Only
 methods of tensors are used, so that batching can import `row_weights` without torch.

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,7 +27,6 @@ __all__ = [
     "heldout_tasks",
     "problem",
     "train_chain",
-    "train_tasks",
 ]
 
 Split = Literal["train", "heldout"]
@@ -127,11 +126,6 @@ def problem(index: int, *, split: Split = "train", seed: int = 0) -> Task:
     rng = random.Random(f"toy/{split}/{seed}/{index}")
     chain = train_chain(rng) if split == "train" else _heldout_chain(rng)
     return _task(f"toy/{split}/{seed}/{index}", chain, rng)
-
-
-def train_tasks(seed: int = 0) -> Iterator[Task]:
-    """Yield training problems endlessly."""
-    return (problem(index, seed=seed) for index in itertools.count())
 
 
 def heldout_tasks(num_tasks: int, *, seed: int = 0) -> list[Task]:

@@ -58,10 +58,7 @@ def code_in_thought(thought: str) -> str | None:
 
 
 def repetition_rate(text: str, *, ngram: int = NGRAM) -> float:
-    """Return 1 - unique n-grams / n-grams, in [0, 1); words as in text_structure.
-
-    repetition_rate("so so so so", ngram=2) == 2 / 3
-    """
+    """Return 1 - unique n-grams / n-grams, in [0, 1): 2/3 for "so so so so" and bigrams."""
     value = grade_repetition(text, ngram_size=ngram, max_penalty=-1.0).value
     assert value is not None, "repetition is always gradable"
     return -value

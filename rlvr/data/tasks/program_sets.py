@@ -110,13 +110,9 @@ def read_livecodebench(values: Values) -> Values:
 def _calls(cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Arguments are JSON, one per line."""
     try:
-        return [
-            {
-                "args": [json.loads(line) for line in str(case["input"]).splitlines()],
-                "output": json.loads(case["output"]),
-            }
-            for case in cases
-        ]
+        inputs = [list(map(json.loads, str(case["input"]).splitlines())) for case in cases]
+        outputs = [json.loads(case["output"]) for case in cases]
+        return [{"args": i, "output": o} for i, o in zip(inputs, outputs, strict=True)]
     except ValueError as error:
         raise UnreadableRow(f"a test is no JSON: {error}") from None
 
