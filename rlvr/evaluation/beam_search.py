@@ -104,16 +104,17 @@ class BeamSearch:
         iteration: int,
     ) -> dict[int, list[Beam]]:
         """Extend each parent by one step; return the scored beams of each task, in order."""
-        requests = [
-            Request(
+        by_limit: dict[int, list[Request]] = {}  # requests with equal token limits share a call
+        for (task, sample), beam in parents.items():
+            request = Request(
                 task_index=task,
                 sample_index=sample,
                 prompt_token_ids=np.concatenate([prompts[task], beam.token_ids]),
                 seed=completion_seed(*seed_parts[task], "beam", iteration, sample),
             )
-            for (task, sample), beam in parents.items()
-        ]
-        steps = await self._generate_steps(requests, parents)
+            limit = self.sampling.max_tokens - len(beam.token_ids)
+            by_limit.setdefault(limit, []).append(request)
+        steps = await self._generate_steps(by_limit)
         beams = [self._extended(parent, steps[key]) for key, parent in parents.items()]
         tasks = [task for task, _ in parents]
         scores = await self.score([(i, beam.text) for i, beam in zip(tasks, beams, strict=True)])
@@ -124,13 +125,9 @@ class BeamSearch:
         return candidates
 
     async def _generate_steps(
-        self, requests: Sequence[Request], parents: Mapping[BeamKey, Beam]
+        self, by_limit: Mapping[int, Sequence[Request]]
     ) -> dict[BeamKey, Completion]:
-        """Generate one step per request; requests with equal token limits share a call."""
-        by_limit: dict[int, list[Request]] = {}
-        for request in requests:
-            used = len(parents[request.task_index, request.sample_index].token_ids)
-            by_limit.setdefault(self.sampling.max_tokens - used, []).append(request)
+        """Generate one step per request of at most `limit` tokens."""
         steps: dict[BeamKey, Completion] = {}
 
         async def generate(some: Sequence[Request], max_tokens: int) -> None:

@@ -39,11 +39,7 @@ class ThinkingBudget:
     async def generate(
         self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
-        """Yield chunks of whole completions.
-
-        Raises:
-            ConfigError: max_tokens leaves no room for an answer after budget and cue.
-        """
+        """Yield chunks of whole completions. Raises ConfigError if no token is left for answers."""
         left = sampling.max_tokens - self.budget
         if left <= len(self.cue_ids):
             raise ConfigError(
@@ -80,35 +76,24 @@ class ThinkingBudget:
         sampling: SamplingSpec,
         policy_version: int,
     ) -> AsyncIterator[list[Finished]]:
-        begun = {(item.task_index, item.sample_index): item.completion for item in items}
-        requests = [
-            replace(
-                request := by_key[key],
-                prompt_token_ids=np.concatenate(
-                    [request.prompt_token_ids, completion.token_ids, cue]
-                ),
-                seed=request.seed ^ 1,  # other draws than those of the first part
-            )
-            for key, completion in begun.items()
-        ]
+        """Continue completions after the cue, which is not sampled: its log-probs are 0."""
+        begun: dict[tuple[int, int], Completion] = {}
+        requests: list[Request] = []
+        for item in items:
+            key, first = (item.task_index, item.sample_index), item.completion
+            token_ids = np.concatenate([first.token_ids, cue])
+            logprobs = np.concatenate([first.logprobs, np.zeros(len(cue), np.float32)])
+            begun[key] = replace(first, token_ids=token_ids, logprobs=logprobs)
+            request = by_key[key]
+            prompt = np.concatenate([request.prompt_token_ids, token_ids])
+            seed = request.seed ^ 1  # other draws than those of the first part
+            requests.append(replace(request, prompt_token_ids=prompt, seed=seed))
         async for chunk in self.engines.generate(requests, sampling, policy_version=policy_version):
-            yield [
-                replace(
-                    item,
-                    completion=self._joined(
-                        begun[item.task_index, item.sample_index], cue, item.completion
-                    ),
-                )
-                for item in chunk
-            ]
+            yield [self._joined(begun[item.task_index, item.sample_index], item) for item in chunk]
 
-    def _joined(self, begun: Completion, cue: NDArray[np.int32], rest: Completion) -> Completion:
-        """Return one completion; the cue was not sampled, so its log-probs are 0."""
-        token_ids = np.concatenate([begun.token_ids, cue, rest.token_ids])
-        no_logprobs = np.zeros(len(cue), np.float32)
-        return replace(
-            rest,
-            token_ids=token_ids,
-            logprobs=np.concatenate([begun.logprobs, no_logprobs, rest.logprobs]),
-            text=self.decode(token_ids),
-        )
+    def _joined(self, begun: Completion, rest: Finished) -> Finished:
+        token_ids = np.concatenate([begun.token_ids, rest.completion.token_ids])
+        logprobs = np.concatenate([begun.logprobs, rest.completion.logprobs])
+        text = self.decode(token_ids)
+        whole = replace(rest.completion, token_ids=token_ids, logprobs=logprobs, text=text)
+        return replace(rest, completion=whole)

@@ -14,30 +14,25 @@ from typing import Any
 import yaml
 
 from rlvr.evaluation.eval_config import CompareConfig, EvaluateConfig
-from rlvr.report.document import (
-    MISSING,
-    Block,
-    Heading,
-    Quote,
-    Table,
-    Text,
-    count,
-    number,
-    percent,
-    share,
-)
+from rlvr.report.document import Block, Heading, Quote, Table, Text
 
 __all__ = [
     "FinishedEvaluation",
     "comparison_report",
+    "count",
     "evaluation_report",
     "metric_rows",
+    "number",
     "paper_table",
+    "percent",
+    "share",
     "shown_completion",
 ]
 
 Metrics = Mapping[str, Any]
 Row = Mapping[str, Any]
+
+MISSING = "-"  # a number that is None
 
 
 def evaluation_report(
@@ -298,3 +293,25 @@ def _paper(name: str) -> Iterator[Block]:
         "From DeepSeek-R1 (arXiv 2501.12948), not measured here: other models, prompts and "
         "token budgets."
     )
+
+
+def share(value: float | None, stderr: float | None = None, *, times: float = 1.0) -> str:
+    """Format a share with `times` its standard error: "0.750 ± 0.041"."""
+    if value is None:
+        return MISSING
+    return f"{value:.3f}" if stderr is None else f"{value:.3f} ± {times * stderr:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """Format a share in percent: "12.5%"."""
+    return MISSING if value is None else f"{value:.1%}"
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Format a number with `digits` decimals: "1,234.5"."""
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def count(value: float | None) -> str:
+    """Format a count: "1,234"."""
+    return number(value, 0)

@@ -33,11 +33,7 @@ Scorer = Callable[[Sequence[ScorerInput]], list[float | None]]  # None: no score
 
 
 def make_scorer(strategy: StrategySection, *, think_prefilled: bool) -> Scorer:
-    """Return the scorer of a strategy.
-
-    Raises:
-        ConfigError: the rule does not exist, or the judge's address or key is wrong.
-    """
+    """Return the scorer. Raises ConfigError for an unknown rule, or a wrong address or key."""
     try:
         if strategy.rule is not None and strategy.scorer == "rule":
             return partial(_rule_scores, RewardMix({strategy.rule: {}}), think_prefilled)

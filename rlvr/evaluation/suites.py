@@ -64,9 +64,8 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
     parts: list[Inputs] = []
     for name, section in config.suites.items():
         key = f"suites.{name}.tasks"
-        part = check_generation(
-            config, section.tasks, section.rewards or config.rewards, section=key
-        )
+        rewards = section.rewards or config.rewards
+        part = check_generation(config, section.tasks, rewards, section=key)
         check_is_finite(part.tasks, section=key)
         suites.append(_suite(name, section, part, config))
         parts.append(part)
@@ -92,12 +91,13 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
 
 
 def _suite(name: str, section: SuiteSection, part: Inputs, config: EvaluateConfig) -> Suite:
-    tasks = [
-        with_suffix(part.tasks.task(i), section.suffix) for i in range(part.tasks.num_tasks or 0)
-    ]
+    tasks = map(part.tasks.task, range(part.tasks.num_tasks or 0))
     return Suite(
         name=name,
-        tasks=tuple(replace(task, columns={**task.columns, SUITE: name}) for task in tasks),
+        tasks=tuple(
+            replace(with_suffix(task, section.suffix), columns={**task.columns, SUITE: name})
+            for task in tasks
+        ),
         correct_by=section.correct_by or next(iter(section.rewards or config.rewards)),
         num_samples=section.samples or config.rollout.group_size,
         max_tokens=section.max_tokens or config.rollout.max_tokens,

@@ -1,1 +1,1 @@
-"""Reports as Markdown and as one HTML page; document renders blocks and formats numbers."""
+"""Reports as Markdown and as one HTML page; document renders their blocks."""

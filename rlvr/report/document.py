@@ -1,7 +1,4 @@
-"""A report as a list of blocks, rendered as Markdown and as one HTML page (report.*.j2).
-
-A missing number (None) is shown as "-".
-"""
+"""A report as a list of blocks, rendered as Markdown and as one HTML page (report.*.j2)."""
 
 from __future__ import annotations
 
@@ -14,23 +11,7 @@ import jinja2
 
 from rlvr.run.run_folder import report_disk_errors
 
-__all__ = [
-    "MISSING",
-    "Block",
-    "Heading",
-    "Quote",
-    "Table",
-    "Text",
-    "count",
-    "number",
-    "percent",
-    "share",
-    "to_html",
-    "to_markdown",
-    "write_report",
-]
-
-MISSING = "-"
+__all__ = ["Block", "Heading", "Quote", "Table", "Text", "to_html", "to_markdown", "write_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +106,3 @@ def _fenced(text: str) -> str:
     while fence in text:
         fence += "`"
     return f"{fence}text\n{text}\n{fence}"
-
-
-def share(value: float | None, stderr: float | None = None, *, times: float = 1.0) -> str:
-    """Format a share with `times` its standard error: "0.750 ± 0.041"."""
-    if value is None:
-        return MISSING
-    return f"{value:.3f}" if stderr is None else f"{value:.3f} ± {times * stderr:.3f}"
-
-
-def percent(value: float | None) -> str:
-    """Format a share in percent: "12.5%"."""
-    return MISSING if value is None else f"{value:.1%}"
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """Format a number with `digits` decimals: "1,234.5"."""
-    return MISSING if value is None else f"{value:,.{digits}f}"
-
-
-def count(value: float | None) -> str:
-    """Format a count: "1,234"."""
-    return number(value, 0)

@@ -56,11 +56,7 @@ class Replica:
     """The class that Ray Serve runs as an actor."""
 
     async def __init__(self, spec: ServerSpec, *, folder: str, deadline_s: float) -> None:  # type: ignore[misc]
-        """Start the server and wait until it answers.
-
-        Raises:
-            RLVRError: it exited or missed the deadline; with its last error line and its log.
-        """
+        """Start the server and wait until it answers; raises RLVRError as `wait_healthy`."""
         import ray
         from ray import serve
 

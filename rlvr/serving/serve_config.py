@@ -95,11 +95,7 @@ class ChatConfig(Section):
 
 
 def model_recipe(path: str) -> dict[str, Any]:
-    """Return the recipe of a model or run folder, with the prompt section of the run.
-
-    Raises:
-        ConfigError: the folder holds no model.
-    """
+    """Return the recipe of a model or run folder. Raises ConfigError if it holds no model."""
     folder = Path(path)
     model = folder / "model" if (folder / "model").is_dir() else folder
     if not (model / "config.json").is_file():

@@ -106,8 +106,7 @@ def replica_specs(
 def server_command(spec: ServerSpec, *, port: int, folder: Path) -> list[str]:
     """Return the arguments for Popen; write the chat template to `folder` if one is needed.
 
-    Raises:
-        ConfigError: the model cannot have this template.
+    Raises ConfigError if the model cannot have this template.
     """
     options: dict[str, Any] = {
         "model": resolve_model(spec.model_path),

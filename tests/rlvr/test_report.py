@@ -11,19 +11,16 @@ import pytest
 
 from rlvr.errors import ConfigError
 from rlvr.evaluation.compare_stage import STAGE
-from rlvr.evaluation.eval_report import metric_rows, paper_table, shown_completion
-from rlvr.report.document import (
-    Heading,
-    Quote,
-    Table,
-    Text,
+from rlvr.evaluation.eval_report import (
     count,
+    metric_rows,
     number,
+    paper_table,
     percent,
     share,
-    to_html,
-    to_markdown,
+    shown_completion,
 )
+from rlvr.report.document import Heading, Quote, Table, Text, to_html, to_markdown
 from rlvr.run.stage_protocol import run_stage
 
 VOID = {"meta", "br", "hr", "img", "link"}
