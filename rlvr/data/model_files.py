@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,10 @@ def end_token_ids(path: str, tokenizer: Any) -> tuple[int, ...]:
     configs = [model_json(path, name) for name in ("generation_config.json", "config.json")]
     found = [tokenizer.eos_token_id, *(config.get("eos_token_id") for config in configs)]
     if not Path(path).exists():
-        found.append(_hub_end_tokens(path))
+        from transformers import GenerationConfig
+
+        with suppress(OSError):
+            found.append(GenerationConfig.from_pretrained(path).eos_token_id)
     lists = (ids if isinstance(ids, list) else [ids] for ids in found)
     end_ids = {token_id for ids in lists for token_id in ids} - {None}
     if not end_ids:
@@ -77,15 +81,6 @@ def end_token_ids(path: str, tokenizer: Any) -> tuple[int, ...]:
             f"model.path: {path} names no end-of-sequence token; set eos_token in its tokenizer"
         )
     return tuple(sorted(end_ids))
-
-
-def _hub_end_tokens(name: str) -> Any:
-    from transformers import GenerationConfig
-
-    try:
-        return GenerationConfig.from_pretrained(name).eos_token_id
-    except OSError:
-        return None
 
 
 def model_json(path: str, name: str) -> dict[str, Any]:

@@ -153,11 +153,9 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; then sync it to disk and rename it to `path`.
+    """Yield a temporary path to write to; then sync it and rename it to `path`.
 
-    A reader sees the old file or the new one, never a part of it.
-
-    Raises RLVRError: the file cannot be written.
+    A reader sees the old file or the new one. Raises RLVRError: the file cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     with report_disk_errors(path):
