@@ -127,7 +127,7 @@ class BeamSearch:
     async def _generate_steps(
         self, by_limit: Mapping[int, Sequence[Request]]
     ) -> dict[BeamKey, Completion]:
-        """Generate one step per request of at most `limit` tokens."""
+        """Generate one step per request; `by_limit`: its maximum number of tokens -> requests."""
         steps: dict[BeamKey, Completion] = {}
 
         async def generate(some: Sequence[Request], max_tokens: int) -> None:
