@@ -108,7 +108,16 @@ def training_process(env: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     finally:
-        _reset_ranks()
+        import torch.distributed as dist
+        from accelerate.state import (  # type: ignore[import-untyped, unused-ignore]
+            AcceleratorState,
+            GradientState,
+        )
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
         os.environ.clear()
         os.environ.update(before)
 
@@ -169,19 +178,6 @@ def _main(path: str, rank: str) -> int:
         print(f"rlvr: {error}", file=sys.stderr, flush=True)
         return error.exit_status
     return 0
-
-
-def _reset_ranks() -> None:
-    import torch.distributed as dist
-    from accelerate.state import (  # type: ignore[import-untyped, unused-ignore]
-        AcceleratorState,
-        GradientState,
-    )
-
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 if __name__ == "__main__":
