@@ -32,22 +32,6 @@ class TrialError(ValueError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0 done, 1 a part of the installation is missing, 2 wrong input."""
-    options = _parser().parse_args(arguments)
-    try:
-        rewards = _chosen_rewards(options.reward)
-        _print(try_rewards(read_rows(Path(options.file)), rewards), as_json=options.json)
-    except (OSError, ValueError) as error:
-        print(f"reward test: {error}", file=sys.stderr)
-        return 2
-    except (SandboxUnavailable, WorkersUnavailable) as error:
-        print(f"reward test: {error}", file=sys.stderr)
-        return 1
-    finally:
-        shutdown()
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m rewards", description=__doc__)
     parser.add_argument(
         "file",
@@ -63,7 +47,19 @@ def _parser() -> argparse.ArgumentParser:
         "think_format, and accuracy, countdown or passes_tests if the file has their columns",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per row, full reasons")
-    return parser
+    options = parser.parse_args(arguments)
+    try:
+        rewards = _chosen_rewards(options.reward)
+        _print(try_rewards(read_rows(Path(options.file)), rewards), as_json=options.json)
+    except (OSError, ValueError) as error:
+        print(f"reward test: {error}", file=sys.stderr)
+        return 2
+    except (SandboxUnavailable, WorkersUnavailable) as error:
+        print(f"reward test: {error}", file=sys.stderr)
+        return 1
+    finally:
+        shutdown()
+    return 0
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -42,14 +42,14 @@ def as_turn(completion: object) -> Turn:
     """
     if isinstance(completion, str):
         return Turn(completion, None)
-    if isinstance(completion, Mapping):
-        return _message_turn(completion)
-    if isinstance(completion, Sequence) and completion and isinstance(completion[-1], Mapping):
-        return _message_turn(completion[-1])
     if isinstance(completion, Sequence) and not completion:
         return Turn("", None)
-    kind = type(completion).__name__
-    raise ValueError(f"a completion is a string or a list of chat messages, not {kind}")
+    message = completion[-1] if isinstance(completion, Sequence) else completion
+    if not isinstance(message, Mapping):
+        kind = type(completion).__name__
+        raise ValueError(f"a completion is a string or a list of chat messages, not {kind}")
+    thought = next((message[key] for key in _THOUGHT_KEYS if message.get(key)), None)
+    return Turn(_content_text(message.get("content")), None if thought is None else str(thought))
 
 
 def as_turns(
@@ -110,11 +110,6 @@ def resolve_think_prefilled(
         name = "prompts" if think_prefilled is None else "think_prefilled"
         raise ValueError(f"{num_completions} completions, but {len(flags)} {name}")
     return list(flags)
-
-
-def _message_turn(message: Mapping[str, Any]) -> Turn:
-    thought = next((message[key] for key in _THOUGHT_KEYS if message.get(key)), None)
-    return Turn(_content_text(message.get("content")), None if thought is None else str(thought))
 
 
 def _content_text(content: object) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -79,12 +78,12 @@ def run(
 
 async def arun(code: str, **options: Any) -> RunResult:
     """Run `run` in a thread."""
-    return await asyncio.to_thread(partial(run, code, **options))
+    return await asyncio.to_thread(run, code, **options)
 
 
 async def ajudge(code: str, cases: Sequence[Mapping[str, Any]], **options: Any) -> Judgement:
     """Run `judge` in a thread."""
-    return await asyncio.to_thread(partial(judge, code, cases, **options))
+    return await asyncio.to_thread(judge, code, cases, **options)
 
 
 def shutdown() -> None:

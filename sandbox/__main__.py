@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _doctor() -> int:
     print(f"Linux {platform.release()}, {platform.machine()}, Python {platform.python_version()}")
     works = []
-    for name in ("namespaces", "landlock"):
+    for name in REMEDIES:
         try:
             tier = probe(name)
         except SandboxUnavailable as error:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -256,14 +256,12 @@ def _read_call_case(case: Mapping[str, Any], settings: Mapping[str, Any]) -> _Ca
     )
 
 
-def _read_tests_case(case: Mapping[str, Any], settings: Mapping[str, Any]) -> _Case:
-    return _Case(tests={"program": str(case["program"]), "functions": list(case["functions"])})
-
-
-_READERS: Final = {  # by the required keys
+_READERS: Final[Mapping[tuple[str, str], Callable[[Any, Any], _Case]]] = {  # by the required keys
     ("input", "output"): _read_stdin_case,
     ("args", "output"): _read_call_case,
-    ("program", "functions"): _read_tests_case,
+    ("program", "functions"): lambda case, settings: _Case(
+        tests={"program": str(case["program"]), "functions": list(case["functions"])}
+    ),
 }
 
 

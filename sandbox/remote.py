@@ -21,7 +21,6 @@ from sandbox.verdicts import Limits, RunResult, SandboxUnavailable, Verdict
 
 __all__ = ["Remote"]
 
-_NAMES: Final = {"javascript": "nodejs"}  # if the server's name differs
 _ANSWER_BYTES = 64 << 20
 _TRUNCATED_BYTES = 160_000  # such servers have been seen to drop the rest
 _FRAME_FILE = "result.frame"
@@ -53,7 +52,7 @@ class Remote:
 
     def build(self, code: str, language: Language, files: Mapping[str, bytes]) -> Program:
         """Return the program as it is: the server compiles it in each run."""
-        name = _NAMES.get(language.name, language.name)
+        name = "nodejs" if language.name == "javascript" else language.name
         return Program(payload={"mode": "script", "code": code, "language": name}, files=files)
 
     def execute(

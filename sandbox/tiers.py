@@ -26,8 +26,7 @@ __all__ = ["REMEDIES", "TIERS", "Tier", "forget", "probe", "require", "the_tier"
 logger = logging.getLogger(__name__)
 
 TIERS: Final = ("unsafe", "remote", "landlock", "namespaces")  # from the weakest to the strongest
-_AUTOMATIC: Final = ("namespaces", "landlock")
-REMEDIES: Final = {
+REMEDIES: Final = {  # of the tiers that are tried, in order
     "namespaces": "allow unprivileged user namespaces (sysctl user.max_user_namespaces=15000, on "
     "Ubuntu also kernel.apparmor_restrict_unprivileged_userns=0) and an unmasked /proc",
     "landlock": "use a kernel of 5.13 or later with landlock in CONFIG_LSM, and a container "
@@ -141,7 +140,7 @@ def _choose(forced: str | None) -> Tier:
     if forced is not None:
         return _open_forced(forced)
     refused: dict[str, str] = {}
-    for name in _AUTOMATIC:
+    for name in REMEDIES:
         try:
             return replace(probe(name), refused=refused)
         except SandboxUnavailable as error:

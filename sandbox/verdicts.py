@@ -170,7 +170,7 @@ def _verdict(outcome: JobOutcome, limits: Limits) -> tuple[Verdict, str]:
     if outcome.flooded is not None:
         name = _STREAMS[outcome.flooded]
         return Verdict.OUTPUT_LIMIT, f"more than {limits.output_bytes} bytes on {name}"
-    if outcome.is_out_of_memory:
+    if outcome.is_out_of_memory or done.cause == Cause.MEMORY:
         return Verdict.MEMORY_LIMIT, f"more than {limits.memory_bytes} bytes of memory"
     if over := _exceeded(done, limits):
         return over
@@ -187,8 +187,6 @@ def _verdict(outcome: JobOutcome, limits: Limits) -> tuple[Verdict, str]:
 
 def _exceeded(done: Done, limits: Limits) -> tuple[Verdict, str] | None:
     match done.cause:
-        case Cause.MEMORY:
-            return Verdict.MEMORY_LIMIT, f"more than {limits.memory_bytes} bytes of memory"
         case Cause.DISK:
             text = f"more than {limits.disk_bytes} bytes or {limits.inodes} files on disk"
             return Verdict.RUNTIME_ERROR, text

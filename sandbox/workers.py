@@ -34,6 +34,7 @@ _START_S = 20.0
 _MAX_JOBS = 1000  # per worker
 _CHUNK = 1 << 16
 _HERE = Path(__file__).parent
+_INTERPRETER = getattr(sys, "_base_executable", None) or sys.executable  # no environment's link
 _ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",
@@ -80,7 +81,7 @@ class WorkerProcess:
         self._folder = folder
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = {"tier": tier, "channel": theirs.fileno(), "folder": folder}
-        command = [_interpreter(), "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _START]
+        command = [_INTERPRETER, "-s", "-S", "-P", "-B", "-X", "utf8", "-c", _START]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, json.dumps(settings), str(_HERE)],
@@ -271,8 +272,3 @@ class SandboxPool:
         for worker in self._idle:
             worker.forget()
         self._idle = []
-
-
-def _interpreter() -> str:
-    """Return the path of the interpreter itself, not a virtual environment's link to it."""
-    return getattr(sys, "_base_executable", None) or sys.executable

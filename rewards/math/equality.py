@@ -156,26 +156,25 @@ def _decide_values(gold: _Form, answer: _Form, gold_text: str, text: str) -> Gra
         answer = _with_letter_unit(answer)
     elif " " in gold.core and gold.unit is None and is_known_unit(answer.unit or ""):
         gold = _with_letter_unit(gold)
-    gold, answer = _resolve_ambiguity(gold, answer)
-    decision = _compare_units(gold, answer)
+    # C(10,3) is a number or a point, and x=y=1 a tuple, depending on the other side.
+    is_point = gold.core.startswith("(") or answer.core.startswith("(")
+    if gold.core.startswith("(") and "=" in answer.core:
+        answer = answer._replace(core=chain_as_tuple(answer.core))
+    gold, answer = (_resolve_choices(form, is_point) for form in (gold, answer))
+    decision = _convert_units(gold, answer)
+    if decision is None:
+        is_other = units_differ(gold.unit, answer.unit)
+        decision = False if is_other else _compare_cores(gold, answer)
+    elif _why_unparsable(answer.core):
+        decision = False
     if isinstance(decision, AnswerPair):
         return decision
-    if decision is None:
-        decision = _compare_cores(gold, answer)
     if decision is not None:
         return grade_equality(decision, text, gold_text)
     why = _why_unparsable(answer.core)
     if why is not None:
         return grade_equality(False, text, gold_text, why)
     return AnswerPair(gold.core, answer.core)
-
-
-def _compare_units(gold: _Form, answer: _Form) -> bool | AnswerPair | None:
-    """Compare values in different units; return None if the units do not decide."""
-    converted = _convert_units(gold, answer)
-    if converted is not None:
-        return False if _why_unparsable(answer.core) else converted
-    return False if units_differ(gold.unit, answer.unit) else None
 
 
 def _convert_units(gold: _Form, answer: _Form) -> bool | AnswerPair | None:
@@ -220,14 +219,6 @@ def _compare_cores(gold: _Form, answer: _Form) -> bool | None:
 def _with_letter_unit(form: _Form) -> _Form:
     value, unit = split_letter_unit(form.core)
     return form if unit is None else _Form(value, unit, plain_number(value), form.symbol)
-
-
-def _resolve_ambiguity(gold: _Form, answer: _Form) -> tuple[_Form, _Form]:
-    """Read C(10,3) as a number or a point, and x=y=1 as a tuple, depending on the other side."""
-    is_point = gold.core.startswith("(") or answer.core.startswith("(")
-    if gold.core.startswith("(") and "=" in answer.core:
-        answer = answer._replace(core=chain_as_tuple(answer.core))
-    return _resolve_choices(gold, is_point), _resolve_choices(answer, is_point)
 
 
 def _resolve_choices(form: _Form, is_point: bool) -> _Form:

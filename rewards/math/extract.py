@@ -33,11 +33,6 @@ _JOINT = re.compile(
 _JOINT_WORD = re.compile(r",|;|，|、|；|and|or|或|和|与|以及", re.IGNORECASE)
 _MAX_JOINT_CHARS = 32
 
-_TRUNCATED = Grade.of(Outcome.TRUNCATED, "the reasoning was opened and never closed")
-_NO_ANSWER = Grade.of(Outcome.NO_ANSWER, r"neither \boxed{} nor <answer> after the reasoning")
-_EMPTY_ANSWER = Grade.of(Outcome.NO_ANSWER, "the answer is empty")
-_EMPTY_BOX = Grade.of(Outcome.WRONG, "the last box is empty")
-
 
 class StatedAnswer(NamedTuple):
     """The answer that a completion states."""
@@ -53,19 +48,21 @@ def read_answer(turn: Turn, think_prefilled: bool = False) -> StatedAnswer | Gra
         return part
     text, is_tagged = part
     boxed = last_boxed(text)
-    if boxed is not None:
-        return StatedAnswer(boxed, False) if boxed else _EMPTY_BOX
-    if not is_tagged:
-        return _NO_ANSWER
-    plain = text.strip()
-    return StatedAnswer(plain, True) if plain else _EMPTY_ANSWER
+    if boxed is None and not is_tagged:
+        return Grade.of(Outcome.NO_ANSWER, r"neither \boxed{} nor <answer> after the reasoning")
+    stated = text.strip() if boxed is None else boxed
+    if stated:
+        return StatedAnswer(stated, boxed is None)
+    if boxed is None:
+        return Grade.of(Outcome.NO_ANSWER, "the answer is empty")
+    return Grade.of(Outcome.WRONG, "the last box is empty")
 
 
 def answer_part(turn: Turn, think_prefilled: bool = False) -> tuple[str, bool] | Grade:
     """Return (content of the last `<answer>`, True) or (all text after the reasoning, False)."""
     part = after_thought(turn, think_prefilled)
     if part is None:
-        return _TRUNCATED
+        return Grade.of(Outcome.TRUNCATED, "the reasoning was opened and never closed")
     end = part.rfind(_CLOSE_ANSWER)
     start = part.rfind(_OPEN_ANSWER, 0, end) if end >= 0 else -1
     return (part[start + len(_OPEN_ANSWER) : end], True) if start >= 0 else (part, False)

@@ -14,6 +14,7 @@ c or K, and \pi/4+k\pi is \pi/4+n\pi.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -34,7 +35,7 @@ from rewards.math.plain_numbers import plain_number
 from rewards.math.real_sets import equal_sets, is_real_set
 from rewards.math.shapes import equal_shapes, parse_shape, split_top_level
 
-__all__ = ["Comparison", "compare", "compare_job"]
+__all__ = ["Comparison", "compare_job"]
 
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|lt|gt|ne)(?![A-Za-z])")
 _ONE_INEQUALITY = re.compile(r"([^<>]+?)(<=|>=|<|>|\\(?:le|ge|lt|gt)(?![A-Za-z]))([^<>]+)")
@@ -57,19 +58,12 @@ class Comparison(StrEnum):
 
 
 def compare_job(payload: Any) -> str:
-    """Run `compare` on a pair (gold, answer) in a worker."""
-    gold, answer = payload
-    return compare(str(gold), str(answer)).value
-
-
-def compare(gold: str, answer: str) -> Comparison:
-    """Compare the values of two answers in one notation, without units."""
-    try:
+    """Compare the values of (gold, answer), in one notation and without units, in a worker."""
+    gold, answer = map(str, payload)
+    with suppress(Unparsable):
         if _equal(gold, _with_gold_parameter(gold, answer)):
-            return Comparison.EQUAL
-    except Unparsable:
-        pass
-    return Comparison.DIFFERENT if _is_readable(gold) else Comparison.BAD_GOLD
+            return Comparison.EQUAL.value
+    return (Comparison.DIFFERENT if _is_readable(gold) else Comparison.BAD_GOLD).value
 
 
 def _with_gold_parameter(gold: str, answer: str) -> str:

@@ -141,10 +141,7 @@ def cosine_length(
 def grade_cosine(
     num_tokens: int, is_right: bool | None, *, max_tokens: int, **values: float
 ) -> Grade:
-    """Return the grade of an answer of `num_tokens` by `cosine_length`.
-
-    `is_right=None`: nobody can tell. `values` are min_value_wrong and so on.
-    """
+    """Return the grade by `cosine_length` with its `values`; `is_right=None`: nobody can tell."""
     _check_cosine({"max_tokens": max_tokens, **values})
     value_of = {**_COSINE_VALUES, **values}
     if is_right is None:

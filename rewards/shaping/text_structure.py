@@ -131,10 +131,5 @@ def grade_repetition(
 
 
 def _pieces(text: str) -> list[str]:
-    pieces: list[str] = []
-    for piece in _PIECE.findall(text.casefold()):
-        if len(piece) > _MAX_PIECE_CHARS:
-            pieces.extend(piece)
-        else:
-            pieces.append(piece)
-    return pieces
+    found = _PIECE.findall(text.casefold())
+    return [p for piece in found for p in (piece if len(piece) > _MAX_PIECE_CHARS else [piece])]

@@ -15,6 +15,7 @@ import operator
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 from rewards.base import Grade, Outcome, reward
@@ -127,11 +128,9 @@ def _check_limits(text: str) -> None:
         raise ValueError(f"longer than {MAX_CHARS} characters")
     if not _ALLOWED.fullmatch(text):
         raise ValueError(f"{text!r:.60} contains more than integers, + - * / and parentheses")
-    depth = 0
-    for mark in text:
-        depth += {"(": 1, ")": -1}.get(mark, 0)
-        if depth > MAX_DEPTH:
-            raise ValueError(f"parentheses are nested deeper than {MAX_DEPTH}")
+    depths = accumulate((mark == "(") - (mark == ")") for mark in text)
+    if max(depths, default=0) > MAX_DEPTH:
+        raise ValueError(f"parentheses are nested deeper than {MAX_DEPTH}")
     if re.search(rf"\d{{{MAX_DIGITS + 1}}}", text):
         raise ValueError(f"a number of more than {MAX_DIGITS} digits")
 

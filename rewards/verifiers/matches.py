@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rewards.base import Grade, Outcome, check_flag, one_each, reward
@@ -142,10 +143,8 @@ def _compare(answer: str | Grade, gold: object, ignore_case: bool) -> Grade:
         return Grade.of(Outcome.UNGRADABLE_GOLD, reason)
     if isinstance(answer, Grade):
         return answer
-    pair = answer, gold.strip()
-    if ignore_case:
-        pair = answer.casefold(), gold.strip().casefold()
-    if pair[0] == pair[1]:
+    fold = str.casefold if ignore_case else str
+    if fold(answer) == fold(gold.strip()):
         return Grade.of(Outcome.CORRECT)
     return Grade.of(Outcome.WRONG, f"{answer!r:.60} is not {gold!r:.60}")
 
@@ -211,13 +210,11 @@ def grade_json(
 
 def _schema_text(schema: object) -> str | None:
     """Return a schema as JSON text; None where it is neither a mapping nor JSON."""
-    try:
+    with suppress(TypeError, ValueError, RecursionError):
         if isinstance(schema, Mapping):
             return json.dumps(schema)
         if isinstance(schema, str) and isinstance(json.loads(schema), dict | bool):
             return schema
-    except (TypeError, ValueError, RecursionError):
-        pass
     return None
 
 

@@ -47,7 +47,9 @@ def main(control_fd: int, parent_pid: int, job_path: str, memory_bytes: int) -> 
     gc.freeze()
     workers: set[int] = set()
     while os.getppid() == parent_pid:
-        _reap(workers)
+        for pid in tuple(workers):
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                workers.discard(pid)
         if not select.select([control], [], [], _PARENT_CHECK_S)[0]:
             continue
         message, descriptors, _, _ = socket.recv_fds(control, 64, 1)
@@ -102,12 +104,6 @@ def _reply(job: Callable[[Any], Any], line: bytes) -> dict[str, Any]:
         return {"value": job(json.loads(line))}
     except _JOB_ERRORS as error:  # the text is hostile; the parent treats this as a death
         return {"error": type(error).__name__}
-
-
-def _reap(workers: set[int]) -> None:
-    for pid in tuple(workers):
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            workers.discard(pid)
 
 
 def _kill(pid: int, workers: set[int]) -> None:

@@ -125,16 +125,13 @@ class WorkerPool:
 
     def shutdown(self) -> None:
         """End all children once running jobs are done; the next `ask` starts new ones."""
-        for slot in self._slots:
-            slot.lock.acquire()
-        try:
+        with contextlib.ExitStack() as stack:
+            for slot in self._slots:
+                stack.enter_context(slot.lock)
             for slot in self._slots:
                 slot.drop()
             with self._fork_server_lock:
                 self._end_fork_server()
-        finally:
-            for slot in self._slots:
-                slot.lock.release()
 
     def _reset(self) -> None:
         """Forget all children, also in a fork of this process: they belong to its parent."""

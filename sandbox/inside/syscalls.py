@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-__all__ = ["AUDIT_ARCH", "NUMBERS", "is_known_machine"]
+__all__ = ["AUDIT_ARCH", "NUMBERS"]
 
 _TABLE = """
 read:0:63 write:1:64 close:3:57 fstat:5:80 lseek:8:62 mmap:9:222 mprotect:10:226 munmap:11:215
@@ -74,12 +74,7 @@ _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _MACHINE = platform.machine()
 
 
-def is_known_machine() -> bool:
-    """Return whether this processor's numbers are known; a filter requires them."""
-    return _MACHINE in _COLUMN
-
-
 _ENTRIES = [entry.split(":") for entry in _TABLE.split()]
 _NUMBERS = {entry[0]: entry[_COLUMN.get(_MACHINE, 1)] for entry in _ENTRIES}
 NUMBERS = {name: int(number) for name, number in _NUMBERS.items() if number != "-"}
-AUDIT_ARCH = _AUDIT_ARCH.get(_MACHINE, 0)
+AUDIT_ARCH = _AUDIT_ARCH.get(_MACHINE, 0)  # 0: this processor's numbers are not known

@@ -13,7 +13,6 @@ passes through it. It imports common modules first, so that jobs start warm.
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import json
@@ -33,7 +32,7 @@ from sandbox.inside.job import Isolation, become_job
 from sandbox.inside.protocol import Done, Job, Kind, receive
 from sandbox.inside.scratch import PrivateMount, Scratch, WatchedFolder, remove_folder
 from sandbox.inside.seccomp import filter_for
-from sandbox.inside.syscalls import is_known_machine
+from sandbox.inside.syscalls import AUDIT_ARCH
 from sandbox.inside.watch import Watch, descendants
 
 __all__ = ["main"]
@@ -68,7 +67,7 @@ class JobServer:
     def __init__(self, channel: socket.socket, settings: dict[str, Any]) -> None:
         for name in _PRELOADED.split():
             importlib.import_module(name)
-        if not is_known_machine():
+        if not AUDIT_ARCH:
             raise RuntimeError("the system call numbers of this processor are not known")
         tier = settings["tier"]
         prefix = os.open(sys.base_prefix, os.O_PATH | os.O_CLOEXEC)
@@ -104,10 +103,8 @@ class JobServer:
                 done, collected = self._run(Job.unpack(message), fds)
                 try:
                     socket.send_fds(self.channel, [done.pack()], collected)
-                except OSError as error:
-                    if error.errno in (errno.EPIPE, errno.ECONNRESET):
-                        raise EOFError from error
-                    raise
+                except (BrokenPipeError, ConnectionResetError) as error:
+                    raise EOFError from error
                 _close(collected)
 
     def _run(self, job: Job, fds: list[int]) -> tuple[Done, list[int]]:
@@ -173,10 +170,7 @@ def _enter(tier: str, folder: str, prefix: int) -> Scratch:
 
 
 def _become_guarded(folder: str | None = None) -> None:
-    """Fork and return in the child; this process becomes its guardian and never returns.
-
-    The guardian removes `folder` at its end.
-    """
+    """Fork and return in the child; this process becomes its guardian, which removes `folder`."""
     linux.prctl(_SET_CHILD_SUBREAPER, 1)
     parent = os.getpid()
     worker = os.fork()

@@ -156,7 +156,7 @@ def test_without_isolation_nothing_runs_unless_that_is_asked_for() -> None:
 def test_a_machine_that_refuses_every_tier_is_told_what_helps() -> None:
     code = (
         "import sandbox, sandbox.tiers, sandbox.workers\n"
-        "sandbox.workers._interpreter = lambda: '/bin/false'\n"  # no worker comes up
+        "sandbox.workers._INTERPRETER = '/bin/false'\n"  # no worker comes up
         "try:\n    sandbox.run('print(1)')\nexcept sandbox.SandboxUnavailable as error:\n"
         "    print(error)"
     )
