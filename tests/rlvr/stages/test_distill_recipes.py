@@ -14,7 +14,7 @@ from rlvr.stages.distill.row_scores import read_label
 from rlvr.teacher.teacher_prompts import make_prompt
 from rlvr.types import Task
 
-RECIPES = Path(__file__).parents[2] / "recipes" / "distill"
+RECIPES = Path(__file__).parents[3] / "recipes" / "distill"
 
 
 def load(name: str, *overrides: str) -> DistillConfig:

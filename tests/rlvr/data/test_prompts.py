@@ -16,7 +16,7 @@ from rlvr.data.tasks import TaskList, open_tasks
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
-DATA = Path(__file__).parents[2].parent / "shared/data"
+DATA = Path(__file__).parents[3].parent / "shared/data"
 QUESTION = Task(id="t/1", prompt="What is 2+3?")
 
 

@@ -14,7 +14,7 @@ from rlvr.data.tasks import ADAPTERS, TaskList, TaskSource, open_tasks
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
-DATA = Path(__file__).parents[2].parent / "shared/data"
+DATA = Path(__file__).parents[3].parent / "shared/data"
 
 
 def write_jsonl(path: Path, rows: Sequence[Any]) -> str:

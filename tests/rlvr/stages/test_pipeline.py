@@ -20,7 +20,7 @@ from rlvr.stages.pipeline.pipeline_command import (
 )
 from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SFT = {"stage": "sft", "name": "cold", "model": "toy", "data": "rows.jsonl"}
 SAMPLE = {
     "stage": "sample",

@@ -15,7 +15,7 @@ from rlvr.evaluation.eval_config import CompareConfig, EvaluateConfig
 from rlvr.evaluation.presets import known_models, preset_of
 from rlvr.evaluation.text_metrics import key_point_coverage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RECIPES = ROOT / "recipes/eval"
 
 

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from bench.wide_model import make_wide_model
     from bench.workload import Workload, coin
 
-RECIPE = Path(__file__).resolve().parents[2] / "bench" / "wide.yaml"
+RECIPE = Path(__file__).resolve().parents[3] / "bench" / "wide.yaml"
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

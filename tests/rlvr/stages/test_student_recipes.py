@@ -12,7 +12,7 @@ from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.stages.sft.training_memory import training_bytes
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 R1 = ROOT / "recipes" / "r1"
 STUDENTS = sorted((ROOT / "recipes" / "distill").glob("student_*.yaml"))
 

@@ -16,7 +16,7 @@ from rewards import grade_accuracy, grade_choice, grade_tests
 from rlvr.data.tasks import TaskList, open_tasks
 from rlvr.types import Task
 
-DATA = Path(__file__).parents[2].parent / "shared/data"
+DATA = Path(__file__).parents[3].parent / "shared/data"
 
 
 def source_of(name: str, tmp_path: Path, *rows: dict[str, Any]) -> TaskList:

@@ -15,7 +15,7 @@ from rlvr.stages.sft.sft_config import SftConfig, load_presets
 from rlvr.stages.sft.sft_plan import make_plan
 from rlvr.stages.sft.training import deepspeed_config, training_arguments
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BASE: dict[str, Any] = {"name": "a", "model": "m", "data": "rows.jsonl"}
 
 

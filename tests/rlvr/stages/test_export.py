@@ -1,4 +1,4 @@
-"""Checks of export, sizes of quantized layers, and lineage in the model card."""
+"""Checks of export, and lineage in the model card."""
 
 from __future__ import annotations
 
@@ -23,27 +23,6 @@ def recipe(run: Path, **values: Any) -> ExportConfig:
 def write(path: Path, data: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data), encoding="utf-8")
-
-
-def gptq_bytes(num_inputs: int, num_outputs: int, *, bits: int = 4, group_size: int = 128) -> int:
-    """Return the size of one linear layer in a GPTQ file, in bytes.
-
-    The file holds packed weights; a float16 scale and a packed zero per group and output; and the
-    int32 number of its group per input.
-    """
-    groups = -(-num_inputs // group_size)
-    weights = num_inputs * num_outputs * bits // 8
-    scales = groups * num_outputs * 2
-    zeros = groups * num_outputs * bits // 8
-    return weights + scales + zeros + 4 * num_inputs
-
-
-def test_four_bit_linear_layers_are_less_than_three_tenths_of_sixteen_bit() -> None:
-    linears = [(4096, 4096), (4096, 1024), (4096, 14336), (14336, 4096)]  # Llama-3-8B's
-    packed = sum(gptq_bytes(n, m) for n, m in linears)
-    assert packed / sum(2 * n * m for n, m in linears) <= 0.30
-    # 128 x 8: 512 bytes of weights, 16 of scales, 4 of zeros, 512 of group numbers
-    assert gptq_bytes(128, 8) == 512 + 16 + 4 + 512
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:

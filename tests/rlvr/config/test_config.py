@@ -16,7 +16,7 @@ from rlvr.serving.serve_config import ServeConfig
 from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig
 from rlvr.stages.sft.sft_config import SftConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMAS: dict[str, Any] = {
     **{command: load_stage(command).schema for command in STAGES},
     "r1": ChainConfig,
