@@ -44,8 +44,8 @@ P = ParamSpec("P")
 class Outcome(StrEnum):
     """Why a completion got its value."""
 
-    CORRECT = "correct"  # full marks
-    WRONG = "wrong"  # less than full marks: 0, or the share that was earned
+    CORRECT = "correct"  # 1
+    WRONG = "wrong"  # less than 1: 0, or the part that was earned
     NO_ANSWER = "no_answer"  # nothing that could be read as an answer; 0
     TRUNCATED = "truncated"  # the reasoning was never closed; 0
     UNGRADABLE_GOLD = "ungradable_gold"  # the gold answer cannot be read: a fault of the row; None

@@ -1,1 +1,1 @@
-"""The trainer: GRPO from a recipe to a model. `rlvr.cli` is the way in."""
+"""The trainer: GRPO from a recipe to a model. `rlvr.cli` is the entry point."""

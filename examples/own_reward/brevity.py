@@ -1,4 +1,4 @@
-"""A reward of your own: full marks for short reasoning, none above a limit.
+"""A reward of your own: 1 for empty reasoning, falling linearly to 0 at a limit.
 
 A reward follows TRL's contract: keyword arguments are lists with one entry for each completion, and
 the result has one float, or None for "cannot be graded", for each completion. A recipe names it by

@@ -98,7 +98,7 @@ def decide(gold: str, answer: StatedAnswer, worked_out: bool = False) -> Grade |
 
 
 def grade_equality(is_equal: bool, answer: str, gold: str, why: str = "") -> Grade:
-    """Return full marks or none, with the reason."""
+    """Return 1 or 0, with the reason."""
     if is_equal:
         reason = "" if answer == gold else f"{_shorten(answer)} equals {_shorten(gold)}"
         return Grade.of(Outcome.CORRECT, reason)

@@ -14,7 +14,7 @@ r"""Rewards of length in tokens: `overlong` penalizes only long completions, `co
     wrong: CosFn(t, T, max_value_wrong, min_value_wrong)        the longer, the less bad
 
 The paper's values are 2 to 1 for right and -10 to 0 for wrong; here they are in [-1, 1]. t is
-clamped to T, since a cosine is periodic: in open-r1 a right answer of 2T tokens earns full marks.
+clamped to T, since a cosine is periodic: in open-r1 a right answer of 2T tokens earns 1.
 """
 
 from __future__ import annotations

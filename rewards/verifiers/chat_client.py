@@ -31,7 +31,7 @@ __all__ = ["CallFailed", "ChatClient", "Fault", "check_address"]
 # Issued keys contain lower-case letters or hyphens, so a pasted key is not taken for a name.
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _GONE = frozenset({401, 402, 403, 404, 405, 410})
-# A long reasoning is a long silence, and routers drop silent connections.
+# During long reasoning no bytes arrive, and routers drop idle connections.
 _KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
     (socket.IPPROTO_TCP, getattr(socket, option), seconds)
     for option, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30))

@@ -4,8 +4,8 @@
 
 Two of Ray's agents wait a minute for a dead server. The watcher is this file run as a program, in
 its own session, so that Ctrl-C does not reach it. It finds the run's processes by a mark in the
-environment that they inherit. It inspects each process while it is young, because processes that
-change their title (`ray::...`) overwrite their environment.
+environment that they inherit. It inspects each process in its first two seconds, because
+processes that change their title (`ray::...`) overwrite their environment.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Waits that end when the user stops the run.
 
-Ctrl-C, SIGTERM --> stop (an asyncio.Event) --> every long wait of launch and loop races against it
+Ctrl-C, SIGTERM --> stop (an asyncio.Event) --> ends every long wait in launch and loop
 before the event loop: KeyboardInterrupt for both, but never in the middle of Ray's start
 """
 

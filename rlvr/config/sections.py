@@ -16,6 +16,7 @@ __all__ = [
     "GenerationSection",
     "GenerationStageConfig",
     "LearnerSection",
+    "LossName",
     "LossSection",
     "MixedTasksSection",
     "ModelSection",
@@ -116,7 +117,8 @@ class GenerationSection(Section):
     """Generation with vLLM engines."""
 
     temperature: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] = Field(
-        1.0, description="sampling temperature, also of the learner's log-probs; vLLM's least: 0.01"
+        1.0,
+        description="sampling temperature, also of the learner's log-probs; minimum 0.01 (vLLM)",
     )
     max_tokens: PositiveInt = Field(1024, description="longest completion, in tokens")
     max_prompt_tokens: PositiveInt = Field(1024, description="longest allowed prompt, in tokens")
@@ -196,10 +198,17 @@ class LearnerSection(Section):
         return self
 
 
+LossName = Literal["grpo", "dr_grpo", "dapo"]
+
+
 class LossSection(Section):
     """The objective."""
 
-    name: Literal["grpo", "dr_grpo", "dapo"] = Field("grpo", description="average over tokens")
+    name: LossName = Field(
+        "grpo",
+        description="grpo: mean over completions of the mean over tokens; dapo: mean over tokens; "
+        "dr_grpo: sum over tokens / max_tokens",
+    )
     clip_low: Annotated[float, Field(gt=0)] = Field(0.2, description="ratio >= 1 - clip_low")
     clip_high: Annotated[float, Field(gt=0)] = Field(0.2, description="ratio <= 1 + clip_high")
     beta: NonNegativeFloat = Field(0.0, description="KL weight; 0: no reference")

@@ -95,7 +95,7 @@ def tasks_files(tasks: TasksSection, *, section: str) -> dict[str, str]:
 
 
 def check_sandbox(section: SandboxSection) -> None:
-    """Raise ConfigError if this machine has no sandbox of the least tier."""
+    """Raise ConfigError if this machine has no sandbox of at least min_tier."""
     try:
         require(section.min_tier)
     except SandboxUnavailable as error:
@@ -105,7 +105,7 @@ def check_sandbox(section: SandboxSection) -> None:
 def check_is_finite(tasks: TaskSource, *, section: str) -> None:
     """Raise ConfigError for an endless source."""
     if tasks.num_tasks is None:
-        raise ConfigError(f"{section}.num_tasks: {tasks.name} has no end; say how many, e.g. 256")
+        raise ConfigError(f"{section}.num_tasks: {tasks.name} is endless; set num_tasks, e.g. 256")
 
 
 def check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:

@@ -160,7 +160,8 @@ def make_template(
         return PromptTemplate(text=None, system=system, prefill=prefill)
     if system is not None:
         raise ConfigError(
-            f"{key}: a system text goes with template chat only; write it into the template itself"
+            f"{key}: a system message requires prompt.template=chat; write it into the template "
+            "itself"
         )
     text = PRESETS.get(template, template)
     names = [match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]]

@@ -165,7 +165,7 @@ def _json_records(file: Path) -> Iterator[tuple[int, Any]]:
     with _open_text(file) as stream:
         records = _parse(stream.read(), where=str(file))
     if not isinstance(records, list):
-        raise ConfigError(f"{file}: is not a list of objects; name a file of JSON lines .jsonl")
+        raise ConfigError(f"{file}: is not a list of objects; for JSON lines use the suffix .jsonl")
     return enumerate(records, start=1)
 
 
@@ -174,7 +174,7 @@ def _csv_records(file: Path) -> Iterator[tuple[int, Any]]:
     with _open_text(file, newline="") as stream:
         for number, values in enumerate(csv.DictReader(stream, strict=True), start=1):
             if None in values or None in values.values():
-                raise ConfigError(f"{file}:{number}: the row has not as many values as the header")
+                raise ConfigError(f"{file}:{number}: the row and the header differ in length")
             yield number, values
 
 
@@ -207,7 +207,7 @@ def _parse(text: str, *, where: str) -> Any:
         where = f"{where}:{error.lineno}" if error.lineno > 1 else where
         raise ConfigError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # over 4,300 digits; endless brackets
-        raise ConfigError(f"{where}: not JSON that can be read: {error}") from error
+        raise ConfigError(f"{where}: invalid JSON: {error}") from error
 
 
 def _dataset_rows(path: str, *, split: str, section: str) -> Iterator[Row]:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.learner.losses import LossName, row_weights
+from rlvr.config.sections import LossName
+from rlvr.learner.losses import row_weights
 from rlvr.types import Batch, Group, MicroBatch, Rollout
 
 __all__ = ["make_batch"]

@@ -33,8 +33,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-VERIFIERS = ("accuracy", "countdown", "passes_tests", "think_format")  # give a gold full marks
-ENDLESS_TASKS = 256  # of a source without an end that the preflight looks at
+ACCEPT_GOLD = ("accuracy", "countdown", "passes_tests", "think_format")  # give a gold 1
+ENDLESS_TASKS = 256  # tasks of an endless source that the preflight checks
 CHUNK = 512  # completions of one grading call
 NAMED_TASKS = 20  # bad golds that the log names
 
@@ -76,14 +76,14 @@ def check_first_step(
     """Raise CheckError unless policy, engine and reference agree before anything is learned."""
     if not report.max_ratio_error <= max_ratio_error:
         raise CheckError(
-            f"first step: a ratio of learner to engine is off 1 by {report.max_ratio_error:.3g} "
-            f"(limit {max_ratio_error:.3g}, checks.max_first_ratio_error): the mask, the "
+            "first step: a ratio of learner to engine differs from 1 by "
+            f"{report.max_ratio_error:.3g} (limit {max_ratio_error:.3g}, checks.max_first_ratio_error): the mask, the "
             "temperature or the weights differ"
         )
     if is_reference_fresh and not report.kl <= 1e-4:
         raise CheckError(
             f"first step: KL to the reference is {report.kl:.3g} nats per token although policy "
-            "and reference are the same model: they were not loaded alike"
+            "and reference are the same model: they were loaded differently"
         )
 
 
@@ -155,7 +155,7 @@ async def check_rewards(
     graded = await _grade(graders, encoder, golds, tasks)
     empty = await _grade(graders, encoder, [""] * len(tasks), tasks)
     _check_values(tasks, [*graded, *empty], mix.ranges)
-    verifiers = [name for name in mix.names if name in VERIFIERS]
+    verifiers = [name for name in mix.names if name in ACCEPT_GOLD]
     with_gold = [i for i, gold in enumerate(golds) if gold and verifiers]
     bad = tuple(
         f"{tasks[i].id}: {', '.join(missed)}"

@@ -1,4 +1,4 @@
-"""Assemble a GRPO run: the only module that knows all parts.
+"""Assemble a GRPO run from a generation session.
 
 session (engines, learner, graders) --> preflight --> loop --> model, summary
 """

@@ -1,4 +1,4 @@
-"""Generate and grade: from tasks to graded rollouts. The only such path, for whoever asks.
+"""Generate and grade: from tasks to graded rollouts. Every stage uses this path.
 
     tasks --template--> requests --engines--> chunks of completions --rewards--> rollouts, groups
                                               (a chunk is graded while the next is generated)

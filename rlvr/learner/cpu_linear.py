@@ -1,6 +1,6 @@
 """Linear layers that use oneDNN on the CPU, where torch would call MKL.
 
-On processors of other makers than Intel, MKL takes its AVX2 path; oneDNN detects what the processor
+On non-Intel processors, MKL takes its AVX2 path; oneDNN detects what the processor
 supports. Measured on an AMD EPYC with AVX-512, one thread, 2048 rows, 128 to 384 features: MKL 110
 GFLOP/s, oneDNN 160 to 250. On an Intel Xeon, MKL is faster (250 against 180 GFLOP/s, two threads);
 oneDNN is used there too, so that all machines compute the same way.

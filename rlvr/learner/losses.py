@@ -12,17 +12,17 @@ methods of tensors are used, so that batching can import `row_weights` without t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.config.sections import LossName
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LossName", "LossTerms", "policy_loss", "row_weights"]
-
-LossName = Literal["grpo", "dr_grpo", "dapo"]
+__all__ = ["LossTerms", "policy_loss", "row_weights"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

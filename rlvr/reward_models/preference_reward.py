@@ -65,7 +65,7 @@ def harmlessness(
     think_prefilled: Any = None,
     **columns: Any,
 ) -> list[float | None]:
-    """Return `preference` of the whole replies, under a second name for use beside it."""
+    """Return `preference` of the whole replies; a second name, so that a recipe can use both."""
     return preference(
         completions, prompts, model=model, part="whole", think_prefilled=think_prefilled
     )

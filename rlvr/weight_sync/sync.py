@@ -58,7 +58,7 @@ class WeightSync:
 
     engines: ProbedEngines
     learner: ProbedLearner
-    probe_token_ids: NDArray[np.int32]  # [T], a text that both sides score
+    probe_token_ids: NDArray[np.int32]  # [T], probe text, scored by learner and engines
     max_probe_error: float
 
     async def __call__(self, policy_version: int) -> SyncReport:

@@ -181,7 +181,7 @@ def test_a_first_ratio_off_1_stops_the_run_even_if_mismatch_kl_is_small(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
     other = _with(config, "rollout", temperature=0.65)
-    with pytest.raises(CheckError, match="first step: a ratio of learner to engine is off 1"):
+    with pytest.raises(CheckError, match="first step: a ratio of learner to engine differs from 1"):
         run_loop(stage.actors, other)
 
 

@@ -95,4 +95,4 @@ def test_a_mistake_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
         assert run.wait(60.0) == 2
     finally:
         run.end()
-    assert run.error_lines == ["rlvr: tasks.num_tasks: toy has no end; say how many, e.g. 256"]
+    assert run.error_lines == ["rlvr: tasks.num_tasks: toy is endless; set num_tasks, e.g. 256"]

@@ -17,7 +17,7 @@ __all__ = ["open_tasks"]
 
 logger = logging.getLogger(__name__)
 
-# keyword arguments of every reward, beside the task's columns
+# keyword arguments of every reward, in addition to the task's columns
 RESERVED_COLUMNS = frozenset({"completion_ids", "completions", "prompts", "think_prefilled"})
 # built-in sources without rows, called as a user's function is
 GENERATORS = {

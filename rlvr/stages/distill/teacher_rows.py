@@ -1,4 +1,4 @@
-"""One row of a distillation: ask the teacher until a reply is good enough, or often enough.
+"""One row of a distillation: ask the teacher until a reply passes, at most verify_attempts times.
 
 question --teacher--> reply: complete? a label of the set? verified?  --no--> asked again
                                                                  --yes, or no more--> row

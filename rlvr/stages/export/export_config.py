@@ -56,5 +56,5 @@ class ExportConfig(StageConfig):
     @model_validator(mode="after")
     def _gptq_needs_a_merged_model(self) -> ExportConfig:
         if self.gptq is not None and self.form == "adapter":
-            raise ValueError("gptq: quantizes a merged model; take form merged")
+            raise ValueError("gptq: quantizes a merged model; use form: merged")
         return self

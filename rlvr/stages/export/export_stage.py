@@ -55,7 +55,7 @@ def check_export(config: ExportConfig) -> ExportInputs:
         if not base:
             raise ConfigError(f"base: {adapter} does not name its base model; give one")
     if config.form == "adapter" and adapter is None:
-        raise ConfigError(f"form: adapter; {run} holds a whole model, take form merged")
+        raise ConfigError(f"form: adapter; {run} holds a whole model, use form: merged")
     for folder in config.evals:
         if not (Path(folder) / "summary.json").exists():
             raise ConfigError(f"evals: {folder} has no summary.json; give a finished evaluation")

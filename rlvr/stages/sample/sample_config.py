@@ -23,7 +23,7 @@ class KeepSection(Section):
     """Filter of the completions; may change after they are generated."""
 
     at_least: dict[str, float] | None = Field(
-        None, description="reward: least value; null: full marks from every reward that applies"
+        None, description="reward: least value; null: 1 from every reward that applies"
     )
     one_language: Frac | None = Field(
         None, description="least share of the reasoning's words in the task's language"
@@ -38,7 +38,7 @@ class KeepSection(Section):
     truncated: bool = Field(False, description="true keeps completions that hit the token limit")
     duplicates: bool = Field(False, description="true keeps equal completions of one task")
     pass_rate: tuple[Frac, Frac] | None = Field(
-        None, description="[least, greatest] share of a task's completions with full marks"
+        None, description="[least, greatest] share of a task's completions whose rewards are all 1"
     )
     per_task: PositiveInt | None = Field(None, description="most completions of one task")
     decontaminate: dict[str, TasksSection] = Field(

@@ -131,8 +131,8 @@ def count_warnings(counts: RowCounts, plan: SftPlan) -> list[str]:
     is_thinking = counts.think_prefilled if config.thinking is None else config.thinking
     if is_thinking and counts.thought_frac == 0:
         lines.append(
-            "data: no row has reasoning, but the model should reason and would unlearn it; add "
-            "rows with reasoning, or set no_thought: empty_block"
+            "data: no row has reasoning, but the model should reason and would lose the "
+            "ability; add rows with reasoning, or set no_thought: empty_block"
         )
     return lines
 

@@ -44,7 +44,7 @@ class SourceSection(Section):
 
     path: PathText = Field(description="file, or name of a data set")
     split: str | None = Field(None, description="train, train[:500]; of a file: [:500]")
-    columns: dict[str, str] = Field({}, description="our column: the file's column")
+    columns: dict[str, str] = Field({}, description="name in rlvr: column of the file")
     num_rows: PositiveInt | None = Field(None, description="use the first num_rows that fit")
     weight: PositiveFloat | None = Field(None, description="share of the mixture; null: all rows")
     has_thought: bool | None = Field(None, description="only rows with (true) or without reasoning")
@@ -214,7 +214,8 @@ def _problems(config: SftConfig) -> Iterator[str]:
         first, second = (getattr(config, key) for key in keys)
         if first is not None and second is not None:
             yield (
-                f"{keys[0]}: {first:.12g} and {keys[1]}: {second:.12g} exclude each other; drop one"
+                f"{keys[0]}: {first:.12g} and {keys[1]}: {second:.12g} cannot both be set; "
+                "remove one"
             )
     yield from _data_problems(config)
     yield from _training_problems(config)
@@ -275,7 +276,7 @@ def _training_problems(config: SftConfig) -> Iterator[str]:
     if config.load_in_4bit and not has_lora:
         yield "load_in_4bit: true needs adapters, since 4-bit weights are frozen; add lora: {}"
     if config.load_in_4bit and stage is not None:
-        yield "load_in_4bit: true goes without DeepSpeed; set deepspeed.zero_stage: null"
+        yield "load_in_4bit: true does not work with DeepSpeed; set deepspeed.zero_stage: null"
     if has_lora and config.model in TOY_MODELS:
         yield f"lora: model {config.model} is untrained; adapters need a trained model"
     if has_lora and has_muon:

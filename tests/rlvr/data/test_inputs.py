@@ -114,7 +114,7 @@ def test_a_reward_whose_column_no_task_has_is_refused(model: str, tmp_path: Path
 
 def test_held_out_problems_without_end_must_be_counted(model: str) -> None:
     line = refusal(model, eval={"tasks": {"source": "toy", "split": "train"}})
-    assert line.startswith("eval.tasks.num_tasks: toy has no end; say how many")
+    assert line.startswith("eval.tasks.num_tasks: toy is endless; set num_tasks")
 
 
 def test_a_file_that_is_not_there_is_named(model: str) -> None:

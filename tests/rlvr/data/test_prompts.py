@@ -94,7 +94,7 @@ def test_a_template_that_cannot_be_filled_is_refused() -> None:
         "prompt.template: 'r1_zer0' has no {prompt} in it and is no preset; "
         "allowed: plain, r1_zero, chat, or a text with {prompt}"
     )
-    assert "goes with template chat only" in error_of("plain", system="Be brief.")
+    assert "a system message requires prompt.template=chat" in error_of("plain", system="Be brief.")
 
 
 @pytest.mark.parametrize(

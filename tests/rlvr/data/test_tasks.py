@@ -162,7 +162,7 @@ def test_an_unreadable_file_is_named_with_its_line(tmp_path: Path) -> None:
         "list.jsonl": (f"{good}[1]\n".encode(), "list.jsonl:2: the row is a list"),
         "digits.jsonl": (
             b'{"a": ' + b"9" * 5000 + b"}",
-            "digits.jsonl:1: not JSON that can be read",
+            "digits.jsonl:1: invalid JSON",
         ),
         "latin.jsonl": (good.encode() + b'{"prompt": "\xff"}', "latin.jsonl:"),
         "plain.jsonl.gz": (good.encode(), "plain.jsonl.gz:1: cannot be read"),
@@ -307,4 +307,4 @@ def test_a_csv_row_with_too_many_or_too_few_values_is_named(tmp_path: Path) -> N
     path = tmp_path / "a.csv"
     for row in ("5", "5,5,5"):
         path.write_text(f"prompt,answer\n2+3?,5\n{row}\n", encoding="utf-8")
-        assert f"{path}:2: the row has not as many values" in error_of(path=str(path))
+        assert f"{path}:2: the row and the header differ in length" in error_of(path=str(path))

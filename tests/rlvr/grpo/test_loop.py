@@ -204,7 +204,7 @@ def test_a_sync_that_fails_its_proof_ends_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("step", "values", "message"),
     [
-        (0, {"max_ratio_error": 0.02}, r"first step: a ratio .* off 1 by 0\.02"),
+        (0, {"max_ratio_error": 0.02}, r"first step: a ratio .* differs from 1 by 0\.02"),
         (2, {"mismatch_kl": 0.5}, r"mismatch_kl is 0\.5"),
         (1, {"mismatch_kl": float("nan")}, "mismatch_kl is nan"),
     ],

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from rlvr.config.sections import LossName
 from rlvr.grpo.batching import make_batch
 from rlvr.learner.logprobs import token_logprobs
-from rlvr.learner.losses import LossName, LossTerms, policy_loss, row_weights
+from rlvr.learner.losses import LossTerms, policy_loss, row_weights
 from rlvr.types import (
     Batch,
     Completion,

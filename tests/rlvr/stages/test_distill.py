@@ -309,7 +309,7 @@ def test_a_missing_column_is_reported_before_the_first_call(tmp_path: Path) -> N
         (["prompt.system=a", "prompt.system_file=b"], "system and system_file: give one of them"),
         (["prompt.user_file=nowhere"], "prompt.user_file: nowhere cannot be read"),
         (["export=[csv]"], "export.0: 'csv' is not allowed"),
-        (["tasks={source: toy}"], "tasks.num_tasks: toy has no end"),
+        (["tasks={source: toy}"], "tasks.num_tasks: toy is endless"),
         (["sandbox.min_teir=x"], "unknown key sandbox.min_teir; did you mean min_tier?"),
     ],
 )

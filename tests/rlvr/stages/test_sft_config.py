@@ -32,10 +32,10 @@ def refusal(**values: Any) -> str:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"num_epochs": 1, "max_steps": 60}, "num_epochs: 1 and max_steps: 60 exclude each other"),
+        ({"num_epochs": 1, "max_steps": 60}, "num_epochs: 1 and max_steps: 60 cannot both be set"),
         (
             {"warmup_steps": 5, "warmup_frac": 0.1},
-            "warmup_steps: 5 and warmup_frac: 0.1 exclude each other",
+            "warmup_steps: 5 and warmup_frac: 0.1 cannot both be set",
         ),
         (
             {"deepspeed": {"zero_stage": 2, "offload_param": True}},
@@ -50,7 +50,7 @@ def refusal(**values: Any) -> str:
         ({"load_in_4bit": True}, "add lora: {}"),
         (
             {"load_in_4bit": True, "lora": {}, "deepspeed": {"zero_stage": 0}},
-            "goes without DeepSpeed",
+            "does not work with DeepSpeed",
         ),
         ({"optimizer": "muon"}, "matrix_lr: optimizer muon needs it"),
         (
