@@ -77,8 +77,8 @@ def check_first_step(
     if not report.max_ratio_error <= max_ratio_error:
         raise CheckError(
             "first step: a ratio of learner to engine differs from 1 by "
-            f"{report.max_ratio_error:.3g} (limit {max_ratio_error:.3g}, checks.max_first_ratio_error): the mask, the "
-            "temperature or the weights differ"
+            f"{report.max_ratio_error:.3g} (limit {max_ratio_error:.3g}, "
+            "checks.max_first_ratio_error): the mask, the temperature or the weights differ"
         )
     if is_reference_fresh and not report.kl <= 1e-4:
         raise CheckError(
