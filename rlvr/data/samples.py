@@ -22,12 +22,13 @@ from typing import Any
 
 from rewards.shaping.words import Script, sentences
 from rlvr.data.reasoning_tags import Parts, split_reasoning
-from rlvr.types import Rollout, Task
+from rlvr.types import Prompt, Rollout, Task
 
 __all__ = [
     "answer_of",
     "completion_of",
     "language_of",
+    "last_turn",
     "question_of",
     "reasoning_of",
     "sample_row",
@@ -123,6 +124,11 @@ def completion_of(sample: Sample) -> object:
     if isinstance(sample.get("completion"), str):
         return sample["completion"]
     return {"content": answer_of(sample), "reasoning_content": reasoning_of(sample)}
+
+
+def last_turn(prompt: Prompt) -> str:
+    """Return a prompt's text, or the last message of a conversation."""
+    return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
 
 
 def language_of(sample: Sample) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rlvr.config import load_config
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import CompareConfig
 from rlvr.evaluation.eval_report import FinishedEvaluation, comparison_report
@@ -21,6 +22,8 @@ __all__ = ["STAGE"]
 def _check(config: CompareConfig) -> None:
     for label, path in config.folders.items():
         _read(label, Path(path))
+    for label in config.models:  # before the folder is claimed
+        EVAL_STAGE.check(load_config(EVAL_STAGE.schema, *_evaluation(config, label)))
 
 
 def _run(config: CompareConfig, folder: RunFolder, inputs: None) -> None:
@@ -34,12 +37,17 @@ def _run(config: CompareConfig, folder: RunFolder, inputs: None) -> None:
 
 def _evaluate(config: CompareConfig, label: str) -> str:
     """Evaluate a model, or resume its evaluation; return the run folder."""
+    recipe, overrides = _evaluation(config, label)
+    run_stage(EVAL_STAGE, recipe, overrides)
+    return str(load_config(EVAL_STAGE.schema, recipe, overrides).run_dir)
+
+
+def _evaluation(config: CompareConfig, label: str) -> tuple[str, list[str]]:
+    """Return recipe and overrides of a model's evaluation."""
     assert config.evaluation is not None, "the config is checked"
     name = f"{config.name}-{re.sub(r'[^A-Za-z0-9._-]', '-', label)}"
-    model = config.models[label]
-    overrides = [f"name={name}", f"output_dir={config.output_dir}", f"model.path={model}"]
-    run_stage(EVAL_STAGE, config.evaluation, overrides)
-    return str(Path(config.output_dir) / name)
+    overrides = {"name": name, "output_dir": config.output_dir, "model.path": config.models[label]}
+    return config.evaluation, [f"{key}={value}" for key, value in overrides.items()]
 
 
 def _read(label: str, path: Path) -> FinishedEvaluation:

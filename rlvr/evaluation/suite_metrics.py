@@ -21,7 +21,7 @@ import numpy as np
 from rewards import grade_format
 from rlvr.data.cleaning.filters import repetition_rate
 from rlvr.data.reasoning_tags import Parts, num_reflection_words
-from rlvr.data.samples import language_of
+from rlvr.data.samples import language_of, last_turn
 from rlvr.evaluation.eval_config import EvaluateConfig, StrategySection
 from rlvr.evaluation.selection import (
     Row,
@@ -221,7 +221,7 @@ def _text_metrics(rows: Sequence[Row]) -> dict[str, Any]:
     """Return metrics of rlvr.evaluation.text_metrics; language mixing is that of the reasoning."""
     flags, mixing = [], []
     for row in rows:
-        language = str(row.get("language") or language_of({"prompt": row["prompt"]}))
+        language = str(row.get("language") or language_of({"prompt": last_turn(row["prompt"])}))
         parts = Parts(row["reasoning_content"], row["content"])
         flags.append(readability_flags(parts, language=language))
         mixing.append(language_mixing(row["reasoning_content"] or row["completion"], language))

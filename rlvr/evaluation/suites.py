@@ -13,7 +13,7 @@ from typing import Any
 from rewards import RewardMix
 from rlvr.data.inputs import Inputs, check_generation, check_is_finite
 from rlvr.data.model_files import check_model
-from rlvr.data.samples import language_of
+from rlvr.data.samples import language_of, last_turn
 from rlvr.data.tasks import TaskList
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import EvaluateConfig, SuiteSection
@@ -119,7 +119,7 @@ def with_suffix(task: Task, suffix: str) -> Task:
 def with_cue(task: Task, cue: str | None) -> Task:
     """Append a cue to the problem; None: "think step by step" in the language of the prompt."""
     if cue is None:
-        cue = COT_CUES[language_of({"prompt": task.prompt})]
+        cue = COT_CUES[language_of({"prompt": last_turn(task.prompt)})]
     return with_suffix(task, cue)
 
 

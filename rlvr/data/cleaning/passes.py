@@ -79,7 +79,7 @@ class WellFormedPass(FilterPass):
     )
 
     def reason(self, sample: Sample) -> str | None:
-        prefilled = sample.get("think_prefilled")
+        prefilled = bool(sample.get("think_prefilled"))
         return filters.malformed(
             completion_of(sample), profile=self.profile, think_prefilled=prefilled
         )

@@ -265,3 +265,20 @@ def test_a_folder_without_a_finished_evaluation_is_refused(recipe: Path) -> None
     assert "is the folder of another stage" in refusal(before)
     (before / "summary.json").unlink()
     assert "is not finished; the same `rlvr eval` resumes it" in refusal(before)
+
+
+def test_a_comparison_with_a_wrong_model_does_not_claim_its_folder(tmp_path: Path) -> None:
+    """The corrected recipe runs in the same folder."""
+    evaluation = tmp_path / "eval.yaml"
+    evaluation.write_text(
+        "stage: eval\nname: e\nmodel: {path: m}\nrewards: {accuracy: 1.0}\n"
+        "suites: {toy: {tasks: {source: toy, split: heldout, num_tasks: 2}}}\n"
+    )
+    recipe = tmp_path / "compare.yaml"
+    recipe.write_text(
+        f"stage: compare\nname: both\noutput_dir: {tmp_path}\ntitle: t\n"
+        f"evaluation: {evaluation}\nmodels: {{a: {tmp_path}/no-model}}\n"
+    )
+    with pytest.raises(ConfigError, match="no-model"):
+        run_stage(STAGE, str(recipe), [])
+    assert not (tmp_path / "both" / "config.yaml").exists()

@@ -240,6 +240,9 @@ def test_the_cue_is_in_the_language_of_the_problem() -> None:
     assert with_cue(chinese, None).prompt == "求2+3的值。\n让我们一步一步地思考。"
     assert with_cue(TASK, "Hm.").prompt == "2+3?\nHm."
     assert with_cue(TASK, "").prompt == "2+3?"
+    turns = [{"role": "user", "content": "求2+3的值。"}, {"role": "user", "content": "And 4+5?"}]
+    last = with_cue(Task(id="n/2", prompt=turns), None).prompt[-1]
+    assert last == {"role": "user", "content": "And 4+5?\nLet's think step by step."}
 
 
 # rows
