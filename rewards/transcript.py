@@ -99,7 +99,8 @@ def resolve_think_prefilled(
         return [False] * num_completions
     flags: Sequence[Any]
     if think_prefilled is None:
-        flags = [isinstance(p, str) and p.rstrip().endswith(OPEN_THINK) for p in prompts or ()]
+        prompts = () if prompts is None else prompts  # not `or`: a numpy array has no truth value
+        flags = [isinstance(p, str) and p.rstrip().endswith(OPEN_THINK) for p in prompts]
     elif isinstance(think_prefilled, Sequence) and not isinstance(think_prefilled, str):
         flags = [bool(flag) for flag in think_prefilled]
     else:

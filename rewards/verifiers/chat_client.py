@@ -109,11 +109,14 @@ class ChatClient:
     async def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send `messages` and any other keys; return the JSON, whose first choice has a message.
 
+        A lone surrogate, which UTF-8 cannot encode, is sent as "?".
+
         Raises:
             CallFailed: no chat completion came back in time.
         """
         import openai
 
+        body = json.loads(json.dumps(body, ensure_ascii=False).encode(errors="replace"))
         unsent = ["OpenAI-Organization", "OpenAI-Project"]  # of the environment
         unsent += [] if self._key else ["Authorization"]
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -223,3 +224,19 @@ def test_a_judge_takes_part_in_a_mix_and_its_silence_is_none(model: Model) -> No
     assert "400" in silent.reasons["judge_rubric"]
     with pytest.raises(ValueError, match=r"judge_rubric.*url is missing"):
         RewardMix({"judge_rubric": 1.0})
+
+
+def test_a_lone_surrogate_does_not_end_the_grading_of_the_others(model: Model) -> None:
+    assert rubric(model, "fine", "bad \ud800", "fine") == [0.7] * 3
+
+
+def test_ctrl_c_cancels_the_questions_that_are_not_asked_yet(model: Model) -> None:
+    def interrupt_at_the_third(question: str) -> str:
+        if len(model.asked) == 3:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return '{"score": 7}'
+
+    model.reply = interrupt_at_the_third
+    with pytest.raises(KeyboardInterrupt):
+        rubric(model, *["an answer"] * 400, concurrency=1)
+    assert len(model.asked) < 400
