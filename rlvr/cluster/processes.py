@@ -6,16 +6,20 @@ import importlib
 import importlib.util
 import logging
 import os
+import random
 import socket
+from contextlib import suppress
 from pathlib import Path
 
-from rlvr.errors import ConfigError
+from rlvr.errors import ConfigError, RLVRError
 
-__all__ = ["actor_env", "check_packages", "free_port", "log_to", "redirect_output"]
+__all__ = ["PORTS", "actor_env", "check_packages", "free_port", "log_to", "redirect_output"]
 
 REQUIRED = ("torch", "vllm", "deepspeed", "ray", "transformers")
 # text models need none of these, but transformers and vLLM import them if they are installed
 OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
+
+PORTS = range(20000, 32768)  # between those that Ray and those that Linux give out by themselves
 
 
 def check_packages() -> None:
@@ -77,8 +81,10 @@ def log_to(path: Path) -> None:
     logging.raiseExceptions = False  # no traceback for a record that does not fit on the disk
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that is free now, below those that Linux gives to any process that asks."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise RLVRError(f"{host or 'this machine'}: no free port from {PORTS[0]} to {PORTS[-1]}")

@@ -11,7 +11,6 @@ loss is scaled to undo DeepSpeed's mean.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from rlvr.cluster.processes import redirect_output
+from rlvr.cluster.processes import free_port, redirect_output
 from rlvr.errors import CheckError, RLVRError
 from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
 from rlvr.learner.logprobs import completion_logprobs
@@ -43,10 +42,7 @@ class DeepSpeedLearner:
         """Return address and free port of this node, where the ranks meet (called on rank 0)."""
         import ray
 
-        address = ray.util.get_node_ip_address()
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            return address, probe.getsockname()[1]
+        return ray.util.get_node_ip_address(), free_port(host="")
 
     def start(self, address: str, port: int) -> int:
         """Join the other ranks and load the model; return the process id."""
