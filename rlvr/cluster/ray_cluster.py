@@ -48,8 +48,7 @@ def connected(
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
 
-    # Ray's SIGTERM handler would abort its own start half-way; signals_held delays the signal
-    ray._private.utils.set_sigterm_handler = lambda handler: None
+    _keep_signal_handlers()
     is_local = not os.environ.get("RAY_ADDRESS")
     with no_orphans() if is_local else nullcontext():
         try:
@@ -66,6 +65,16 @@ def connected(
             )
         finally:
             ray.shutdown()
+
+
+def _keep_signal_handlers() -> None:
+    """Prevent Ray from replacing this process's handler of SIGTERM; its actors keep Ray's own."""
+    import ray
+
+    # would end the process in the middle of Ray's start; signals_held delays the signal
+    ray._private.utils.set_sigterm_handler = lambda handler: None
+    # prints a stack for SIGTERM as for a crash, and aborts the process three seconds later
+    ray._private.ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
 
 
 def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:

@@ -187,8 +187,6 @@ def test_a_signal_before_the_first_step_ends_the_run_within_seconds(
         run.process.send_signal(signal.SIGTERM)
         assert run.wait(timeout_s=20) == 1
         assert_nothing_is_left(run, before)
-    *before_it, line = run.error_lines
+    (line,) = run.error_lines
     assert line.startswith("stopped") and line.endswith("start again")
-    # Ray's C++ side prints a stack of its own for a signal that comes while it starts
-    assert not before_it or sign != "RewardWorker.grade"
     assert checkpoint_steps(run.folder) == []
