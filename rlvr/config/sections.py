@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rlvr.config.changes import Free, Neutral
+
 __all__ = [
     "CheckpointSection",
     "ChecksSection",
@@ -27,6 +29,7 @@ __all__ = [
     "PositiveInt",
     "PromptSection",
     "ResourcesSection",
+    "RetentionSection",
     "RewardSection",
     "Rewards",
     "RolloutSection",
@@ -128,10 +131,12 @@ class GenerationSection(Section):
     stop_token_ids: list[NonNegativeInt] = Field(
         [], description="tokens that end a completion, besides those in the model's files"
     )
-    num_engines: PositiveInt = Field(1, description="vLLM engines")
-    tensor_parallel: PositiveInt = Field(1, description="GPUs of one engine")
-    max_concurrent: PositiveInt = Field(512, description="completions per engine at a time")
-    kv_cache_gib: PositiveFloat = Field(1.0, description="KV cache of one engine, in GiB")
+    num_engines: Neutral[PositiveInt] = Field(1, description="vLLM engines")
+    tensor_parallel: Neutral[PositiveInt] = Field(1, description="GPUs of one engine")
+    max_concurrent: Neutral[PositiveInt] = Field(
+        512, description="completions per engine at a time"
+    )
+    kv_cache_gib: Neutral[PositiveFloat] = Field(1.0, description="KV cache of one engine, in GiB")
 
     @property
     def max_model_tokens(self) -> int:
@@ -183,12 +188,22 @@ class LearnerSection(Section):
     zero_stage: Literal[0, 1, 2, 3] = Field(
         0, description="ZeRO stage; bfloat16 uses at least 1, to accumulate gradients in float32"
     )
-    lr: PositiveFloat = Field(1e-6, description="peak learning rate of AdamW")
-    warmup_steps: NonNegativeInt = Field(0, description="linear warm-up, then constant")
-    weight_decay: NonNegativeFloat = Field(0.0, description="of AdamW")
-    max_grad_norm: PositiveFloat = Field(1.0, description="gradients are clipped to this norm")
-    token_budget: PositiveInt = Field(8192, description="tokens in a micro-batch, padding included")
-    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    lr: Free[PositiveFloat] = Field(1e-6, description="peak learning rate of AdamW")
+    lr_schedule: Free[Literal["constant", "linear", "cosine"]] = Field(
+        "constant", description="after the warm-up, until the last step of the run"
+    )
+    min_lr_frac: Free[Frac] = Field(0.0, description="of lr, at the end of linear and cosine")
+    warmup_steps: Free[NonNegativeInt] = Field(0, description="steps of linear warm-up")
+    weight_decay: Free[NonNegativeFloat] = Field(0.0, description="of AdamW")
+    max_grad_norm: Free[PositiveFloat] = Field(
+        1.0, description="gradients are clipped to this norm"
+    )
+    token_budget: Neutral[PositiveInt] = Field(
+        8192, description="tokens in a micro-batch, padding included"
+    )
+    gradient_checkpointing: Neutral[bool] = Field(
+        False, description="less memory, a third more time"
+    )
     offload: bool = Field(False, description="optimizer states in host memory; zero_stage >= 1")
 
     @model_validator(mode="after")
@@ -237,11 +252,35 @@ class EvalSection(Section):
     correct_by: str | None = Field(None, description="reward for pass@1; null: the first one")
 
 
+class RetentionSection(Section):
+    """Checkpoints that stay on disk; one that any of the three keys names is kept."""
+
+    last: PositiveInt = Field(2, description="the newest ones; a run resumes from the newest")
+    best: NonNegativeInt = Field(
+        0, description="those with the highest held-out pass@1, among the evaluated ones"
+    )
+    every: PositiveInt | None = Field(
+        None, description="those whose step is a multiple of this; null: none"
+    )
+
+
+def _expand_last(value: Any) -> Any:
+    """Expand the short form `keep: 2` to `keep: {last: 2}`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"last": value}
+    if not isinstance(value, dict | RetentionSection):
+        raise ValueError("give a number, or {last: 2, best: 1, every: 100}")
+    return value
+
+
 class CheckpointSection(Section):
-    """Checkpoints to resume from."""
+    """Checkpoints: to resume from, and models that every command reads as `runs/NAME@STEP`."""
 
     every_steps: PositiveInt = Field(50, description="steps between checkpoints; also at the end")
-    keep: PositiveInt = Field(2, description="newest checkpoints to keep")
+    keep: Annotated[RetentionSection, BeforeValidator(_expand_last)] = Field(
+        RetentionSection(),
+        description="number of newest ones, or {last: 2, best: 1, every: 100}",
+    )
 
 
 class ChecksSection(Section):
@@ -300,8 +339,10 @@ class TrackersSection(Section):
 class StageConfig(Section):
     """Base of all recipes; a subclass adds `stage`, the command that runs it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run folder")
-    output_dir: PathText = Field("runs", description="the run folder is output_dir/name")
+    name: Neutral[str] = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="name of the run folder"
+    )
+    output_dir: Neutral[PathText] = Field("runs", description="the run folder is output_dir/name")
     seed: NonNegativeInt = Field(0, description="seed of all random numbers")
 
     @property
@@ -316,8 +357,8 @@ class GenerationStageConfig(StageConfig):
     model: ModelSection
     prompt: PromptSection = PromptSection()
     rollout: GenerationSection = GenerationSection()
-    resources: ResourcesSection = ResourcesSection()
-    sandbox: SandboxSection = SandboxSection()
+    resources: Neutral[ResourcesSection] = ResourcesSection()
+    sandbox: Neutral[SandboxSection] = SandboxSection()
 
     @property
     def num_ranks(self) -> int:

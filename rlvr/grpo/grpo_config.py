@@ -68,6 +68,15 @@ class GrpoConfig(GenerationStageConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> GrpoConfig:
+        if self.checkpoint.keep.best and not (self.eval.tasks and self.eval.every_steps):
+            raise ValueError(
+                "checkpoint.keep.best: the best checkpoints are those with the highest held-out "
+                "pass@1; set eval.tasks and eval.every_steps"
+            )
+        return self
+
     @property
     def num_ranks(self) -> int:
         """Number of learner processes."""

@@ -5,7 +5,6 @@ session (engines, learner, graders) --> preflight --> loop --> model, summary
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,16 @@ from rlvr.data.tasks import TaskStream
 from rlvr.grpo.checks import check_rewards
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.grpo_config import GrpoConfig
-from rlvr.grpo.loop import GrpoLoop
+from rlvr.grpo.loop import GrpoLoop, Log
 from rlvr.grpo.run_logger import RunLogger
 from rlvr.grpo.run_summary import make_summary
-from rlvr.run.checkpoints import Checkpoints
+from rlvr.run.checkpoints import Checkpoints, copy_model
 from rlvr.run.console import RunConsole
 from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.run.trackers import Trackers
 from rlvr.weight_sync.sync import WeightSync
 
-__all__ = ["run_grpo"]
+__all__ = ["make_loop", "run_grpo"]
 
 PROBE_TOKENS = 64
 
@@ -86,8 +85,24 @@ async def _train(
     else:
         checking = check_rewards(config, inputs.tasks, inputs.mix, session.graders, session.encoder)
         log.phase(str(await unless_stopped(checking, session.stop, step=0)))
+    loop = make_loop(config, inputs, session, checkpoints=checkpoints, log=log)
+    await loop.run()
+    found = checkpoints.latest()
+    assert found is not None, "the loop ends with a checkpoint"
+    copy_model(found[0] / "model", folder.model)
+
+
+def make_loop(
+    config: GrpoConfig,
+    inputs: Inputs,
+    session: GenerationSession,
+    *,
+    checkpoints: Checkpoints,
+    log: Log,
+) -> GrpoLoop:
+    """Return the loop over the actors of a session."""
     probe_token_ids = _probe_tokens(session.encoder, inputs, max_tokens=config.rollout.max_tokens)
-    loop = GrpoLoop(
+    return GrpoLoop(
         config=config,
         collector=session.collector,
         learner=session.learner,
@@ -104,13 +119,6 @@ async def _train(
         log=log,
         stop=session.stop,
     )
-    state = await loop.run()
-    aside = folder.path / ".model.tmp"
-    shutil.rmtree(aside, ignore_errors=True)
-    exporting = session.learner.export(str(aside.resolve()))
-    await unless_stopped(exporting, session.stop, step=state.step)
-    shutil.rmtree(folder.model, ignore_errors=True)
-    aside.rename(folder.model)
 
 
 def _probe_tokens(

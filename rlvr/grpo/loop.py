@@ -38,6 +38,7 @@ from rlvr.grpo.metrics import StepTimes, step_metrics
 from rlvr.grpo.rollout_buffer import OpenBatch, RolloutBuffer, sampling_spec
 from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.run.checkpoints import Checkpoints
+from rlvr.run.trace import span
 from rlvr.types import Batch, Group, StepReport, Task, TrainState
 from rlvr.weight_sync.sync import SyncReport
 
@@ -57,7 +58,7 @@ class Learner(Protocol):
         """Replace the reference by the policy."""
 
     async def save_checkpoint(self, folder: str) -> None:
-        """Write weights and optimizer state."""
+        """Write weights and optimizer state, and the policy as a model directory."""
 
     async def load_checkpoint(self, folder: str) -> None:
         """Read what `save_checkpoint` wrote."""
@@ -94,7 +95,8 @@ class _Clock:
         """Add the time of the block to `name`."""
         started = time.monotonic()
         try:
-            yield
+            with span(name.removesuffix("_s")):
+                yield
         finally:
             self._spent[name] += time.monotonic() - started
 
@@ -132,8 +134,8 @@ class GrpoLoop:
             stop_token_ids=self.stop_token_ids,
         )
 
-    async def run(self) -> TrainState:
-        """Train from the latest checkpoint to the last step.
+    async def run(self, *, until: int | None = None) -> TrainState:
+        """Train from the latest checkpoint to the last step, or to step `until` of a longer run.
 
         Raises:
             Stopped: `stop` was set; a checkpoint of the last complete step is written.
@@ -144,8 +146,9 @@ class GrpoLoop:
             await self._unless_stopped(self.sync_weights(self.state.step))
             if self.state.step == 0 or self._is_due(self.config.eval.every_steps):
                 await self._evaluate()  # also one that a kill interrupted
-            while self.state.step < self.config.num_steps:
-                await self._step()
+            while self.state.step < (until or self.config.num_steps):
+                with span("step", step=self.state.step + 1):
+                    await self._step()
                 if self.stop.is_set():
                     raise Stopped(self.state.step)
                 if self._is_due(self.config.checkpoint.every_steps):
@@ -222,14 +225,15 @@ class GrpoLoop:
 
     def _make_batch(self, groups: Sequence[Group], *, max_tokens: int) -> Batch:
         config = self.config
-        return make_batch(
-            groups,
-            loss=config.loss.name,
-            max_tokens=max_tokens,
-            token_budget=config.learner.token_budget,
-            num_ranks=config.learner.num_ranks,
-            skip_no_signal=config.loss.beta == 0,  # a KL term gives these rows a gradient
-        )
+        with span("make batch"):
+            return make_batch(
+                groups,
+                loss=config.loss.name,
+                max_tokens=max_tokens,
+                token_budget=config.learner.token_budget,
+                num_ranks=config.learner.num_ranks,
+                skip_no_signal=config.loss.beta == 0,  # a KL term gives these rows a gradient
+            )
 
     async def _learn(self, batch: Batch) -> StepReport:
         try:
@@ -298,7 +302,8 @@ class GrpoLoop:
             policy_version=self.state.step,
             seed_parts=("eval",),
         )
-        rollouts = await self._unless_stopped(work)
+        with span("evaluate"):
+            rollouts = await self._unless_stopped(work)
         names = list(self.config.rewards)
         evaluation = summarize(
             rollouts.groups,
@@ -308,13 +313,15 @@ class GrpoLoop:
             think_prefilled=self.collector.encoder.think_prefilled,
         )
         self.log.evaluation(evaluation, rollouts.groups)
+        self.checkpoints.record_evaluation(self.state.step, pass_at_1=evaluation.pass_at_1)
 
     async def _save(self) -> None:
         self.log.settle()  # rollouts on disk must not be behind a checkpoint
         found = self.checkpoints.latest()
         if found is not None and found[1].step == self.state.step:
             return
-        path = await self.checkpoints.save(self.state, self._write_checkpoint)
+        with span("checkpoint"):
+            path = await self.checkpoints.save(self.state, self._write_checkpoint)
         logger.info("checkpoint %s", path)
 
     async def _write_checkpoint(self, folder: str) -> None:

@@ -126,10 +126,14 @@ class DeepSpeedLearner:
             self._reference.load_state_dict(self._engine.module.model.state_dict())
 
     def save_checkpoint(self, folder: str) -> None:
-        """Write weights and optimizer in DeepSpeed's shards, and the reference; not atomic."""
+        """Write DeepSpeed's shards (weights and optimizer), the reference, and model/; not atomic.
+
+        model/ is a Hugging Face model directory: any command can read a checkpoint.
+        """
         self._engine.save_checkpoint(folder, tag="learner")
         if self._reference is not None and self._spec.rank == 0:
             torch.save(self._reference.state_dict(), Path(folder) / "reference.pt")
+        self._save_model(str(Path(folder) / "model"))
 
     def load_checkpoint(self, folder: str) -> None:
         """Load a checkpoint of `save_checkpoint`."""
@@ -141,14 +145,17 @@ class DeepSpeedLearner:
             state = torch.load(file, map_location=self._device, weights_only=True)
             self._reference.load_state_dict(state)
 
-    def export(self, folder: str) -> None:
-        """Write the policy as a Hugging Face model directory with its tokenizer (rank 0)."""
+    def _save_model(self, folder: str) -> None:
+        """Write the policy with its tokenizer (rank 0)."""
         from transformers import AutoTokenizer
 
+        spec = self._spec
         with self._gathered():
-            if self._spec.rank == 0:
+            if spec.rank == 0:
                 self._engine.module.model.save_pretrained(folder)
-                AutoTokenizer.from_pretrained(self._spec.model_path).save_pretrained(folder)
+                AutoTokenizer.from_pretrained(
+                    spec.model_path, trust_remote_code=spec.trust_remote_code
+                ).save_pretrained(folder)
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[LossTerms, torch.Tensor]:
         """Return the loss terms, and the sums [8] behind a StepReport."""

@@ -41,16 +41,12 @@ class LearnerGroup:
         await self._call_all("replace_reference")
 
     async def save_checkpoint(self, folder: str) -> None:
-        """Write the checkpoint shards of all ranks."""
+        """Write the checkpoint shards of all ranks, and the policy as a model directory."""
         await self._call_all("save_checkpoint", folder)
 
     async def load_checkpoint(self, folder: str) -> None:
         """Load the checkpoint shards of all ranks."""
         await self._call_all("load_checkpoint", folder)
-
-    async def export(self, folder: str) -> None:
-        """Write the policy as a Hugging Face model directory."""
-        await self._call_all("export", folder)
 
     async def _call_all(self, method: str, *args: Any) -> list[Any]:
         return await self._call(method, [args for _ in self._ranks])

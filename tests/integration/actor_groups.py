@@ -12,6 +12,7 @@ import ray
 
 from rlvr.cluster.actors import Actor
 from rlvr.cluster.processes import actor_env
+from rlvr.config.sections import RetentionSection
 from rlvr.data.prompts import make_template
 from rlvr.data.tasks import TaskStream, open_tasks
 from rlvr.grpo.actor_group import ActorGroup
@@ -254,7 +255,7 @@ def run_loop(
             tasks=TaskStream(open_tasks("toy"), seed=config.seed),
             eval_tasks=(),
             stop_token_ids=(encoder.tokenizer.eos_token_id,),
-            checkpoints=Checkpoints(folder.checkpoints, keep=1),
+            checkpoints=Checkpoints(folder.checkpoints, keep=RetentionSection(last=1)),
             log=log,
             stop=asyncio.Event(),
         )

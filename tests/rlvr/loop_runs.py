@@ -18,6 +18,7 @@ from fakes import (
     config_of,
 )
 
+from rlvr.config.sections import RetentionSection
 from rlvr.data.tasks import TaskList, TaskStream
 from rlvr.errors import Stopped
 from rlvr.grpo.loop import GrpoLoop
@@ -56,7 +57,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.folder / "checkpoints", keep=2)
+        return Checkpoints(self.folder / "checkpoints", keep=RetentionSection(last=2))
 
     def start(self) -> TrainState:
         return asyncio.run(asyncio.wait_for(self._loop().run(), DEADLINE_S))

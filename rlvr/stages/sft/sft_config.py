@@ -217,6 +217,8 @@ def _problems(config: SftConfig) -> Iterator[str]:
                 f"{keys[0]}: {first:.12g} and {keys[1]}: {second:.12g} cannot both be set; "
                 "remove one"
             )
+    if config.checkpoint.keep.best:
+        yield "checkpoint.keep.best: `rlvr sft` has no held-out evaluation; use last and every"
     yield from _data_problems(config)
     yield from _training_problems(config)
     if config.head == "scalar":

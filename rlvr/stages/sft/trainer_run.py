@@ -17,8 +17,15 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
+from rlvr.config.sections import RetentionSection
 from rlvr.errors import Stopped
-from rlvr.run.checkpoints import fsync_path
+from rlvr.run.checkpoints import (
+    MARKERS,
+    complete_checkpoints,
+    delete_checkpoint,
+    fsync_path,
+    kept_steps,
+)
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
 from rlvr.run.trackers import Trackers
@@ -27,7 +34,8 @@ from rlvr.stages.sft.sft_plan import SftPlan
 
 __all__ = ["train_and_save"]
 
-COMPLETE = "whole"
+PREFIX = "checkpoint-"
+COMPLETE = MARKERS[PREFIX]
 
 
 def train_and_save(
@@ -45,8 +53,7 @@ def train_and_save(
     """
     metrics = MetricsFile(folder.metrics)
     _wait_for_all_ranks()
-    checkpoint = _latest_checkpoint(folder.checkpoints)
-    step = _checkpoint_step(checkpoint) if checkpoint else 0
+    step, checkpoint = _latest_checkpoint(folder.checkpoints) or (0, None)
     trackers = Trackers(plan.config.trackers, folder=folder.path, name=plan.config.name)
     if is_main:
         metrics.forget_after(step)
@@ -72,7 +79,7 @@ class _Progress(TrainerCallback):
     """
 
     def __init__(
-        self, metrics: MetricsFile, trackers: Trackers, *, keep: int, is_main: bool
+        self, metrics: MetricsFile, trackers: Trackers, *, keep: RetentionSection, is_main: bool
     ) -> None:
         self._metrics = metrics
         self._trackers = trackers
@@ -113,9 +120,10 @@ class _Progress(TrainerCallback):
         _wait_for_all_ranks()
         if self._is_main:
             folder = Path(args.output_dir)
-            _mark_complete(folder / f"checkpoint-{state.global_step}")
-            for old in _complete_checkpoints(folder)[: -self._keep]:
-                shutil.rmtree(old)
+            _mark_complete(folder / f"{PREFIX}{state.global_step}")
+            paths = complete_checkpoints(folder)
+            for step in paths.keys() - kept_steps(paths, self._keep, scores={}):
+                delete_checkpoint(paths[step])
         _wait_for_all_ranks()
 
     def _any_rank_has_signal(self) -> bool:
@@ -128,27 +136,17 @@ class _Progress(TrainerCallback):
         return bool(flag.item())
 
 
-def _latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint, and delete the incomplete ones."""
-    for path in folder.glob("checkpoint-*"):
+def _latest_checkpoint(folder: Path) -> tuple[int, Path] | None:
+    """Return step and path of the newest complete checkpoint, and delete the incomplete ones."""
+    for path in folder.glob(f"{PREFIX}*"):
         if not (path / COMPLETE).exists():
             shutil.rmtree(path)
-    return next(reversed(_complete_checkpoints(folder)), None)
-
-
-def _checkpoint_step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
+    return next(reversed(complete_checkpoints(folder).items()), None)
 
 
 def _wait_for_all_ranks() -> None:
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.barrier()
-
-
-def _complete_checkpoints(folder: Path) -> list[Path]:
-    """Return the complete checkpoints, oldest first."""
-    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return sorted(found, key=_checkpoint_step)
 
 
 def _mark_complete(checkpoint: Path) -> None:
