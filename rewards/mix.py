@@ -7,7 +7,8 @@ mix.grade(["<think>2+3</think><answer>5</answer>"], {"answer": ["5"]})[0].value 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,16 +32,22 @@ class RewardMix:
 
     A spec is a RewardSpec, a mapping with its keys, or a bare weight. `only: {kind: [code]}` calls
     a reward only for rows whose column `kind` is "code"; a reward that is not called is not part of
-    the row's result.
+    the row's result. Each reward is called within `timed(name)`, which may measure it.
 
     Raises:
         ValueError: an unknown reward, option or key, or a value of them that is not allowed.
     """
 
-    def __init__(self, specs: Mapping[str, RewardSpec | Mapping[str, Any] | float]) -> None:
+    def __init__(
+        self,
+        specs: Mapping[str, RewardSpec | Mapping[str, Any] | float],
+        *,
+        timed: Callable[[str], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
         if not specs:
             raise ValueError("a mix needs at least one reward")
         self._parts = {name: _weighted(name, spec) for name, spec in specs.items()}
+        self._timed = timed
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,7 +126,8 @@ class RewardMix:
                     name: None if entries is None else [entries[row] for row in rows]
                     for name, entries in arguments.items()
                 }
-                grades = part.reward.grade(selected, part.options)
+                with self._timed(name):
+                    grades = part.reward.grade(selected, part.options)
                 for row, grade in zip(rows, grades, strict=True):
                     graded[row][name] = grade
         return [self._result(row, grades) for row, grades in enumerate(graded)]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from rlvr.errors import ActorDied, RLVRError
 
 __all__ = ["Actor"]
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,13 @@ class Actor:
         """Return the method's result; raise its RLVRError, or ActorDied for any other failure."""
         ref = getattr(self.handle, method).remote(*args)
         return await self._wait(ref, method, deadline_s)
+
+    async def run(self, function: Callable[..., ResultT], *args: Any, deadline_s: float) -> ResultT:
+        """Call a function of a module in the actor's process and return its result."""
+        result: ResultT = await self.call(
+            "__ray_call__", _without_actor, function, *args, deadline_s=deadline_s
+        )
+        return result
 
     async def stream(self, method: str, *args: Any, deadline_s: float) -> AsyncIterator[Any]:
         """Call an async generator method and yield its items; the deadline is for each item."""
@@ -62,3 +71,7 @@ class Actor:
         else:
             what = f"was lost in {method}: {type(error).__name__}"
         return ActorDied(f"{self.name} {what}; its log: {self.log_path}")
+
+
+def _without_actor(_: object, function: Callable[..., ResultT], *args: Any) -> ResultT:
+    return function(*args)

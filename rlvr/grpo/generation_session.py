@@ -20,7 +20,7 @@ from rlvr.config import GenerationStageConfig
 from rlvr.data.inputs import Inputs, make_encoder
 from rlvr.data.model_files import end_token_ids, resolve_model, weights_bytes
 from rlvr.data.prompts import TemplateEncoder
-from rlvr.grpo.actor_group import check_memory, cpus_needed, start_actors
+from rlvr.grpo.actor_group import ActorGroup, check_memory, cpus_needed, start_actors
 from rlvr.grpo.graders import GraderPool
 from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.learner.learner_group import LearnerGroup
@@ -37,6 +37,7 @@ ResultT = TypeVar("ResultT")
 class GenerationSession:
     """Running actors and the tokenizer."""
 
+    actors: ActorGroup  # those behind engines, learner and graders
     engines: EnginePool
     learner: LearnerGroup  # without ranks where the stage does not train
     graders: GraderPool
@@ -126,6 +127,7 @@ async def _start(
     engines = EnginePool(actors.engines, deadline_s=deadline_s)
     graders = GraderPool(actors.graders, wants=inputs.mix.wants, deadline_s=deadline_s)
     return GenerationSession(
+        actors=actors,
         engines=engines,
         learner=LearnerGroup(actors.learners, deadline_s=deadline_s),
         graders=graders,

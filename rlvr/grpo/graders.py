@@ -12,6 +12,7 @@ import sandbox
 from rewards import RewardMix, RewardResult, shutdown
 from rlvr.cluster.actors import Actor
 from rlvr.cluster.processes import redirect_output
+from rlvr.run.trace import span
 from rlvr.types import Ungraded
 
 __all__ = ["GraderPool", "RewardWorker"]
@@ -25,7 +26,7 @@ class RewardWorker:
     ) -> None:
         """`min_tier`: weakest allowed sandbox tier, checked if a reward runs programs."""
         redirect_output(log_path)
-        self._mix = RewardMix(rewards)
+        self._mix = RewardMix(rewards, timed=span)
         if self._mix.uses_sandbox:
             sandbox.require(min_tier)
 
@@ -38,13 +39,14 @@ class RewardWorker:
         names = dict.fromkeys(name for row in ungraded.columns for name in row)
         columns = {name: [row.get(name) for row in ungraded.columns] for name in names}
         ids = ungraded.completion_ids
-        return self._mix.grade(
-            ungraded.texts,
-            columns,
-            prompts=ungraded.prompts,
-            completion_ids=None if ids is None else [tokens.tolist() for tokens in ids],
-            think_prefilled=ungraded.think_prefilled,
-        )
+        with span("grade", num_completions=len(ungraded.texts)):
+            return self._mix.grade(
+                ungraded.texts,
+                columns,
+                prompts=ungraded.prompts,
+                completion_ids=None if ids is None else [tokens.tolist() for tokens in ids],
+                think_prefilled=ungraded.think_prefilled,
+            )
 
     def close(self) -> None:
         """End the child processes."""

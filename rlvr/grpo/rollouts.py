@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rlvr.errors import CheckError
 from rlvr.rollout.engine_requests import Finished, Request, SamplingSpec, completion_seed
+from rlvr.run.trace import span
 from rlvr.types import Group, RewardResult, Rollout, Task, Ungraded
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "RolloutCollector",
 ]
 
+BATCHES = "rollout batches"  # lane of their spans
 FIXED_POLICY_VERSION = 0  # of the model's own weights, in a stage that does not train
 
 
@@ -125,9 +127,10 @@ class RolloutCollector:
         def keep(chunk: Sequence[GradedRollout], seconds: float) -> None:
             rollouts.update({(one.task_index, one.sample_index): one.rollout for one in chunk})
 
-        generated_at = await self.generate_and_grade(
-            tasks, requests, sampling, policy_version=policy_version, on_graded=keep
-        )
+        with span("rollouts", lane=BATCHES, num_tasks=len(tasks)):
+            generated_at = await self.generate_and_grade(
+                tasks, requests, sampling, policy_version=policy_version, on_graded=keep
+            )
         assert len(rollouts) == len(requests), f"{len(rollouts)} of {len(requests)} rollouts"
         groups = tuple(
             Group(
@@ -170,10 +173,11 @@ class RolloutCollector:
         try:
             async with asyncio.TaskGroup() as grading:
                 chunks = self.engines.generate(requests, sampling, policy_version=policy_version)
-                async for chunk in chunks:
-                    _check_version(chunk, policy_version)
-                    last, before = time.monotonic(), last
-                    grading.create_task(grade(chunk, last - before))
+                with span("generate", lane=BATCHES, num_completions=len(requests)):
+                    async for chunk in chunks:
+                        _check_version(chunk, policy_version)
+                        last, before = time.monotonic(), last
+                        grading.create_task(grade(chunk, last - before))
                 last = time.monotonic()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None  # the others follow from the first
@@ -189,7 +193,8 @@ class RolloutCollector:
             prompts=[texts[item.task_index] for item in chunk],
             completion_ids=[item.completion.token_ids for item in chunk],
         )
-        results = await self.graders.grade(ungraded)
+        with span("grade", lane="chunks being graded", num_completions=len(chunk)):
+            results = await self.graders.grade(ungraded)
         return [
             GradedRollout(
                 task_index=item.task_index,

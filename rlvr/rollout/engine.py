@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 from rlvr.cluster.processes import redirect_output
 from rlvr.errors import CheckError
 from rlvr.rollout.engine_requests import EngineSpec, Finished, Request, SamplingSpec
+from rlvr.rollout.engine_trace import BatchTrace, traced_step
+from rlvr.run.trace import span
 from rlvr.types import Completion, FinishReason
 from rlvr.weight_sync.packed_weights import PackedWeights
 
@@ -46,6 +48,7 @@ class _Batch:
     sampling: SamplingSpec
     loop: asyncio.AbstractEventLoop
     chunks: asyncio.Queue[list[Finished]]
+    trace: BatchTrace
     finished: list[Finished] = field(default_factory=list)
 
 
@@ -79,7 +82,8 @@ class VllmEngine:
                 f"engine asked to generate with policy version {policy_version}, but it holds "
                 f"{self._policy_version}"
             )
-        batch = _Batch(requests, sampling, asyncio.get_running_loop(), asyncio.Queue())
+        loop, trace = asyncio.get_running_loop(), BatchTrace(len(requests))
+        batch = _Batch(requests, sampling, loop, asyncio.Queue(), trace)
         self._inbox.put(batch)
         num_left = len(requests)
         while num_left:
@@ -146,21 +150,25 @@ class VllmEngine:
     def _add(self, batch: _Batch) -> None:
         if not self._open:
             self._llm.reset_prefix_cache()  # an idle engine starts each batch from the same state
-        for request in batch.requests:
-            name = str(next(self._ids))
-            self._open[name] = (batch, request)
-            prompt = {"prompt_token_ids": request.prompt_token_ids.tolist()}
-            self._llm.add_request(name, prompt, _sampling_params(batch.sampling, seed=request.seed))
+        with span("add requests"):
+            for request in batch.requests:
+                name = str(next(self._ids))
+                self._open[name] = (batch, request)
+                prompt = {"prompt_token_ids": request.prompt_token_ids.tolist()}
+                params = _sampling_params(batch.sampling, seed=request.seed)
+                self._llm.add_request(name, prompt, params)
 
     def _step(self) -> None:
         """Decode until a chunk of finished completions is due, or the inbox is not empty."""
         until = time.monotonic() + CHUNK_S
         touched: dict[int, _Batch] = {}
         while self._open and self._inbox.empty():
-            for output in self._llm.step():
+            for output in traced_step(self._llm):
                 if output.finished:
                     batch, request = self._open.pop(output.request_id)
-                    batch.finished.append(self._finished(request, output))
+                    with span("finish"):
+                        batch.finished.append(self._finished(request, output))
+                    batch.trace.finished(request.task_index)
                     touched[id(batch)] = batch
             if touched and time.monotonic() > until:
                 break
@@ -186,7 +194,8 @@ class VllmEngine:
     def _load(self, packed: PackedWeights) -> str:
         assert not self._open, "weights may not change while the engine generates"
         self._policy_version = -1  # generates nothing until the new weights are verified
-        digests = self._llm.collective_rpc("load_packed", args=(packed,))
+        with span("load weights"):
+            digests = self._llm.collective_rpc("load_packed", args=(packed,))
         self._llm.reset_prefix_cache()
         if any(digest != packed.digest for digest in digests):
             raise CheckError(
@@ -202,9 +211,10 @@ class VllmEngine:
         assert not self._open, "the probe runs on an idle engine"
         self._llm.reset_prefix_cache()
         params = SamplingParams(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
-        self._llm.add_request("probe", {"prompt_token_ids": token_ids.tolist()}, params)
-        while self._llm.has_unfinished_requests():
-            outputs = self._llm.step()
+        with span("probe"):
+            self._llm.add_request("probe", {"prompt_token_ids": token_ids.tolist()}, params)
+            while self._llm.has_unfinished_requests():
+                outputs = self._llm.step()
         (output,) = outputs
         positions = zip(output.prompt_logprobs[1:], token_ids[1:], strict=True)
         return np.array([at[int(token)].logprob for at, token in positions], dtype=np.float32)
@@ -223,7 +233,8 @@ def _engine_args(spec: EngineSpec) -> dict[str, Any]:
         "tensor_parallel_size": spec.tensor_parallel,
         "kv_cache_memory_bytes": spec.kv_cache_bytes,
         "gpu_memory_utilization": 0.05,  # must be free at the start; the cache size is explicit
-        "logprobs_mode": "processed_logprobs",  # after temperature and top-p
+        # after temperature; truncated sampling would leave a renormalized rest of the distribution
+        "logprobs_mode": "raw_logprobs" if spec.has_raw_logprobs else "processed_logprobs",
         "generation_config": "vllm",  # ignore the model's own sampling defaults
         "enable_prefix_caching": True,  # the prompt of a group is computed once
         "skip_tokenizer_init": not spec.has_stop_strings,
@@ -247,6 +258,7 @@ def _sampling_params(sampling: SamplingSpec, *, seed: int) -> Any:
     return SamplingParams(
         temperature=sampling.temperature,
         top_p=sampling.top_p,
+        top_k=sampling.top_k or 0,  # 0: all tokens
         max_tokens=sampling.max_tokens,
         seed=seed,
         stop=list(sampling.stop) or None,

@@ -6,5 +6,6 @@ manifest         versions, code revision, hardware and input hashes
 checkpoints      atomic checkpoints of a training run
 row_log          append-only rows of a stage that can resume; metrics; rollouts as parquet
 console          live progress on a terminal, one line per step elsewhere
+trace            spans of time in a process, for `rlvr profile`
 trackers         copies of the metrics for TensorBoard and Weights & Biases
 """

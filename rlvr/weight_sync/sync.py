@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.errors import CheckError
+from rlvr.run.trace import span
 
 __all__ = ["ProbedEngines", "ProbedLearner", "SyncReport", "WeightSync"]
 
@@ -64,10 +65,14 @@ class WeightSync:
     async def __call__(self, policy_version: int) -> SyncReport:
         """Sync the weights. Raises CheckError: the engines do not hold the learner's weights."""
         started = time.monotonic()
-        await self.engines.load_weights(await self.learner.weights(policy_version=policy_version))
-        expected, found = await asyncio.gather(
-            self.learner.probe(self.probe_token_ids), self.engines.probe(self.probe_token_ids)
-        )
+        with span("pack"):
+            packed_ref = await self.learner.weights(policy_version=policy_version)
+        with span("load"):
+            await self.engines.load_weights(packed_ref)
+        with span("probe"):
+            expected, found = await asyncio.gather(
+                self.learner.probe(self.probe_token_ids), self.engines.probe(self.probe_token_ids)
+            )
         errors = [float(np.abs(logprobs - expected).max()) for logprobs in found]
         worst = int(np.argmax(errors))
         if not errors[worst] <= self.max_probe_error:  # also if it is nan
