@@ -166,9 +166,22 @@ class RolloutSection(GenerationSection):
         description="rollout batches generated ahead; 0: on-policy, 1: generate while the learner "
         "works; weights lag at most (max_staleness + 1) * num_minibatches - 1 steps",
     )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="nucleus sampling mass; needs temperature 1: engine and learner compare "
+        "log-probs of the whole distribution",
+    )
+    top_k: PositiveInt | None = Field(
+        None, description="sample among the top_k likeliest tokens; null: all; as top_p"
+    )
     max_tokens_from: dict[NonNegativeInt, PositiveInt] = Field(
         {}, description="step: max_tokens of rollout batches that start then or later"
     )
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether top_p or top_k exclude tokens from sampling."""
+        return self.top_p < 1 or self.top_k is not None
 
     @property
     def max_model_tokens(self) -> int:

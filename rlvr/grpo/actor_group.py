@@ -15,6 +15,7 @@ from rlvr.cluster.actors import Actor
 from rlvr.cluster.processes import actor_env
 from rlvr.cluster.ray_cluster import Cluster
 from rlvr.config import GenerationStageConfig
+from rlvr.config.sections import RolloutSection
 from rlvr.errors import ConfigError
 from rlvr.grpo.graders import RewardWorker
 from rlvr.grpo.grpo_config import GrpoConfig
@@ -178,6 +179,7 @@ def _engine(
         num_threads=shares.engine_threads,
         policy_version=-1 if config.num_ranks else 0,
         has_stop_strings=bool(rollout.stop),
+        has_raw_logprobs=isinstance(rollout, RolloutSection) and rollout.is_truncated,
         trust_remote_code=config.model.trust_remote_code,
         log_path=str(logs.resolve() / f"{name}.log"),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from rlvr.config import GenerationStageConfig
+from rlvr.config.changes import Free, Neutral
 from rlvr.config.sections import (
     CheckpointSection,
     ChecksSection,
@@ -14,11 +16,13 @@ from rlvr.config.sections import (
     LearnerSection,
     LossSection,
     MixedTasksSection,
+    PositiveFloat,
     PositiveInt,
     Rewards,
     RolloutSection,
     TrackersSection,
 )
+from rlvr.errors import ConfigError
 
 __all__ = ["GrpoConfig"]
 
@@ -27,7 +31,10 @@ class GrpoConfig(GenerationStageConfig):
     """A GRPO run."""
 
     stage: Literal["grpo"] = Field("grpo", description="which command the recipe is for")
-    num_steps: PositiveInt = Field(description="optimizer steps")
+    num_steps: Free[PositiveInt | None] = Field(None, description="optimizer steps")
+    num_epochs: Free[PositiveFloat | None] = Field(
+        None, description="passes over the tasks, instead of num_steps"
+    )
     tasks: MixedTasksSection
     more_tasks: list[MixedTasksSection] = Field(
         [], description="further sources, mixed in by weight; a reward's `only` tells them apart"
@@ -36,10 +43,27 @@ class GrpoConfig(GenerationStageConfig):
     rollout: RolloutSection = RolloutSection()
     learner: LearnerSection = LearnerSection()
     loss: LossSection = LossSection()
-    eval: EvalSection = EvalSection()
-    checkpoint: CheckpointSection = CheckpointSection()
-    checks: ChecksSection = ChecksSection()
-    trackers: TrackersSection = TrackersSection()
+    eval: Free[EvalSection] = EvalSection()
+    checkpoint: Neutral[CheckpointSection] = CheckpointSection()
+    checks: Neutral[ChecksSection] = ChecksSection()
+    trackers: Neutral[TrackersSection] = TrackersSection()
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> GrpoConfig:
+        if (self.num_steps is None) == (self.num_epochs is None):
+            found = "neither is" if self.num_steps is None else "both are"
+            raise ValueError(f"num_steps and num_epochs: {found} set; give one, e.g. num_steps=200")
+        return self
+
+    @model_validator(mode="after")
+    def _truncation_needs_temperature_1(self) -> GrpoConfig:
+        rollout = self.rollout
+        if rollout.is_truncated and rollout.temperature != 1:
+            raise ValueError(
+                f"rollout.top_p: {rollout.top_p:g} and rollout.top_k: {rollout.top_k} need "
+                f"rollout.temperature: 1 (it is {rollout.temperature:g})"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rewards_are_there(self) -> GrpoConfig:
@@ -82,15 +106,36 @@ class GrpoConfig(GenerationStageConfig):
         """Number of learner processes."""
         return self.learner.num_ranks
 
+    def resolved(self, num_tasks: int | None) -> GrpoConfig:
+        """Return the config with num_steps instead of num_epochs; `num_tasks` of an epoch.
+
+        Raises ConfigError: the tasks are endless (None).
+        """
+        if self.num_epochs is None:
+            return self
+        if num_tasks is None:
+            raise ConfigError(
+                f"num_epochs: {self.num_epochs:g}: the tasks are endless, as a mixture is; use "
+                "num_steps"
+            )
+        steps = math.ceil(round(self.num_epochs * num_tasks / self.rollout.tasks_per_step, 6))
+        return self.model_copy(update={"num_steps": steps, "num_epochs": None})
+
+    @property
+    def total_steps(self) -> int:
+        """Number of optimizer steps of the whole run; of a `resolved` config only."""
+        assert self.num_steps is not None, "num_epochs is not resolved"
+        return self.num_steps
+
     @property
     def tasks_per_batch(self) -> int:
         """Number of tasks in a rollout batch."""
-        return self.rollout.tasks_per_step * min(self.rollout.num_minibatches, self.num_steps)
+        return self.rollout.tasks_per_step * min(self.rollout.num_minibatches, self.total_steps)
 
     def steps_in_batch(self, first_step: int) -> int:
         """Return the number of optimizer steps of the rollout batch that starts at `first_step`."""
         num_minibatches = self.rollout.num_minibatches
-        return min(num_minibatches - first_step % num_minibatches, self.num_steps - first_step)
+        return min(num_minibatches - first_step % num_minibatches, self.total_steps - first_step)
 
     @property
     def colocated(self) -> bool:

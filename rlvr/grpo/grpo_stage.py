@@ -26,6 +26,7 @@ def check_inputs(config: GrpoConfig) -> Inputs:
     """Check the inputs of a GRPO run. Raises ConfigError for the first that is wrong."""
     inputs = _with_more_tasks(config, check_generation(config, config.tasks, config.rewards))
     num_tasks = inputs.tasks.num_tasks
+    config = config.resolved(num_tasks)
     if num_tasks is not None and num_tasks < config.tasks_per_batch:
         raise ConfigError(_too_few_tasks(config, num_tasks, inputs.tasks.name))
     if config.eval.tasks is None:

@@ -41,8 +41,9 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
         ActorDied: an actor died.
         Stopped: the user stopped the run; a checkpoint is written.
     """
+    config = config.resolved(inputs.tasks.num_tasks)
     checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
-    with RunConsole(title=config.name, num_steps=config.num_steps) as console:
+    with RunConsole(title=config.name, num_steps=config.total_steps) as console:
 
         async def train(session: GenerationSession) -> None:
             log = RunLogger(
@@ -65,7 +66,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
             saves_on_stop=True,
             step=checkpoints.latest_step,
         )
-    summary = make_summary(folder, num_steps=config.num_steps)
+    summary = make_summary(folder, num_steps=config.total_steps)
     write_json(folder.summary, summary)  # this file marks the run as finished
     return summary
 

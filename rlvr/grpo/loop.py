@@ -146,7 +146,7 @@ class GrpoLoop:
             await self._unless_stopped(self.sync_weights(self.state.step))
             if self.state.step == 0 or self._is_due(self.config.eval.every_steps):
                 await self._evaluate()  # also one that a kill interrupted
-            while self.state.step < (until or self.config.num_steps):
+            while self.state.step < (until or self.config.total_steps):
                 with span("step", step=self.state.step + 1):
                     await self._step()
                 if self.stop.is_set():
@@ -280,7 +280,7 @@ class GrpoLoop:
     def _is_due(self, every_steps: int | None) -> bool:
         """Whether a multiple of `every_steps` was passed by the rollout batch that just ended."""
         step, num_minibatches = self.state.step, self.config.rollout.num_minibatches
-        if step == self.config.num_steps:
+        if step == self.config.total_steps:
             return True
         is_batch_end = step % num_minibatches == 0
         return bool(every_steps and is_batch_end and step % every_steps < num_minibatches)

@@ -111,7 +111,7 @@ class RolloutBuffer:
     def fill(self, *, policy_version: int) -> None:
         """Start rollout batches up to the limit; the engines hold the weights `policy_version`."""
         while len(self._items) <= self._config.rollout.max_staleness and (
-            self._next_step < self._config.num_steps
+            self._next_step < self._config.total_steps
         ):
             self._items.append(self._start_next(policy_version))
 
@@ -125,6 +125,7 @@ class RolloutBuffer:
             temperature=rollout.temperature,
             stop_token_ids=self._stop_token_ids,
         )
+        sampling = replace(sampling, top_p=rollout.top_p, top_k=rollout.top_k)
         work = self._collector.collect(
             self._tasks.take(num_steps * rollout.tasks_per_step),
             group_size=rollout.group_size,
@@ -163,7 +164,7 @@ class RolloutBuffer:
 def sampling_spec(
     config: GrpoConfig, *, step: int, temperature: float, stop_token_ids: tuple[int, ...]
 ) -> SamplingSpec:
-    """Return the sampling parameters after `step` steps."""
+    """Return the sampling parameters after `step` steps, from the whole distribution."""
     return SamplingSpec(
         temperature=temperature,
         max_tokens=config.rollout.max_tokens_at(step),

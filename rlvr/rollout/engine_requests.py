@@ -27,6 +27,7 @@ class EngineSpec:
     num_threads: int  # CPU threads of its kernels
     policy_version: int  # of the weights in the model's files; -1: generate only after a sync
     has_stop_strings: bool  # they need vLLM's own detokenizer, which is slower
+    has_raw_logprobs: bool  # log-probs before temperature, top-p and top-k, instead of after them
     trust_remote_code: bool
     log_path: str
 
@@ -39,7 +40,8 @@ class SamplingSpec:
     max_tokens: int
     stop: tuple[str, ...]
     stop_token_ids: tuple[int, ...]
-    top_p: float = 1.0  # log-probs are of the truncated distribution
+    top_p: float = 1.0
+    top_k: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,7 +232,7 @@ def run_loop(
     own = LearnerGroup(actors.learners, deadline_s=DEADLINE_S)
     log = RunLogger(
         folder,
-        console=RunConsole(title=config.name, num_steps=config.num_steps),
+        console=RunConsole(title=config.name, num_steps=config.total_steps),
         trackers=Trackers(config.trackers, folder=folder.path, name=config.name),
         prompt_text=encoder.text,
     )

@@ -162,10 +162,10 @@ def test_several_mistakes_are_counted(recipe: Path) -> None:
 
 
 def test_a_missing_key_is_named_with_what_to_do(recipe: Path) -> None:
-    recipe.write_text(RECIPE.replace("num_steps: 4\n", ""), encoding="utf-8")
-    assert refusal(recipe) == ("num_steps is missing; add it to the recipe or pass num_steps=VALUE")
+    recipe.write_text(RECIPE.replace("tasks: {source: toy}\n", ""), encoding="utf-8")
+    assert refusal(recipe) == "tasks is missing; add it to the recipe or pass tasks=VALUE"
     recipe.write_text(RECIPE.replace("{path: model}", "{dtype: float32}"), encoding="utf-8")
-    assert refusal(recipe, "num_steps=4").startswith("model.path is missing; ")
+    assert refusal(recipe).startswith("model.path is missing; ")
 
 
 @pytest.mark.parametrize(
