@@ -194,6 +194,7 @@ def _learner(
     spec = LearnerSpec(
         rank=rank,
         num_ranks=config.learner.num_ranks,
+        num_steps=config.total_steps,
         model_path=model_path,
         dtype=config.model.dtype,
         trust_remote_code=config.model.trust_remote_code,

@@ -24,6 +24,7 @@ class LearnerSpec:
 
     rank: int
     num_ranks: int
+    num_steps: int  # of the whole run
     model_path: str
     dtype: str
     trust_remote_code: bool

@@ -26,6 +26,7 @@ from rlvr.errors import CheckError, RLVRError
 from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss
+from rlvr.learner.lr_schedule import lr_at
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
@@ -188,9 +189,9 @@ class DeepSpeedLearner:
 
     def _set_lr(self, step: int) -> None:
         learner = self._spec.learner
-        scale = min(1.0, (step + 1) / learner.warmup_steps) if learner.warmup_steps else 1.0
-        for group in self._optimizer.param_groups:
-            group["lr"] = learner.lr * scale
+        lr = lr_at(step, learner, num_steps=self._spec.num_steps)
+        for group in self._optimizer.param_groups:  # a checkpoint restores those it was made with
+            group.update(lr=lr, weight_decay=learner.weight_decay)
 
     def _update(self) -> float:
         """Clip the gradients and step; return the gradient norm before clipping."""

@@ -143,6 +143,7 @@ def start_learners(config: GrpoConfig, logs: Path) -> list[Actor]:
         spec = LearnerSpec(
             rank=rank,
             num_ranks=num_ranks,
+            num_steps=config.total_steps,
             model_path=config.model.path,
             dtype=config.model.dtype,
             trust_remote_code=False,
