@@ -24,6 +24,7 @@ COMMANDS = {
     "ablate": "compare base, pure RL, SFT, and SFT then RL, from one base with one evaluation",
     "eval": "evaluate a model: pass@1, pass@k, majority votes, lengths, languages, cost",
     "compare": "compare evaluations in one Markdown and HTML report, samples side by side",
+    "profile": "trace one step of a GRPO recipe: a track for each actor, and where the time goes",
     "export": "merge adapters, save the model with a model card, push it to the hub",
     "serve": "serve a model behind an OpenAI-compatible API, reasoning apart from the answer",
     "chat": "chat with a model; RECIPE is its folder or the URL of a server",

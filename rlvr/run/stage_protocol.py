@@ -31,6 +31,7 @@ STAGES: Mapping[str, str] = {
     "clean": "rlvr.stages.clean.clean_stage",
     "eval": "rlvr.evaluation.eval_stage",
     "compare": "rlvr.evaluation.compare_stage",
+    "profile": "rlvr.stages.profile.profile_stage",
     "export": "rlvr.stages.export.export_stage",
 }
 

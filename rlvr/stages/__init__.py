@@ -5,6 +5,7 @@
     distill    rows from the replies of a teacher behind an API
     clean      filters and edits of reasoning rows
     export     a finished run as a model for others
+    profile    where the time of a GRPO step goes
     pipeline   chains of stages: `rlvr r1` and `rlvr ablate`
 
 `X_stage.py` defines STAGE (rlvr.run.stage_protocol), `X_config.py` the recipe's schema; neither

@@ -59,8 +59,8 @@ class Run:
     def checkpoints(self) -> Checkpoints:
         return Checkpoints(self.folder / "checkpoints", keep=RetentionSection(last=2))
 
-    def start(self) -> TrainState:
-        return asyncio.run(asyncio.wait_for(self._loop().run(), DEADLINE_S))
+    def start(self, *, until: int | None = None) -> TrainState:
+        return asyncio.run(asyncio.wait_for(self._loop().run(until=until), DEADLINE_S))
 
     def _loop(self) -> GrpoLoop:
         return GrpoLoop(

@@ -1,0 +1,11 @@
+"""`rlvr profile`: a trace of one step of a GRPO run, with a track for each actor.
+
+profile_config   the recipe: a GRPO recipe and how much of the run is traced
+profile_stage    the command
+profile_run      run the loop and fetch the spans of all actors
+tracks           spans by process, and the traced steps
+trace_file       spans as Chrome trace events, for Perfetto
+time_table       seconds by track and span
+
+The spans are recorded by rlvr.run.trace.
+"""
