@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from rlvr.config import StageConfig
+from rlvr.config.changes import Neutral
 from rlvr.config.sections import PathText, PositiveInt, Section
 from rlvr.data.cleaning.passes import PassSection
 from rlvr.teacher.teacher_config import AskSection, TeacherSection
@@ -17,7 +18,7 @@ __all__ = ["BackTranslationSection", "CleanConfig"]
 class BackTranslationSection(Section):
     """More Chinese rows: a teacher translates questions into English and back and solves them."""
 
-    teacher: TeacherSection
+    teacher: Neutral[TeacherSection]
     sampling: AskSection = AskSection()
     num_rows: PositiveInt | None = Field(None, description="at most the first so many; null: all")
 

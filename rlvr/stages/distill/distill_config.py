@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rlvr.config import StageConfig
+from rlvr.config.changes import Free, Neutral
 from rlvr.config.sections import (
     NonNegativeInt,
     PathText,
@@ -39,7 +40,7 @@ class DistillConfig(StageConfig):
 
     stage: Literal["distill"] = Field("distill", description="which command the recipe is for")
     tasks: TasksSection | None = Field(None, description="prompts for the teacher")
-    teacher: TeacherSection | None = None
+    teacher: Neutral[TeacherSection | None] = None
     rows_from: PathText | None = Field(
         None,
         description="rows.jsonl of an earlier run to score and filter; no teacher is called",
@@ -54,13 +55,13 @@ class DistillConfig(StageConfig):
     verify_attempts: PositiveInt = Field(
         1, description="replies for one row until one is complete, has a label, and is verified"
     )
-    scoring: ScoringSection = ScoringSection()
-    filter: FilterSection = FilterSection()
-    export: list[Literal["alpaca", "sharegpt", "messages"]] = Field(
+    scoring: Free[ScoringSection] = ScoringSection()
+    filter: Free[FilterSection] = FilterSection()
+    export: Free[list[Literal["alpaca", "sharegpt", "messages"]]] = Field(
         [], description="written to export/, with LLaMA-Factory's dataset_info.json and an sft yaml"
     )
-    sandbox: SandboxSection = SandboxSection()
-    max_unanswered: NonNegativeInt = Field(
+    sandbox: Neutral[SandboxSection] = SandboxSection()
+    max_unanswered: Free[NonNegativeInt] = Field(
         0, description="rows that may lack a reply when the stage finishes"
     )
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from rlvr.config import StageConfig
+from rlvr.config.changes import Free
 from rlvr.config.sections import PathText, PositiveInt, Section
 
 __all__ = ["ExportConfig", "GptqSection", "PushSection"]
@@ -49,9 +50,11 @@ class ExportConfig(StageConfig):
     )
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
     gptq: GptqSection | None = Field(None, description="adds a quantized copy")
-    evals: list[PathText] = Field([], description="folders of evaluations, for the model card")
-    license: str | None = Field(None, description="of the model, for the model card")
-    push: PushSection | None = Field(None, description="upload to the hub; null: none")
+    evals: Free[list[PathText]] = Field(
+        [], description="folders of evaluations, for the model card"
+    )
+    license: Free[str | None] = Field(None, description="of the model, for the model card")
+    push: Free[PushSection | None] = Field(None, description="upload to the hub; null: none")
 
     @model_validator(mode="after")
     def _gptq_needs_a_merged_model(self) -> ExportConfig:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from rlvr.config import GenerationStageConfig
+from rlvr.config.changes import Free
 from rlvr.config.sections import (
     Frac,
     PositiveInt,
@@ -56,15 +57,22 @@ class KeepSection(Section):
         return value
 
 
+class SampleRolloutSection(SamplingSection):
+    """Sampling whose parts, which are stored and seeded as a whole, depend on both keys."""
+
+    num_engines: PositiveInt = Field(1, description="vLLM engines")
+    max_concurrent: PositiveInt = Field(512, description="completions per engine at a time")
+
+
 class SampleConfig(GenerationStageConfig):
     """Several completions of each task, graded and filtered into training rows."""
 
     stage: Literal["sample"] = Field("sample", description="which command the recipe is for")
     tasks: TasksSection
     rewards: Rewards = Field(description="name or pkg.module:function: weight and options")
-    rollout: SamplingSection = SamplingSection()
-    keep: KeepSection = KeepSection()
-    rewrite: str | None = Field(
+    rollout: SampleRolloutSection = SampleRolloutSection()
+    keep: Free[KeepSection] = KeepSection()
+    rewrite: Free[str | None] = Field(
         None,
         description="pkg.module:function: a kept row -> the row to train on, or None to drop",
     )

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from rlvr.config import StageConfig
+from rlvr.config.changes import Free, Neutral
 from rlvr.config.sections import (
     CheckpointSection,
     NonNegativeInt,
@@ -133,36 +134,50 @@ class SftConfig(StageConfig):
     packing: bool = Field(False, description="several rows in one sequence; none attends to others")
     domains: DomainSection | None = Field(None, description="sample by domain; null: each row once")
 
-    num_epochs: PositiveFloat | None = Field(None, description="passes over the rows; 1")
-    max_steps: PositiveInt | None = Field(None, description="optimizer steps instead of num_epochs")
+    num_epochs: Free[PositiveFloat | None] = Field(None, description="passes over the rows; 1")
+    max_steps: Free[PositiveInt | None] = Field(
+        None, description="optimizer steps instead of num_epochs"
+    )
     batch_size: PositiveInt = Field(32, description="rows per device and backward pass")
     gradient_accumulation: PositiveInt = Field(1, description="backward passes per optimizer step")
     optimizer: Literal["adamw", "adamw_8bit", "muon"] = Field(
         "adamw", description="adamw_8bit: plain adamw on a CPU; muon: for matrices, see matrix_lr"
     )
-    lr: PositiveFloat = Field(1e-5, description="peak learning rate")
+    lr: Free[PositiveFloat] = Field(1e-5, description="peak learning rate")
     matrix_lr: PositiveFloat | None = Field(None, description="peak for Muon's weight matrices")
-    lr_schedule: Literal["cosine", "linear", "cosine_with_min_lr", "constant"] = Field(
+    lr_schedule: Free[Literal["cosine", "linear", "cosine_with_min_lr", "constant"]] = Field(
         "cosine", description="after the warm-up"
     )
-    min_lr_frac: FracBelowOne = Field(0.1, description="of lr, at the end of cosine_with_min_lr")
-    warmup_steps: NonNegativeInt | None = Field(None, description="steps of linear warm-up; 5")
-    warmup_frac: FracBelowOne | None = Field(None, description="of all steps, or warmup_steps")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="of AdamW")
-    max_grad_norm: PositiveFloat = Field(1.0, description="gradients are clipped to this norm")
+    min_lr_frac: Free[FracBelowOne] = Field(
+        0.1, description="of lr, at the end of cosine_with_min_lr"
+    )
+    warmup_steps: Free[NonNegativeInt | None] = Field(
+        None, description="steps of linear warm-up; 5"
+    )
+    warmup_frac: Free[FracBelowOne | None] = Field(
+        None, description="of all steps, or warmup_steps"
+    )
+    weight_decay: Free[Annotated[float, Field(ge=0)]] = Field(0.0, description="of AdamW")
+    max_grad_norm: Free[PositiveFloat] = Field(
+        1.0, description="gradients are clipped to this norm"
+    )
     label_smoothing: FracBelowOne = Field(0.0, description="fraction spread over the vocabulary")
     distill: DistillSection | None = Field(None, description="also learn from a teacher's logits")
     lora: LoraSection | None = Field(None, description="train adapters; null: all weights")
-    gradient_checkpointing: bool | None = Field(
+    gradient_checkpointing: Neutral[bool | None] = Field(
         None, description="recompute activations to save memory; null: on a GPU"
     )
 
     deepspeed: DeepSpeedSection = DeepSpeedSection()
     num_ranks: PositiveInt = Field(1, description="processes, each with its own GPU")
-    threads: PositiveInt | None = Field(None, description="CPU threads per rank; null: equal share")
-    log_steps: PositiveInt = Field(50, description="steps between two lines of metrics.jsonl")
-    checkpoint: CheckpointSection = CheckpointSection(every_steps=200)
-    trackers: TrackersSection = TrackersSection()
+    threads: Neutral[PositiveInt | None] = Field(
+        None, description="CPU threads per rank; null: equal share"
+    )
+    log_steps: Neutral[PositiveInt] = Field(
+        50, description="steps between two lines of metrics.jsonl"
+    )
+    checkpoint: Neutral[CheckpointSection] = CheckpointSection(every_steps=200)
+    trackers: Neutral[TrackersSection] = TrackersSection()
 
     @model_validator(mode="before")
     @classmethod
