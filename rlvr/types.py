@@ -104,22 +104,31 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Rows of prompt and completion, padded on the right, for one forward pass.
+    """Prompts and completions for one forward pass, each prompt once and without padding.
 
-    Right padding needs no attention mask in a causal model: no real token attends to it.
+    `token_ids` holds the G prompts, then the M tokens of the B completions. Completions are ordered
+    by attention block, which groups those of similar length.
     """
 
-    token_ids: NDArray[np.int32]  # [B, S]
-    loss_mask: NDArray[np.bool_]  # [B, S], True where the token was sampled; never at position 0
-    rollout_logprobs: NDArray[np.float32]  # [B, S], of the token there; 0 where loss_mask is False
+    token_ids: NDArray[np.int32]  # [N]
+    prompt_lengths: NDArray[np.int32]  # [G]
+    prompt_index: NDArray[np.int32]  # [B], the prompt of each completion
+    completion_lengths: NDArray[np.int32]  # [B]
+    block_sizes: NDArray[np.int32]  # completions of each attention block
+    rollout_logprobs: NDArray[np.float32]  # [M], the engine's, of each completion token
     advantages: NDArray[np.float32]  # [B]
     row_weights: NDArray[np.float32]  # [B], weight of each token of the row in the global loss
-    num_tokens: int  # prompt and completion, without padding
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all completions, each with its prompt."""
+        prompts = self.prompt_lengths[self.prompt_index]
+        return int(prompts.sum()) + int(self.completion_lengths.sum())
 
     @property
     def num_computed_tokens(self) -> int:
-        """Number of tokens in the forward pass, padding included."""
-        return int(self.token_ids.size)
+        """Tokens in the forward pass, where completions share their prompt."""
+        return self.token_ids.size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +157,8 @@ class StepReport:
     mismatch_kl: float  # k3 between the log-probs of learner and engine
     max_ratio_error: float  # largest |ratio - 1|
     num_loss_tokens: int  # completion tokens in the forward passes
-    num_tokens: int  # these and their prompts
-    num_computed_tokens: int
+    num_tokens: int  # these, each completion with its prompt
+    num_computed_tokens: int  # in the forward passes, where completions share their prompt
     learn_s: float
 
 

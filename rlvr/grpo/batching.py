@@ -1,11 +1,11 @@
 """Batching: groups into the micro-batches of one optimizer step, equally many for each rank.
 
-    rollouts --sort by length--> ####### ##### ## ## # # --cut--> micro-batches --assign--> ranks
+    groups --split--> parts --assign, balanced--> micro-batches of all ranks
+                                                  rows --sort by length, cut--> attention blocks
 
-A micro-batch is padded to its longest row, so rows of similar length go together. Cuts keep two
-limits: a token budget (memory), and at most 1.25 computed tokens for each useful one (time).
-
-B rows of a micro-batch, S tokens of its longest row.
+The completions of a part share its prompt, which is computed once, and nothing is padded: a
+micro-batch costs its tokens. Attention alone pads the rows of a block to the longest, so rows of
+similar length go together, with at most 1.25 padded tokens for each useful one.
 """
 
 from __future__ import annotations
@@ -22,26 +22,32 @@ from rlvr.types import Batch, Group, MicroBatch, Rollout
 
 __all__ = ["make_batch"]
 
-Cut = tuple[int, int]  # sorted rows [first, last)
-
-MICRO_BATCH_TOKENS = 70  # fixed cost of a micro-batch, in tokens
-
-# The slowest rank determines the time of a step, so with several ranks a step is also cut with
-# smaller budgets: the even share of a rank with some slack for lengths that do not divide evenly,
-# and about a half and a third of it. The busiest of 2 to 4 ranks then had at most 1.28 times its
-# share (400 draws of 128 lognormal lengths, sigma 0 to 0.8; 1.48 without them).
-SHARE_SLACKS = (0.35, 0.5, 0.55, 0.65, 1.0, 1.05, 1.15, 1.3)
+# With several ranks, the slowest determines the time of a step: no part is larger than this
+# fraction of a micro-batch, so that parts can be balanced.
+MAX_PART_FRAC = 1 / 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    prompt_token_ids: NDArray[np.int32]  # [P]
     rollout: Rollout
     weight: float
 
     @property
     def num_tokens(self) -> int:
-        return len(self.prompt_token_ids) + len(self.rollout.completion.token_ids)
+        return len(self.rollout.completion.token_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A prompt with some completions of its group."""
+
+    prompt_token_ids: NDArray[np.int32]  # [P]
+    rows: Sequence[_Row]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens to compute."""
+        return len(self.prompt_token_ids) + sum(row.num_tokens for row in self.rows)
 
 
 def make_batch(
@@ -53,133 +59,152 @@ def make_batch(
     num_ranks: int,
     skip_no_signal: bool,
 ) -> Batch:
-    """Return the graded rollouts in micro-batches of at most `token_budget` tokens with padding.
+    """Return the graded rollouts in micro-batches of at most `token_budget` tokens.
 
-    A row longer than the budget gets a micro-batch of its own. `max_tokens` is the limit of a
-    completion (the denominator of dr_grpo). `skip_no_signal` leaves out rows whose advantage is
-    exactly 0, which still count in every denominator; this is exact only without a KL term. Ranks
-    with fewer rows get empty micro-batches (one masked token), because every rank must take part in
+    A prompt counts once for all its completions in a micro-batch; a completion that exceeds the
+    budget with its prompt gets a micro-batch of its own. `max_tokens` is the limit of a completion
+    (the denominator of dr_grpo). `skip_no_signal` leaves out rows whose advantage is exactly 0,
+    which still count in every denominator; this is exact only without a KL term. Ranks with fewer
+    rows get empty micro-batches (one token without a loss), because every rank must take part in
     each collective. The result is deterministic.
     """
-    rows = _graded_rows(groups, loss=loss, max_tokens=max_tokens)
-    kept = [row for row in rows if not (skip_no_signal and row.rollout.advantage == 0.0)]
-    kept.sort(key=lambda row: -row.num_tokens)
-    lengths = np.array([row.num_tokens for row in kept], dtype=np.int64)
-    ranks = _cut_for_ranks(lengths, token_budget=token_budget, num_ranks=num_ranks)
+    parts = _graded_parts(groups, loss=loss, max_tokens=max_tokens)
+    rows = [row for part in parts for row in part.rows]
+    if skip_no_signal:
+        parts = [_without_zeros(part) for part in parts]
+    num_kept = sum(len(part.rows) for part in parts)
+    ranks = _assign(
+        [part for part in parts if part.rows], token_budget=token_budget, num_ranks=num_ranks
+    )
     return Batch(
-        micro_batches=tuple(tuple(_micro_batch(kept[i:j]) for i, j in cuts) for cuts in ranks),
-        num_loss_tokens=sum(len(row.rollout.completion.token_ids) for row in rows),
+        micro_batches=tuple(tuple(_micro_batch(one) for one in rank) for rank in ranks),
+        num_loss_tokens=sum(row.num_tokens for row in rows),
         num_rollouts=len(rows),
-        num_skipped=len(rows) - len(kept),
+        num_skipped=len(rows) - num_kept,
     )
 
 
-def _graded_rows(groups: Sequence[Group], *, loss: LossName, max_tokens: int) -> list[_Row]:
-    pairs = [(group, rollout) for group in groups for rollout in group.graded]
-    num_tokens = np.array([len(rollout.completion.token_ids) for _, rollout in pairs], np.int64)
-    weights = row_weights(loss, num_tokens, max_tokens=max_tokens).tolist()
+def _graded_parts(groups: Sequence[Group], *, loss: LossName, max_tokens: int) -> list[_Part]:
+    lengths = [len(r.completion.token_ids) for group in groups for r in group.graded]
+    weights = iter(row_weights(loss, np.array(lengths, np.int64), max_tokens=max_tokens).tolist())
     return [
-        _Row(prompt_token_ids=group.prompt_token_ids, rollout=rollout, weight=weight)
-        for (group, rollout), weight in zip(pairs, weights, strict=True)
+        _Part(
+            prompt_token_ids=group.prompt_token_ids,
+            rows=[_Row(rollout=rollout, weight=next(weights)) for rollout in group.graded],
+        )
+        for group in groups
     ]
 
 
-def _cut_for_ranks(
-    lengths: NDArray[np.int64], *, token_budget: int, num_ranks: int
-) -> list[list[Cut]]:
-    """Return the cuts of each rank, equally many, with the least load on the busiest rank."""
-    cuts = _cut(lengths, token_budget=token_budget)
-    assigned = [_assign(cuts, lengths, num_ranks=num_ranks)]
-    if num_ranks > 1:
-        share = int(lengths.sum()) / (num_ranks * len(assigned[0][0]))
-        budgets = {min(token_budget, int(np.ceil(share * slack))) for slack in SHARE_SLACKS}
-        assigned += [
-            _assign(_cut(lengths, token_budget=budget), lengths, num_ranks=num_ranks)
-            for budget in sorted(budgets)
-        ]
-
-    def cost(ranks: list[list[Cut]]) -> int:
-        return max(_load(rank, lengths) + MICRO_BATCH_TOKENS * len(rank) for rank in ranks)
-
-    return min(assigned, key=cost)
+def _without_zeros(part: _Part) -> _Part:
+    rows = [row for row in part.rows if row.rollout.advantage != 0.0]
+    return _Part(prompt_token_ids=part.prompt_token_ids, rows=rows)
 
 
-def _cut(lengths: NDArray[np.int64], *, token_budget: int) -> list[Cut]:
-    """Cut rows sorted from long to short: the fewest cuts, then the least padding.
+def _assign(
+    parts: Sequence[_Part], *, token_budget: int, num_ranks: int
+) -> list[list[list[_Part]]]:
+    """Return the parts of each micro-batch of each rank: the fewest that keep the budget, each
+    with about the same number of tokens.
+    """
+    total = sum(part.num_tokens for part in parts)
+    num_each = max(1, -(-total // (token_budget * num_ranks)))
+    while True:
+        num_bins = num_each * num_ranks
+        limit = token_budget
+        if num_ranks > 1:
+            limit = min(limit, int(MAX_PART_FRAC * total / num_bins) + 1)
+        bins = _balance([piece for part in parts for piece in _split(part, limit)], num_bins)
+        loads = [sum(part.num_tokens for part in one) for one in bins]
+        is_fit = all(
+            load <= token_budget or sum(len(part.rows) for part in one) == 1
+            for one, load in zip(bins, loads, strict=True)
+        )
+        if is_fit or num_bins > 2 * sum(len(part.rows) for part in parts):
+            break
+        num_each += 1
+    order = sorted(range(num_bins), key=lambda i: -loads[i])
+    ranks: list[list[list[_Part]]] = [[] for _ in range(num_ranks)]
+    for place, i in enumerate(order):  # 0 1 2 2 1 0 0 1 2 ...
+        turn, rank = divmod(place, num_ranks)
+        ranks[rank if turn % 2 == 0 else num_ranks - 1 - rank].append(bins[i])
+    return ranks
 
-    A greedy cut is not optimal: with budget 50, six rows of 10 and one of 1 go into
-    (2 rows, 5 rows), but after (5 rows) a 10 and a 1 do not fit together. `best[i]` is the cost of
-    rows i and after, in tokens, where a micro-batch counts as more than all of them.
+
+def _split(part: _Part, limit: int) -> list[_Part]:
+    """Cut a part of more than `limit` tokens into equal pieces, each with the prompt."""
+    num_prompt = len(part.prompt_token_ids)
+    num_own = part.num_tokens - num_prompt
+    num_pieces = min(-(-num_own // max(limit - num_prompt, 1)), len(part.rows))
+    if num_pieces <= 1:
+        return [part]
+    rows = sorted(part.rows, key=lambda row: -row.num_tokens)
+    pieces: list[list[_Row]] = [[] for _ in range(num_pieces)]
+    loads = [0] * num_pieces
+    for row in rows:
+        i = loads.index(min(loads))
+        pieces[i].append(row)
+        loads[i] += row.num_tokens
+    return [_Part(prompt_token_ids=part.prompt_token_ids, rows=piece) for piece in pieces]
+
+
+def _balance(parts: Sequence[_Part], num_bins: int) -> list[list[_Part]]:
+    """Assign parts, largest first, to the bin with the fewest tokens."""
+    bins: list[list[_Part]] = [[] for _ in range(num_bins)]
+    loads = [0] * num_bins
+    for part in sorted(parts, key=lambda part: -part.num_tokens):
+        i = loads.index(min(loads))
+        bins[i].append(part)
+        loads[i] += part.num_tokens
+    return bins
+
+
+def _micro_batch(parts: Sequence[_Part]) -> MicroBatch:
+    """Return the arrays of some parts; without parts, those of a single token without a loss."""
+    rows = [(i, row) for i, part in enumerate(parts) for row in part.rows]
+    prompts = [part.prompt_token_ids for part in parts] or [np.zeros(1, np.int32)]
+    assert all(map(len, prompts)), "an empty prompt: nothing predicts the first token"
+    lengths = np.array([len(prompts[i]) + row.num_tokens for i, row in rows], np.int64)
+    order = np.argsort(-lengths, kind="stable")
+    blocks = _cut(lengths[order])
+    ordered = [
+        rows[i] for first, last in blocks for i in sorted(order[first:last].tolist())
+    ]  # within a block, the rows of a prompt are neighbours
+    completions = [row.rollout.completion for _, row in ordered]
+    nothing = [np.zeros(0, np.float32)]
+    return MicroBatch(
+        token_ids=np.concatenate([*prompts, *(c.token_ids for c in completions)]).astype(np.int32),
+        prompt_lengths=np.array([len(prompt) for prompt in prompts], np.int32),
+        prompt_index=np.array([i for i, _ in ordered], np.int32),
+        completion_lengths=np.array([row.num_tokens for _, row in ordered], np.int32),
+        block_sizes=np.array([last - first for first, last in blocks], np.int32),
+        rollout_logprobs=np.concatenate([c.logprobs for c in completions] or nothing),
+        advantages=np.array([row.rollout.advantage for _, row in ordered], np.float32),
+        row_weights=np.array([row.weight for _, row in ordered], np.float32),
+    )
+
+
+def _cut(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Cut rows sorted from long to short into blocks: the fewest, then the least padding.
+
+    `best[i]` is the cost of rows i and after, in tokens, where a block counts as more than all of
+    them.
     """
     num_rows = len(lengths)
     useful_before = np.concatenate(([0], np.cumsum(lengths)))
-    per_cut = 2 * int(lengths.sum()) + 1
+    per_block = 2 * int(lengths.sum()) + 1
     best = np.zeros(num_rows + 1, dtype=np.int64)
     width = np.ones(num_rows, dtype=np.int64)
     for i in range(num_rows - 1, -1, -1):
-        longest = int(lengths[i])
-        most = min(max(token_budget // longest, 1), num_rows - i)
-        computed = longest * np.arange(1, most + 1)
-        useful = useful_before[i + 1 : i + 1 + most] - useful_before[i]
-        costs = (computed + best[i + 1 : i + 1 + most])[4 * computed <= 5 * useful]
+        padded = int(lengths[i]) * np.arange(1, num_rows - i + 1)
+        useful = useful_before[i + 1 :] - useful_before[i]
+        costs = (padded + best[i + 1 :])[4 * padded <= 5 * useful]
         width[i] = 1 + int(costs.argmin())  # lengths decrease, so the valid widths are a prefix
-        best[i] = per_cut + costs[width[i] - 1]
-    return _follow(width)
-
-
-def _follow(width: NDArray[np.int64]) -> list[Cut]:
-    cuts = []
+        best[i] = per_block + costs[width[i] - 1]
+    blocks = []
     first = 0
-    while first < len(width):
+    while first < num_rows:
         last = first + int(width[first])
-        cuts.append((first, last))
+        blocks.append((first, last))
         first = last
-    return cuts
-
-
-def _assign(cuts: list[Cut], lengths: NDArray[np.int64], *, num_ranks: int) -> list[list[Cut]]:
-    """Assign cuts, largest first, to the least loaded rank, padded with empty ones."""
-    num_places = max(-(-len(cuts) // num_ranks), 1)
-    ranks: list[list[Cut]] = [[] for _ in range(num_ranks)]
-    loads = [0] * num_ranks
-    for cut in sorted(cuts, key=lambda cut: -_load([cut], lengths)):
-        has_place = [rank for rank in range(num_ranks) if len(ranks[rank]) < num_places]
-        rank = min(has_place, key=loads.__getitem__)
-        ranks[rank].append(cut)
-        loads[rank] += _load([cut], lengths)
-    return [rank_cuts + [(0, 0)] * (num_places - len(rank_cuts)) for rank_cuts in ranks]
-
-
-def _load(cuts: list[Cut], lengths: NDArray[np.int64]) -> int:
-    """Return the tokens to compute, including padding."""
-    return sum((last - first) * int(lengths[first]) for first, last in cuts if last > first)
-
-
-def _micro_batch(rows: Sequence[_Row]) -> MicroBatch:
-    """Pad rows on the right with token 0; without rows, return a single masked token."""
-    num_rows = max(len(rows), 1)
-    width = max((row.num_tokens for row in rows), default=1)
-    batch = MicroBatch(
-        token_ids=np.zeros((num_rows, width), np.int32),
-        loss_mask=np.zeros((num_rows, width), np.bool_),
-        rollout_logprobs=np.zeros((num_rows, width), np.float32),
-        advantages=np.zeros(num_rows, np.float32),
-        row_weights=np.zeros(num_rows, np.float32),
-        num_tokens=sum(row.num_tokens for row in rows),
-    )
-    for i, row in enumerate(rows):
-        _fill(batch, i, row)
-    return batch
-
-
-def _fill(batch: MicroBatch, i: int, row: _Row) -> None:
-    completion, advantage = row.rollout.completion, row.rollout.advantage
-    first, last = len(row.prompt_token_ids), row.num_tokens
-    assert first > 0, "an empty prompt: nothing predicts the first token of the completion"
-    assert advantage is not None, "advantages are assigned before batching"
-    batch.token_ids[i, :first] = row.prompt_token_ids
-    batch.token_ids[i, first:last] = completion.token_ids
-    batch.loss_mask[i, first:last] = True
-    batch.rollout_logprobs[i, first:last] = completion.logprobs
-    batch.advantages[i] = advantage
-    batch.row_weights[i] = row.weight
+    return blocks

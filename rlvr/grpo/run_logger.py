@@ -80,7 +80,7 @@ class RunLogger:
             f"rank{rank}_{i}_{name}": getattr(micro_batch, name)
             for rank, micro_batches in enumerate(batch.micro_batches)
             for i, micro_batch in enumerate(micro_batches)
-            for name in ("token_ids", "loss_mask", "rollout_logprobs", "advantages", "row_weights")
+            for name in micro_batch.__slots__
         }
         with report_disk_errors(path):
             np.savez_compressed(path, **arrays)

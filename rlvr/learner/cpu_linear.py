@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["OneDnnLinear", "use_onednn"]
+__all__ = ["OneDnnLinear", "linear", "use_onednn"]
 
 
 class OneDnnLinear(nn.Linear):
@@ -22,7 +23,7 @@ class OneDnnLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        if input.dtype != torch.float32 or input.device.type != "cpu":
+        if not _is_onednn(input):
             return super().forward(input)
         out: Tensor = _Linear.apply(input.flatten(0, -2), self.weight, self.bias)
         return out.view(*input.shape[:-1], -1)
@@ -40,6 +41,11 @@ def use_onednn(model: nn.Module) -> None:
             module.__class__ = OneDnnLinear
 
 
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return rows @ weight.T + bias, by oneDNN in float32 on a CPU; without a gradient."""
+    return _product(rows, weight, bias) if _is_onednn(rows) else F.linear(rows, weight, bias)
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -54,6 +60,11 @@ class _Linear(torch.autograd.Function):
         grad_rows = _product(grad, weight.t().contiguous()) if ctx.needs_input_grad[0] else None
         grad_weight = _product(grad.t(), rows.t()) if ctx.needs_input_grad[1] else None
         return grad_rows, grad_weight, grad.sum(0) if ctx.has_bias else None
+
+
+def _is_onednn(rows: Tensor) -> bool:
+    is_cpu_float = rows.dtype == torch.float32 and rows.device.type == "cpu"
+    return is_cpu_float and torch.backends.mkldnn.is_available()
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from rlvr.config.sections import LearnerSection, LossSection
 from rlvr.learner.cpu_linear import use_onednn
 from rlvr.learner.logprobs import completion_logprobs
+from rlvr.learner.packed_attention import use_packed_attention
+from rlvr.learner.packing import PackedRows
 
 __all__ = ["GuardedAdamW", "LearnerSpec", "build_engine", "load_model"]
 
@@ -66,9 +68,9 @@ class _PolicyModule(torch.nn.Module):
         self.model = model
 
     def forward(
-        self, token_ids: torch.Tensor, loss_mask: torch.Tensor, temperature: float
+        self, token_ids: torch.Tensor, packed: PackedRows, temperature: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return completion_logprobs(self.model, token_ids, loss_mask, temperature=temperature)
+        return completion_logprobs(self.model, token_ids, packed, temperature=temperature)
 
 
 def build_engine(spec: LearnerSpec) -> tuple[Any, GuardedAdamW]:
@@ -103,6 +105,7 @@ def load_model(spec: LearnerSpec) -> Any:
         spec.model_path, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
     )
     use_onednn(model)
+    use_packed_attention(model)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

@@ -27,6 +27,7 @@ from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss
 from rlvr.learner.lr_schedule import lr_at
+from rlvr.learner.packing import PackedRows, pack_rows, pack_text
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
@@ -110,15 +111,9 @@ class DeepSpeedLearner:
 
     def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return log-probs [T-1] of a fixed text under the current weights, at temperature 1."""
-        mask = np.ones((1, len(token_ids)), dtype=np.bool_)
-        mask[0, 0] = False
         with torch.no_grad():
-            logprobs, _ = self._engine(
-                torch.from_numpy(token_ids[None]).long().to(self._device),
-                torch.from_numpy(mask).to(self._device),
-                1.0,
-            )
-        return logprobs[0, 1:].float().cpu().numpy()
+            logprobs, _ = self._engine(*self._packed(pack_text(token_ids)), 1.0)
+        return logprobs.float().cpu().numpy()
 
     def replace_reference(self) -> None:
         """Replace the reference by the policy (R1: every 400 steps)."""
@@ -161,31 +156,36 @@ class DeepSpeedLearner:
     def _forward(self, micro_batch: MicroBatch) -> tuple[LossTerms, torch.Tensor]:
         """Return the loss terms, and the sums [8] behind a StepReport."""
         spec = self._spec
-        token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)
-        loss_mask = torch.from_numpy(micro_batch.loss_mask).to(self._device)
-        policy_logprobs, entropy = self._engine(token_ids, loss_mask, spec.temperature)
+        token_ids, packed = self._packed(micro_batch)
+        policy_logprobs, entropy = self._engine(token_ids, packed, spec.temperature)
         ref_logprobs = None
         if self._reference is not None:
             with torch.no_grad():
                 ref_logprobs, _ = completion_logprobs(
-                    self._reference, token_ids, loss_mask, temperature=spec.temperature
+                    self._reference, token_ids, packed, temperature=spec.temperature
                 )
+        lengths = micro_batch.completion_lengths
         terms = policy_loss(
             policy_logprobs,
             torch.from_numpy(micro_batch.rollout_logprobs).to(self._device),
             ref_logprobs,
-            advantages=torch.from_numpy(micro_batch.advantages).to(self._device),
-            loss_mask=loss_mask,
-            row_weights=torch.from_numpy(micro_batch.row_weights).to(self._device),
+            advantages=torch.from_numpy(micro_batch.advantages.repeat(lengths)).to(self._device),
+            weights=torch.from_numpy(micro_batch.row_weights.repeat(lengths)).to(self._device),
             clip_low=spec.loss.clip_low,
             clip_high=spec.loss.clip_high,
             beta=spec.loss.beta,
         )
         sums_of_terms = [terms.loss.detach(), entropy.detach().sum(), terms.clipped]
-        sums_of_terms += [terms.kl_sum, terms.mismatch_sum, loss_mask.sum()]
-        counts = torch.tensor([micro_batch.num_tokens, micro_batch.num_computed_tokens])
+        sums_of_terms += [terms.kl_sum, terms.mismatch_sum]
+        counts = torch.tensor(
+            [lengths.sum(), micro_batch.num_tokens, micro_batch.num_computed_tokens]
+        )
         sums = torch.stack([term.double() for term in sums_of_terms])
         return terms, torch.cat([sums, counts.to(sums)])
+
+    def _packed(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, PackedRows]:
+        token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)
+        return token_ids, pack_rows(micro_batch, self._device)
 
     def _set_lr(self, step: int) -> None:
         learner = self._spec.learner

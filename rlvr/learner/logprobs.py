@@ -1,12 +1,13 @@
 """Hidden states -> log-probs of chosen tokens, without the whole [tokens, vocabulary] logits.
 
-    token_ids --decoder--> hidden [B, S, H] --rows that predict a completion token--> [N, H]
-        --chunk by chunk: head, temperature, log-softmax, pick--> logprobs [N] --> [B, S]
+    token_ids [N] --decoder--> hidden [N, H] --those that predict a completion token--> [M, H]
+        --chunk by chunk: head, temperature, log-softmax, pick--> logprobs [M]
 
 The logits of 16 rows of 8192 tokens over 152 k tokens would be 80 GB in float32; a chunk of them is
-0.6 GB. The backward pass recomputes each chunk's logits from the hidden states.
+0.6 GB. The backward pass recomputes each chunk's logits from the hidden states, unless all of them
+fit a few MB.
 
-Letters: B rows, S positions, N positions with a loss, H hidden size, V vocabulary.
+Letters: N tokens, M completion tokens, H hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from rlvr.errors import ConfigError
+from rlvr.learner.cpu_linear import linear
+from rlvr.learner.packed_attention import PACKED_ATTENTION
+from rlvr.learner.packing import PackedRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = ["completion_logprobs", "token_logprobs"]
+
+MAX_KEPT_PROBS = 2**22  # 16 MB in float32
 
 # config keys that change the logits after the head, with the value that has no effect
 LOGIT_KEYS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
@@ -50,38 +56,51 @@ def token_logprobs(
 
 
 def completion_logprobs(
-    model: PreTrainedModel, token_ids: Tensor, loss_mask: Tensor, *, temperature: float
+    model: PreTrainedModel, token_ids: Tensor, packed: PackedRows, *, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Return [B, S] log-probs and entropies of the tokens where `loss_mask` is True, 0 elsewhere.
+    """Return log-probs and entropies [M] of the completion tokens of a micro-batch.
 
-    `model` is a Hugging Face causal LM, `token_ids` int64 [B, S] padded on the right. Position s is
-    predicted by the hidden state of s - 1, so position 0 is ignored. An attention mask is not
-    needed: in a causal model no token attends to the padding after it. If `loss_mask` is all False,
-    the log-probs still depend on all parameters, with gradient 0.
+    `model` is a Hugging Face causal LM, `token_ids` int64 [N]. Without completions, the log-probs
+    [0] still depend on all parameters, with gradient 0.
 
     Raises ConfigError: the model caps or scales its logits.
     """
-    hidden = model.get_decoder()(input_ids=token_ids, use_cache=False).last_hidden_state
-    row, predictor = loss_mask[:, 1:].nonzero(as_tuple=True)
-    predictors = row * token_ids.shape[1] + predictor
-    chosen = predictors + 1
     head = _plain_head(model)
-    logprobs, entropy = token_logprobs(
-        hidden.flatten(0, 1).index_select(0, predictors),
+    is_packed = model.config._attn_implementation == PACKED_ATTENTION
+    hidden = _packed_hidden if is_packed else _padded_hidden
+    return token_logprobs(
+        hidden(model.get_decoder(), token_ids, packed),
         head.weight,
-        token_ids.flatten().index_select(0, chosen),
+        token_ids[len(token_ids) - len(packed.predictors) :],
         temperature=temperature,
         bias=head.bias,
     )
-    zeros = logprobs.new_zeros(token_ids.numel())
-    return (
-        zeros.index_copy(0, chosen, logprobs).view(token_ids.shape),
-        zeros.index_copy(0, chosen, entropy).view(token_ids.shape),
+
+
+def _packed_hidden(decoder: torch.nn.Module, token_ids: Tensor, packed: PackedRows) -> Tensor:
+    """Return the outputs [M, H] that predict completion tokens."""
+    positions = packed.position_ids
+    output = decoder(
+        input_ids=token_ids[None], position_ids=positions, use_cache=False, packed=packed
     )
+    hidden: Tensor = output.last_hidden_state[0]
+    return hidden.index_select(0, packed.predictors)
+
+
+def _padded_hidden(decoder: torch.nn.Module, token_ids: Tensor, packed: PackedRows) -> Tensor:
+    """Compute each row with its prompt and padding, for models without packed attention."""
+    prompts, *blocks = packed.blocks
+    predictors = []
+    for block in blocks or [prompts]:
+        rows = token_ids[block.keys].view(block.num_rows, -1)
+        hidden = decoder(input_ids=rows, use_cache=False).last_hidden_state.flatten(0, 1)
+        own = block.own_keys if blocks else block.own_keys[:0]
+        predictors.append(hidden.index_select(0, own - 1))
+    return torch.cat(predictors)
 
 
 class _TokenLogprobs(torch.autograd.Function):
-    """Compute logits chunk by chunk, and again in the backward pass."""
+    """Compute probabilities chunk by chunk; keep them for the backward pass if they are few."""
 
     @staticmethod
     def forward(
@@ -95,6 +114,8 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         logprobs = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         entropy = torch.empty_like(logprobs)
+        is_kept = len(hidden) * len(weight) <= MAX_KEPT_PROBS
+        ctx.kept = []
         for chunk in _chunks(len(hidden), chunk_tokens):
             logits = _logits(hidden[chunk], weight, bias, temperature)
             chosen = logits.gather(1, targets[chunk, None]).squeeze(1)
@@ -103,6 +124,8 @@ class _TokenLogprobs(torch.autograd.Function):
             logprobs[chunk] = (chosen - largest) + log_largest_prob
             mean_logit = torch.linalg.vecdot(probs, logits)
             entropy[chunk] = (largest - mean_logit) - log_largest_prob
+            if is_kept:
+                ctx.kept.append(probs)
         ctx.save_for_backward(hidden, weight, bias, targets)
         ctx.temperature, ctx.chunk_tokens = temperature, chunk_tokens
         ctx.mark_non_differentiable(entropy)
@@ -116,17 +139,21 @@ class _TokenLogprobs(torch.autograd.Function):
         # float32 even for bfloat16 weights: a sum over many chunks
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
-        for chunk in _chunks(len(hidden), ctx.chunk_tokens):
-            probs = _logits(hidden[chunk], weight, bias, ctx.temperature).softmax(1)
+        transposed = weight.t().contiguous()
+        for i, chunk in enumerate(_chunks(len(hidden), ctx.chunk_tokens)):
+            if ctx.kept:
+                probs = ctx.kept[i]
+            else:
+                probs = _logits(hidden[chunk], weight, bias, ctx.temperature).softmax(1)
             scale = grad_logprobs[chunk, None] / ctx.temperature
             # d logprob / d logits = (one-hot of the target) - probs
-            grad_logits = probs.mul_(-scale)
+            grad_logits = probs * -scale
             grad_logits.scatter_add_(1, targets[chunk, None], scale)
             if grad_bias is not None:
                 grad_bias += grad_logits.sum(0)
             grad_logits = grad_logits.to(hidden.dtype)
-            torch.mm(grad_logits, weight, out=grad_hidden[chunk])
-            grad_weight += grad_logits.T @ hidden[chunk]
+            grad_hidden[chunk] = linear(grad_logits, transposed)
+            grad_weight += linear(grad_logits.t(), hidden[chunk].t())
         grad_bias = None if grad_bias is None else grad_bias.to(bias.dtype)
         return grad_hidden, grad_weight.to(weight.dtype), grad_bias, None, None, None
 
@@ -137,7 +164,8 @@ def _chunks(num_rows: int, chunk_rows: int) -> list[slice]:
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
     """float32 [rows, V]."""
-    return torch.nn.functional.linear(hidden, weight, bias).float().div_(temperature)
+    logits = linear(hidden, weight, bias).float()
+    return logits if temperature == 1.0 else logits.div_(temperature)
 
 
 def _plain_head(model: PreTrainedModel) -> torch.nn.Linear:

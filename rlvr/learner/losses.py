@@ -5,8 +5,8 @@
 The three losses differ only in the row weights, whose denominators count all graded rollouts of the
 step on all ranks, so the sum over any split into micro-batches or ranks is the loss of the whole.
 
-Letters: B rows, S positions of a row (prompt and completion), N graded rollouts of the step. Only
-methods of tensors are used, so that batching can import `row_weights` without torch.
+Letters: M completion tokens of a micro-batch, N graded rollouts of the step. Only methods of
+tensors are used, so that batching can import `row_weights` without torch.
 """
 
 from __future__ import annotations
@@ -63,45 +63,38 @@ def policy_loss(
     ref_logprobs: Tensor | None,
     *,
     advantages: Tensor,
-    loss_mask: Tensor,
-    row_weights: Tensor,
+    weights: Tensor,
     clip_low: float,
     clip_high: float,
     beta: float,
 ) -> LossTerms:
     """Return the loss of DeepSeek-R1 (arXiv 2501.12948, eq. 1 and 2), per token.
 
-    Log-probs and `loss_mask` are [B, S], `advantages` and `row_weights` [B]. Positions where
-    `loss_mask` is False are ignored. The ratio is clipped to [1 - clip_low, 1 + clip_high]; unequal
-    values are DAPO's clip-higher.
+    All tensors are [M]: log-probs, the advantage of each token's completion, and its row weight.
+    The ratio is clipped to [1 - clip_low, 1 + clip_high]; unequal values are DAPO's clip-higher.
 
     Differences from the paper: its ratios are of whole outputs, ours are per token as in
     DeepSeekMath (arXiv 2402.03300, eq. 3 and 4); and pi_old is the engine's log-prob of the token,
     not recomputed by the learner.
     """
-    log_ratio = (policy_logprobs - rollout_logprobs).masked_fill(~loss_mask, 0.0)
+    log_ratio = policy_logprobs - rollout_logprobs
     ratio = log_ratio.exp()
     clipped_ratio = ratio.clamp(1.0 - clip_low, 1.0 + clip_high)
-    advantage = advantages[:, None]
-
-    surrogate = (ratio * advantage).minimum(clipped_ratio * advantage)
-    token_loss = -surrogate
+    token_loss = -(ratio * advantages).minimum(clipped_ratio * advantages)
     if ref_logprobs is None:
         assert beta == 0.0, "beta needs a reference"
         kl = policy_logprobs.new_zeros(policy_logprobs.shape)
     else:  # R1, eq. 2: ref / pi - log(ref / pi) - 1
-        kl = _k3((ref_logprobs - policy_logprobs).masked_fill(~loss_mask, 0.0))
+        kl = _k3(ref_logprobs - policy_logprobs)
     if beta > 0.0:
         token_loss = token_loss + beta * kl
-    loss = (row_weights[:, None] * token_loss.masked_fill(~loss_mask, 0.0)).sum()
-
-    is_clipped = loss_mask & (clipped_ratio * advantage < ratio * advantage)
+    errors = (ratio.detach() - 1.0).abs()
     return LossTerms(
-        loss=loss,
-        clipped=is_clipped.sum(),
+        loss=(weights * token_loss).sum(),
+        clipped=(clipped_ratio * advantages < ratio * advantages).sum(),
         kl_sum=kl.detach().sum(),
         mismatch_sum=_k3(log_ratio.detach()).sum(),
-        max_ratio_error=(ratio.detach() - 1.0).abs().max(),
+        max_ratio_error=errors.max() if errors.numel() else errors.sum(),
     )
 
 
