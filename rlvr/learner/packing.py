@@ -127,7 +127,7 @@ def _block(
     own_keys = row_of * longest + prompt_lengths[row_of] + within
     mask = None
     if whole_rows:
-        queries, own_queries = keys, own_keys
+        queries, own_queries = keys.ravel(), own_keys
     else:
         num_queries = int(lengths.max())
         own_queries = row_of * num_queries + within
@@ -141,7 +141,7 @@ def _block(
         first=first,
         last=first + len(row_of),
         num_rows=num_rows,
-        queries=torch.from_numpy(queries.ravel()),
+        queries=torch.from_numpy(queries),
         keys=torch.from_numpy(keys.ravel()),
         own_queries=torch.from_numpy(own_queries),
         own_keys=torch.from_numpy(own_keys),
