@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards.base import Grade, Reward, RewardResult, load_reward, one_each
+from rewards.base import REGISTERED, Grade, Reward, RewardResult, load_reward, one_each
 from rewards.transcript import resolve_think_prefilled
 
 __all__ = ["RewardMix", "RewardSpec"]
@@ -77,6 +77,30 @@ class RewardMix:
             if name not in part.options
         }
         return tuple(sorted(needed))
+
+    def missing_column(self, columns: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Return a reward and a column that it needs for a task with these columns, if one is
+        missing.
+
+        A registered reward needs a value; a user's function may get None, as in TRL.
+        """
+        for name, part in self._parts.items():
+            if part.applies_to(columns):
+                for column in (*part.only, *part.reward.required_columns):
+                    is_empty = name in REGISTERED and columns.get(column) is None
+                    if column not in part.options and (column not in columns or is_empty):
+                        return name, column
+        return None
+
+    @property
+    def accepted_columns(self) -> frozenset[str] | None:
+        """The columns that some reward takes or `only` reads; None: any, and all are needed."""
+        accepted: set[str] = set()
+        for part in self._parts.values():
+            if part.reward.accepts is None:
+                return None
+            accepted |= {*part.reward.accepts, *part.only}
+        return frozenset(accepted)
 
     @property
     def wants(self) -> tuple[str, ...]:

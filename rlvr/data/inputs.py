@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rewards import RewardMix
 from rlvr.config import GenerationStageConfig
 from rlvr.config.sections import RewardSection, SandboxSection, TasksSection
-from rlvr.data.model_files import check_context, check_model
+from rlvr.data.model_copy import MODEL_COPY, find_model, hold_model, origin_of
+from rlvr.data.model_files import below_adapter, check_context, tokenizer_folder
 from rlvr.data.prompts import PromptTemplate, TemplateEncoder, make_template
-from rlvr.data.tasks import TaskSource, open_tasks
+from rlvr.data.tasks import TaskSource, open_tasks, place_of
 from rlvr.errors import ConfigError, one_line
 from rlvr.types import Task
 from sandbox import SandboxUnavailable, require
@@ -25,6 +26,7 @@ __all__ = [
     "check_generation",
     "check_is_finite",
     "check_sandbox",
+    "hold_inputs",
     "make_encoder",
     "open_section",
     "tasks_files",
@@ -37,6 +39,7 @@ NUM_CHECKED_TASKS = 1000  # whose columns are checked
 class Inputs:
     """The checked inputs of a run."""
 
+    model: str  # folder or hub name; an adapter or a checkpoint until `hold_inputs`
     tasks: TaskSource
     eval_tasks: TaskSource | None
     template: PromptTemplate
@@ -59,8 +62,8 @@ def check_generation(
     section: str = "tasks",
 ) -> Inputs:
     """Check the inputs of a stage that generates and grades completions. Raises ConfigError."""
-    check_model(config.model.path)
-    check_context(config.model.path, num_tokens=config.rollout.max_model_tokens)
+    model = find_model(config.model.path, copy=config.run_dir / MODEL_COPY)
+    check_context(below_adapter(model), num_tokens=config.rollout.max_model_tokens)
     prompt = config.prompt
     template = make_template(prompt.template, system=prompt.system, prefill=prompt.prefill)
     keys = ("weight", "options", "only")
@@ -74,12 +77,13 @@ def check_generation(
     source = open_section(tasks, section=section, seed=config.seed)
     check_columns(source, mix, section=section)
     return Inputs(
+        model=model,
         tasks=source,
         eval_tasks=None,
         template=template,
         mix=mix,
         rewards=specs,
-        files={"model.path": config.model.path, **tasks_files(tasks, section=section)},
+        files={"model.path": origin_of(model), **tasks_files(tasks, section=section)},
     )
 
 
@@ -113,28 +117,45 @@ def check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
     num_tasks = NUM_CHECKED_TASKS if source.num_tasks is None else source.num_tasks
     for task in map(source.task, range(min(NUM_CHECKED_TASKS, num_tasks))):
         try:
-            required = mix.columns_for(task.columns)
+            mix.columns_for(task.columns)
         except ValueError as error:
             raise ConfigError(f"{section}: task {task.id}: {error}") from None
-        if missing := next((name for name in required if name not in task.columns), None):
+        if missing := mix.missing_column(task.columns):
+            name, column = missing
             raise ConfigError(
-                f"{section}: task {task.id} lacks the column {missing!r} that the rewards "
-                f"need; it has {', '.join(sorted(task.columns)) or 'none'}; "
-                f"map one with {section}.columns.{missing}=COLUMN or leave that reward out"
+                f"{section}: reward {name} needs the column {column!r}, which "
+                f"{place_of(task, source)} lacks; it has "
+                f"{', '.join(sorted(task.columns)) or 'none'}; rename one with "
+                f"{section}.columns.{column}=COLUMN or leave that reward out"
             )
+
+
+def hold_inputs(
+    config: GenerationStageConfig, inputs: Inputs, *, say: Callable[[str], None] = print
+) -> Inputs:
+    """Return the inputs with a whole model that stays: see `rlvr.data.model_copy`."""
+    model = hold_model(
+        config.model.path,
+        copy=config.run_dir / MODEL_COPY,
+        dtype=config.model.dtype,
+        trust_remote_code=config.model.trust_remote_code,
+        say=say,
+    )
+    return replace(inputs, model=model)
 
 
 def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncoder:
     """Load the tokenizer and check the length of every prompt. Raises ConfigError."""
     from transformers import AutoTokenizer
 
-    model, max_prompt_tokens = config.model, config.rollout.max_prompt_tokens
-    trust_remote_code = model.trust_remote_code
+    path, max_prompt_tokens = config.model.path, config.rollout.max_prompt_tokens
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer_folder(inputs.model), trust_remote_code=config.model.trust_remote_code
+        )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model.path: no tokenizer of {model.path}: {reason}") from None
+        raise ConfigError(f"model.path: no tokenizer of {path}: {reason}") from None
     first = inputs.template.render(inputs.tasks.task(0), tokenizer=tokenizer)
     encoder = TemplateEncoder(inputs.template, tokenizer, max_prompt_tokens, first.think_prefilled)
     tasks = map(inputs.tasks.task, range(inputs.tasks.num_tasks or 0))

@@ -59,7 +59,7 @@ def sample_row(
     completion, reward = rollout.completion, rollout.reward
     reasoning, content = split_reasoning(completion.text, think_prefilled=think_prefilled)
     return {
-        **task.columns,
+        **{name: value for name, value in task.columns.items() if _is_json(value)},
         "id": f"{task.id}#{number}",
         "task_id": task.id,
         "prompt": task.prompt,
@@ -72,6 +72,15 @@ def sample_row(
         "scores": reward.values,
         "reasons": reward.reasons,
     }
+
+
+def _is_json(value: Any) -> bool:
+    """Whether JSON can hold a value; not so the bytes and dates of some data sets."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def question_of(sample: Sample) -> str:

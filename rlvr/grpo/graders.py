@@ -55,13 +55,22 @@ class RewardWorker:
 
 
 class GraderPool:
-    """Reward actors, called in turn; `wants` is RewardMix.wants."""
+    """Reward actors, called in turn.
+
+    wants, columns: RewardMix.wants and RewardMix.accepted_columns.
+    """
 
     def __init__(
-        self, workers: Sequence[Actor], *, wants: Collection[str] = (), deadline_s: float
+        self,
+        workers: Sequence[Actor],
+        *,
+        wants: Collection[str] = (),
+        columns: Collection[str] | None = None,
+        deadline_s: float,
     ) -> None:
         self._workers = itertools.cycle(workers)
         self._wants = wants
+        self._columns = columns
         self._deadline_s = deadline_s
 
     async def grade(self, ungraded: Ungraded) -> list[RewardResult]:
@@ -70,9 +79,13 @@ class GraderPool:
         return await worker.call("grade", self._needed(ungraded), deadline_s=self._deadline_s)
 
     def _needed(self, ungraded: Ungraded) -> Ungraded:
-        """Drop the fields that no reward wants, to save the transfer."""
+        """Drop the fields and columns that no reward takes, to save the transfer."""
+        kept = self._columns
         return replace(
             ungraded,
+            columns=ungraded.columns
+            if kept is None
+            else [{k: row[k] for k in row.keys() & kept} for row in ungraded.columns],
             prompts=ungraded.prompts if "prompts" in self._wants else None,
             completion_ids=ungraded.completion_ids if "completion_ids" in self._wants else None,
         )

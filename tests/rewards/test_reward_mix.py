@@ -237,6 +237,34 @@ def test_a_task_needs_the_columns_of_the_rewards_that_are_for_it() -> None:
         RewardMix({"accuracy": RewardSpec(only={"kind": "math"})}).columns_for({"kind": "code"})
 
 
+def hinted(completions: list[str], hint: list[str | None]) -> list[float]:
+    """A user's function with a column of its own."""
+    return [float(one is not None) for one in hint]
+
+
+OWN = f"{__name__}:hinted"
+
+
+def test_a_missing_column_is_named_with_the_reward_that_needs_it() -> None:
+    mix = RewardMix(ROUTED)
+    assert mix.missing_column({"kind": "math", "answer": "5"}) is None
+    assert mix.missing_column({"kind": "math", "tests": "..."}) == ("accuracy", "answer")
+    assert mix.missing_column({"kind": "math", "answer": None}) == ("accuracy", "answer")
+    own = RewardMix({OWN: 1.0})
+    assert own.missing_column({}) == (OWN, "hint")
+    assert own.missing_column({"hint": None}) is None
+
+
+def test_the_columns_that_a_mix_takes_are_known_unless_a_function_takes_all() -> None:
+    assert RewardMix({OWN: {"only": {"kind": "x"}}}).accepted_columns == {
+        "completions",
+        "hint",
+        "kind",
+    }
+    every = "rlvr.reward_models.preference_reward:preference"
+    assert RewardMix({OWN: 1.0, every: {"options": {"model": "m"}}}).accepted_columns is None
+
+
 def test_a_row_that_no_reward_is_for_is_named() -> None:
     mix = RewardMix({"think_format": RewardSpec(only={"kind": "math"})})
     with pytest.raises(ValueError, match="completion 1: no reward applies to its row"):

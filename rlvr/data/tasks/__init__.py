@@ -12,7 +12,14 @@ Nothing here imports torch; pyarrow and datasets are imported only to read their
 from __future__ import annotations
 
 from rlvr.data.tasks.adapters import ADAPTERS, Adapter
-from rlvr.data.tasks.sources import Mixture, MixtureSource, TaskList, TaskSource, TaskStream
+from rlvr.data.tasks.sources import (
+    Mixture,
+    MixtureSource,
+    TaskList,
+    TaskSource,
+    TaskStream,
+    place_of,
+)
 from rlvr.data.tasks.task_loading import open_tasks
 
 __all__ = [
@@ -24,4 +31,5 @@ __all__ = [
     "TaskSource",
     "TaskStream",
     "open_tasks",
+    "place_of",
 ]

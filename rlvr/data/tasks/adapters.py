@@ -78,7 +78,9 @@ ADAPTERS: dict[str, Adapter] = {
         _SOLUTION,
     ),
     "jsonl": Adapter(
-        read_generic, (dict(prompt="prompt", answer="answer"),), droppable=frozenset({"answer"})
+        read_generic,
+        (dict(prompt="prompt", answer="answer"), dict(prompt="prompt")),
+        droppable=frozenset({"answer"}),
     ),
     "livecodebench": Adapter(
         read_livecodebench, (_LIVECODEBENCH,), "livecodebench/code_generation_lite"

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
-__all__ = ["Mixture", "MixtureSource", "TaskList", "TaskSource", "TaskStream"]
+__all__ = ["Mixture", "MixtureSource", "TaskList", "TaskSource", "TaskStream", "place_of"]
 
 
 @runtime_checkable
@@ -54,6 +54,7 @@ class TaskList:
     name: str
     tasks: tuple[Task, ...]
     skipped: tuple[str, ...] = ()  # rows without a task: "train.jsonl.gz:887: reason"
+    origin: str | None = None  # file or data set that its ids count the rows of
 
     def __post_init__(self) -> None:
         counts = Counter(task.id for task in self.tasks)
@@ -67,6 +68,12 @@ class TaskList:
 
     def task(self, index: int) -> Task:
         return self.tasks[index]
+
+
+def place_of(task: Task, source: TaskSource) -> str:
+    """Return where a task comes from, for messages: "train.jsonl:17" or "task toy/17"."""
+    origin = source.origin if isinstance(source, TaskList) else None
+    return f"{origin}:{task.id.rpartition('/')[2]}" if origin else f"task {task.id}"
 
 
 class TaskStream:

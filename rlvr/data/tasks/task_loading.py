@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rlvr.data.rows import Row, UnreadableRow, load_function, read_rows
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 # keyword arguments of every reward, in addition to the task's columns
 RESERVED_COLUMNS = frozenset({"completion_ids", "completions", "prompts", "think_prefilled"})
+NOT_COLUMNS = RESERVED_COLUMNS | {"prompt"}  # columns of a row that rewards do not get
 # built-in sources without rows, called as a user's function is
 GENERATORS = {
     "toy": "rlvr.toy.task_source:open_toy",
@@ -42,8 +44,8 @@ def open_tasks(
     source: a name in ADAPTERS or GENERATORS, or `pkg.module:function` (called with path, split,
     num_tasks and seed as keywords; returns Tasks or a TaskSource). columns: name that rewards see
     -> column of the rows, on top of the adapter's own; with jsonl, "" drops the answer
-    ({"answer": "", "tests": "cases"}). num_tasks: at most the first so many; None: all. Task ids
-    contain the row number ("gsm8k/887").
+    ({"answer": "", "tests": "cases"}). All other columns of a row keep their names. num_tasks: at
+    most the first so many; None: all. Task ids contain the row number ("gsm8k/887").
 
     A row with an unreadable gold answer is skipped, logged, and listed in `TaskList.skipped`.
 
@@ -105,20 +107,38 @@ def _row_tasks(
     mapping: dict[str, str] = {}  # the first that fits the first row
     tasks: list[Task] = []
     skipped: list[str] = []
+    origin, not_passed = None, NOT_COLUMNS
     for row in rows:
         if not mapping:
             fitting = (one for one in mappings if row.values.keys() >= set(one.values()))
             mapping = next(fitting, mappings[0])
+            dropped = (name for name, column in columns.items() if not column)
+            not_passed = NOT_COLUMNS.union(mapping.values(), dropped)
+            origin = row.where.rpartition(":")[0]
         try:
             values = dict(adapter.read(row.mapped(mapping, section=section)))
             prompt = _checked_prompt(values.pop("prompt"))
-            tasks.append(Task(id=f"{source}/{row.number}", prompt=prompt, columns=values))
+            others = {k: v for k, v in row.values.items() if k not in not_passed}
+            tasks.append(
+                Task(id=f"{source}/{row.number}", prompt=prompt, columns={**others, **values})
+            )
         except UnreadableRow as error:
             skipped.append(f"{row.where}: {error}")
             logger.warning("skipped %s", skipped[-1])
         if len(tasks) == num_tasks:
             break
-    return TaskList(name=source, tasks=tuple(tasks), skipped=tuple(skipped))
+    return TaskList(name=source, tasks=_same_columns(tasks), skipped=tuple(skipped), origin=origin)
+
+
+def _same_columns(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Give each task the columns of all, None where its row has none, as `datasets` does."""
+    names = dict.fromkeys(name for task in tasks for name in task.columns)
+    return tuple(
+        task
+        if len(task.columns) == len(names)
+        else replace(task, columns=dict.fromkeys(names) | dict(task.columns))
+        for task in tasks
+    )
 
 
 def _checked_prompt(prompt: Any) -> Any:

@@ -107,7 +107,8 @@ def test_svamp_joins_the_situation_and_the_question(
 def test_cmath_is_chinese(tmp_path: Path) -> None:
     row = {"grade": 1, "input": "还剩多少页没有看?", "golden": "9", "reasoning_step": 1}
     task = task_of("cmath", tmp_path, row)
-    assert task.columns == {"answer": "9", "language": "zh"}
+    others = {"grade": 1, "reasoning_step": 1}
+    assert task.columns == {"answer": "9", "language": "zh", **others}
 
 
 @pytest.mark.parametrize(("name", "file", "count"), [("svamp", "svamp", 1000), ("cmath", "train_400", 400)])  # fmt: skip  # noqa: E501

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rlvr.data.tasks import ADAPTERS, TaskList, TaskSource, open_tasks
+from rlvr.data.tasks import ADAPTERS, TaskList, TaskSource, open_tasks, place_of
 from rlvr.errors import ConfigError
 from rlvr.types import Task
 
@@ -75,18 +75,48 @@ def test_blank_lines_and_a_byte_order_mark_are_ignored(tmp_path: Path) -> None:
     assert [task.id for task in tasks_of(open_tasks("jsonl", path=str(path)))] == ["jsonl/2"]
 
 
-def test_columns_are_mapped_and_others_dropped(tmp_path: Path) -> None:
-    row = {"frage": "2+3?", "gold": 5.0, "lang": "de", "notes": "x"}
+def test_columns_are_renamed_and_all_others_kept(tmp_path: Path) -> None:
+    row = {"frage": "2+3?", "gold": 5.0, "lang": "de", "notes": ["x"], "prompt": "not this one"}
     path = write_jsonl(tmp_path / "rows.jsonl", [row])
     columns = {"prompt": "frage", "answer": "gold", "language": "lang"}
     task = open_tasks("jsonl", path=path, columns=columns).task(0)
-    assert task == Task(id="jsonl/1", prompt="2+3?", columns={"answer": "5", "language": "de"})
+    assert task.prompt == "2+3?"
+    assert task.columns == {"answer": "5", "language": "de", "notes": ["x"]}
 
 
-def test_rows_without_an_answer_drop_its_column(tmp_path: Path) -> None:
+def test_each_task_has_the_columns_of_the_whole_file(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "hint": 1}, {"prompt": "b", "level": 2}, {"prompt": "c"}]
+    source = open_tasks("jsonl", path=write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert [task.columns for task in tasks_of(source)] == [
+        {"hint": 1, "level": None},
+        {"hint": None, "level": 2},
+        {"hint": None, "level": None},
+    ]
+
+
+def test_arguments_of_the_trainer_are_not_taken_from_a_row(tmp_path: Path) -> None:
+    row = {"prompt": "a", "completions": ["x"], "prompts": "p", "completion_ids": 1, "ok": 1}
+    source = open_tasks("jsonl", path=write_jsonl(tmp_path / "rows.jsonl", [row]))
+    assert source.task(0).columns == {"ok": 1}
+
+
+def test_the_row_of_a_task_is_found_again(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    source = open_tasks("jsonl", path=path)
+    assert place_of(source.task(1), source) == f"{path}:2"
+    assert place_of(TASKS[0], TaskList(name="mine", tasks=tuple(TASKS))) == "task jsonl/1"
+
+
+def test_rows_without_an_answer_need_no_mapping(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "rows.jsonl", [{"prompt": "Sort.", "cases": "[]"}])
-    task = open_tasks("jsonl", path=path, columns={"answer": "", "tests": "cases"}).task(0)
+    assert open_tasks("jsonl", path=path).task(0).columns == {"cases": "[]"}
+    task = open_tasks("jsonl", path=path, columns={"tests": "cases"}).task(0)
     assert task.columns == {"tests": "[]"}
+
+
+def test_an_empty_mapping_leaves_the_answer_out(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    assert open_tasks("jsonl", path=path, columns={"answer": ""}).task(0).columns == {}
 
 
 def test_a_prompt_may_be_a_conversation(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,14 @@ def test_only_what_a_reward_wants_is_sent(wants: tuple[str, ...]) -> None:
     assert (sent.texts, sent.columns) == (UNGRADED.texts, UNGRADED.columns)
     assert (sent.prompts is not None) == ("prompts" in wants)
     assert (sent.completion_ids is not None) == ("completion_ids" in wants)
+
+
+def test_columns_that_no_reward_takes_are_not_sent() -> None:
+    actor = FakeActor()
+    pool = GraderPool([actor], columns={"answer", "kind"}, deadline_s=20)  # type: ignore[list-item]
+    columns = {"answer": "5", "notes": "x" * 1000}
+    asyncio.run(pool.grade(replace(UNGRADED, columns=[columns] * 2)))
+    assert actor.sent[0].columns == [{"answer": "5"}] * 2
 
 
 def test_actors_take_turns() -> None:
