@@ -26,7 +26,7 @@ from rlvr.run.run_folder import RunFolder, write_json, write_text
 from rlvr.run.trace import start_trace, take_trace
 from rlvr.run.trackers import Trackers
 from rlvr.stages.profile.profile_config import ProfileConfig
-from rlvr.stages.profile.time_table import span_times, table_text
+from rlvr.stages.profile.time_table import busy_s, span_times, table_text
 from rlvr.stages.profile.trace_file import write_trace
 from rlvr.stages.profile.tracks import CONTROLLER, Track, clipped, step_window
 
@@ -89,12 +89,15 @@ async def _run_on(
 def _write(config: ProfileConfig, folder: RunFolder, tracks: Sequence[Track]) -> None:
     first, end = config.first_traced_step, config.end_step
     window = step_window(tracks, after=first, until=end)
+    evaluations = [span for span in tracks[0].spans if span.name == "evaluate"]
     tracks = [clipped(track, window) for track in tracks]
     write_trace(folder.path / "trace.json", tracks, start_ns=window[0])
     traced_s = (window[1] - window[0]) / 1e9
     times = span_times(tracks, traced_s=traced_s)
-    heading = _heading(folder, first=first, end=end, traced_s=traced_s)
-    write_text(folder.path / "profile.txt", f"{heading}\n\n{table_text(times)}\n")
+    text = f"{_heading(folder, first=first, end=end, traced_s=traced_s)}\n\n{table_text(times)}\n"
+    if evaluations:
+        text += f"\nan evaluation, between steps: {busy_s(evaluations[:1]):.2f} s\n"
+    write_text(folder.path / "profile.txt", text)
     summary = {"first_step": first + 1, "last_step": end, "traced_s": traced_s}
     write_json(folder.summary, {**summary, "times": [asdict(time) for time in times]})
 
