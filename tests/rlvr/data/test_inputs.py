@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import config_of
+from model_folders import write_model
 
 from rlvr.errors import ConfigError
 from rlvr.grpo.grpo_config import GrpoConfig
@@ -17,12 +18,7 @@ from sandbox import shutdown
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    (folder / "model.safetensors").touch()
-    (folder / "tokenizer.json").touch()
-    return str(folder)
+    return str(write_model(tmp_path / "model"))
 
 
 def rows(tmp_path: Path, *rows: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from model_folders import write_model
 
 from rlvr.data.model_files import (
     check_context,
@@ -26,12 +27,7 @@ class FakeTokenizer:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A directory with the names of a model's files in it."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 128}))
-    (folder / "model.safetensors").write_bytes(b"12345")
-    (folder / "tokenizer.json").write_text("{}")
-    return folder
+    return write_model(tmp_path / "model", max_position_embeddings=128)
 
 
 def test_a_whole_model_passes(model: Path) -> None:
@@ -81,9 +77,11 @@ def test_a_local_model_is_resolved_and_measured(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(model.parent)
-    assert resolve_model("model") == str(model.resolve())
+    assert resolve_model("model") == "model"
+    size = weights_bytes("model")
+    assert size == (model / "model.safetensors").stat().st_size
     (model / "model-2.safetensors").write_bytes(b"123")
-    assert weights_bytes("model") == 8
+    assert weights_bytes("model") == size + 3
 
 
 def test_prompt_and_completion_must_fit_into_the_model(model: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from model_folders import write_model
 
 from rlvr.config import load_config
 from rlvr.errors import ConfigError
@@ -173,8 +174,7 @@ rollout: {max_tokens: 32, max_prompt_tokens: 64, group_size: 2}
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (tmp_path / name).write_text("{}", encoding="utf-8")  # what the checks look for
+    write_model(tmp_path)
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE.replace("MODEL", str(tmp_path)), encoding="utf-8")
     return path

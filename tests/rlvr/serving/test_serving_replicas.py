@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from model_folders import write_model
 from tokenizers import Tokenizer, models
 
 from rlvr.cli import main
@@ -151,9 +152,7 @@ def test_a_server_on_gpus(tiny_qwen: Path, tmp_path: Path) -> None:
 def tiny_qwen(tmp_path: Path) -> Path:
     """The files of a model that are read before it is served."""
     folder = tmp_path / "run" / "model"
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 9000}))
-    (folder / "model.safetensors").write_bytes(b"")
+    write_model(folder, max_position_embeddings=9000)
     tokenizer = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))
     tokenizer.add_tokens(["<think>", "</think>"])
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from model_folders import write_model
 
 from rlvr.errors import ConfigError
 from rlvr.stages.sft.sft_config import LoraSection, SftConfig
@@ -92,9 +92,7 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(tmp_path: Path
         "intermediate_size": 14336,
         "vocab_size": 128256,
     }
-    (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
-    for name in ("model.safetensors", "tokenizer.json"):
-        (tmp_path / name).touch()
+    write_model(tmp_path, **values)
     assert model_shape(str(tmp_path)) == LLAMA_8B
     with pytest.raises(ConfigError) as refused:
         check_training_memory(plan_of(model=str(tmp_path)), row_tokens=512, free_bytes=16 * GIB)
