@@ -35,6 +35,8 @@ CONNECT_S = 5.0
 SILENCE_S = 600.0  # between two reads of a reply; one that is not streamed is one read
 REPLY_S = SILENCE_S + 60.0  # until a reply begins, including the wait for a replica
 HEALTH_S = 10.0
+EXIT_S = 2.0  # for a replica to exit after its server
+RETRY_S = 0.5  # before a request is sent again, so that Ray Serve learns of the death
 MAX_EVENT_BYTES = 2**24
 END_OF_EVENT = b"\n\n"
 
@@ -91,15 +93,21 @@ class Replica:
         """
         method = "GET" if body is None else "POST"
         url = self._server.url + path
-        async with self._connections().request(method, url, json=body) as response:
-            is_stream = body is not None and bool(body.get("stream")) and response.status == 200
-            yield ReplicaReply(
-                status=response.status,
-                content_type=response.content_type,
-                body=None if is_stream else await response.read(),
-            )
-            while is_stream and (event := await response.content.readuntil(END_OF_EVENT)):
-                yield event
+        try:
+            async with self._connections().request(method, url, json=body) as response:
+                is_stream = body is not None and bool(body.get("stream")) and response.status == 200
+                yield ReplicaReply(
+                    status=response.status,
+                    content_type=response.content_type,
+                    body=None if is_stream else await response.read(),
+                )
+                while is_stream and (event := await response.content.readuntil(END_OF_EVENT)):
+                    yield event
+        except aiohttp.ClientError:
+            # Ray Serve routes to a replica until its actor is dead: an error before that would
+            # only send the request here again
+            await asyncio.sleep(EXIT_S)
+            raise
 
     async def check_health(self) -> None:
         """Health check, called by Ray Serve. Raises RLVRError if the server does not answer."""
@@ -182,6 +190,7 @@ class ServeArm:
                 break
             except _replica_errors() as error:
                 logger.warning("a replica did not answer: %s", error)
+                await asyncio.sleep(RETRY_S)
                 continue
             try:
                 yield reply, _events(pieces)
