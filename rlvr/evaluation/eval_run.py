@@ -14,7 +14,8 @@ from typing import Any
 
 import rewards
 import sandbox
-from rlvr.data.inputs import make_encoder
+from rlvr.data.inputs import hold_inputs, make_encoder
+from rlvr.data.model_copy import MODEL_COPY, remove_copy
 from rlvr.evaluation.beam_search import search_suite
 from rlvr.evaluation.budget import ThinkingBudget
 from rlvr.evaluation.completion_rows import CompletionPool, generate_pool, key_of
@@ -47,6 +48,7 @@ def run_eval(
     Raises:
         RLVRError: the user stopped the run, an actor died, or the recipe is wrong.
     """
+    inputs = replace(inputs, generation=hold_inputs(config, inputs.generation, say=say))
     log = RowLog(folder.path / "rows.jsonl")
     if not _is_complete(config, inputs, log):
         if log.rows:
@@ -62,6 +64,7 @@ def run_eval(
         sandbox.shutdown()
     write_report(folder.path, evaluation_report(summary, log.rows, config), title=config.name)
     write_json(folder.summary, summary)
+    remove_copy(folder.path / MODEL_COPY)
     return summary
 
 

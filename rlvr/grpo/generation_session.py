@@ -17,8 +17,8 @@ from rlvr.cluster.processes import log_to
 from rlvr.cluster.ray_cluster import Cluster, connected
 from rlvr.cluster.signals import in_daemon_thread, stop_on_signals, unless_stopped
 from rlvr.config import GenerationStageConfig
-from rlvr.data.inputs import Inputs, make_encoder
-from rlvr.data.model_files import end_token_ids, resolve_model, weights_bytes
+from rlvr.data.inputs import Inputs, hold_inputs, make_encoder
+from rlvr.data.model_files import end_token_ids, weights_bytes
 from rlvr.data.prompts import TemplateEncoder
 from rlvr.grpo.actor_group import ActorGroup, check_memory, cpus_needed, start_actors
 from rlvr.grpo.graders import GraderPool
@@ -71,12 +71,13 @@ def run_session(
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     log_to(folder.logs / "driver.log")
-    size = weights_bytes(config.model.path)
+    held = hold_inputs(config, inputs, say=say)
+    size = weights_bytes(held.model)
 
     async def run(cluster: Cluster) -> ResultT:
         stop = stop_on_signals(say)
         say(f"starting {_actors(config)} on {_machines(cluster)}")
-        starting = _start(config, folder, inputs, cluster, stop)
+        starting = _start(config, folder, held, cluster, stop)
         session = await unless_stopped(starting, stop, step=step)
         manifest = make_manifest(
             config, inputs=inputs.files, cluster=cluster, uses_sandbox=inputs.mix.uses_sandbox
@@ -116,7 +117,7 @@ async def _start(
         start_actors(
             config,
             cluster,
-            model_path=resolve_model(config.model.path),
+            model_path=inputs.model,
             logs=folder.logs,
             rewards=inputs.rewards,
         )
@@ -125,7 +126,12 @@ async def _start(
     actors = await starting
     deadline_s = config.resources.phase_deadline_s
     engines = EnginePool(actors.engines, deadline_s=deadline_s)
-    graders = GraderPool(actors.graders, wants=inputs.mix.wants, deadline_s=deadline_s)
+    graders = GraderPool(
+        actors.graders,
+        wants=inputs.mix.wants,
+        columns=inputs.mix.accepted_columns,
+        deadline_s=deadline_s,
+    )
     return GenerationSession(
         actors=actors,
         engines=engines,
@@ -136,7 +142,7 @@ async def _start(
             engines=engines, graders=graders, encoder=encoder, seed=config.seed
         ),
         stop_token_ids=(
-            *end_token_ids(config.model.path, encoder.tokenizer),
+            *end_token_ids(inputs.model, encoder.tokenizer),
             *config.rollout.stop_token_ids,
         ),
         stop=stop,

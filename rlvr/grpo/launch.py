@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rlvr.cluster.signals import unless_stopped
 from rlvr.data.inputs import Inputs
+from rlvr.data.model_copy import copy_model
 from rlvr.data.prompts import TemplateEncoder
 from rlvr.data.tasks import TaskStream
 from rlvr.grpo.checks import check_rewards
@@ -20,7 +21,7 @@ from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.loop import GrpoLoop, Log
 from rlvr.grpo.run_logger import RunLogger
 from rlvr.grpo.run_summary import make_summary
-from rlvr.run.checkpoints import Checkpoints, copy_model
+from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.console import RunConsole
 from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.run.trackers import Trackers

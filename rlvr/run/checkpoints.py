@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -24,16 +25,20 @@ from rlvr.run.run_folder import read_json, write_json
 from rlvr.types import TrainState
 
 __all__ = [
+    "CHECKPOINT_NAME",
     "MARKERS",
     "Checkpoints",
+    "checkpoint_of",
     "complete_checkpoints",
-    "copy_model",
     "delete_checkpoint",
+    "evaluated_checkpoints",
     "fsync_path",
     "kept_steps",
+    "run_of",
 ]
 
-MARKERS = {"step_": "state.json", "checkpoint-": "whole"}  # prefix of a name: its last file
+MARKERS = {"step_": "state.json", "checkpoint-": "whole"}  # beginning of a name: last file
+CHECKPOINT_NAME = re.compile(r"(step_|checkpoint-)(\d+)")
 EVALUATION = "evaluation.json"
 
 
@@ -87,23 +92,40 @@ class Checkpoints:
             self._prune()
 
     def _prune(self) -> None:
-        paths = complete_checkpoints(self._folder)
-        files = {step: path / EVALUATION for step, path in paths.items()}
-        scores = {s: read_json(file)["pass_at_1"] for s, file in files.items() if file.exists()}
+        paths, scores = complete_checkpoints(self._folder), evaluated_checkpoints(self._folder)
         for step in paths.keys() - kept_steps(paths, self._keep, scores=scores):
             delete_checkpoint(paths[step])
 
 
 def complete_checkpoints(folder: Path) -> dict[int, Path]:
     """Return {step: path} of the complete checkpoints of a GRPO or SFT run, oldest first."""
-    return dict(
-        sorted(
-            (int(path.name.removeprefix(prefix)), path)
-            for prefix, marker in MARKERS.items()
-            for path in folder.glob(f"{prefix}*")
-            if path.name.removeprefix(prefix).isdecimal() and (path / marker).exists()
-        )
+    found = {
+        int(name[2]): path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (name := CHECKPOINT_NAME.fullmatch(path.name)) and (path / MARKERS[name[1]]).exists()
+    }
+    return dict(sorted(found.items()))
+
+
+def evaluated_checkpoints(folder: Path) -> dict[int, float]:
+    """Return {step: held-out pass@1} of the complete checkpoints that were evaluated."""
+    paths = complete_checkpoints(folder)
+    files = {step: path / EVALUATION for step, path in paths.items()}
+    return {step: read_json(f)["pass_at_1"] for step, f in files.items() if f.exists()}
+
+
+def checkpoint_of(model: Path) -> Path | None:
+    """Return the checkpoint that holds this model or adapter, or None."""
+    return next(
+        (path for path in (model, model.parent) if CHECKPOINT_NAME.fullmatch(path.name)), None
     )
+
+
+def run_of(model: Path) -> Path | None:
+    """Return the run folder that this model, adapter or checkpoint belongs to, or None."""
+    checkpoint = checkpoint_of(model)
+    run = checkpoint.parent.parent if checkpoint else model.parent
+    return run if (run / "config.yaml").is_file() else None
 
 
 def kept_steps(
@@ -126,39 +148,6 @@ def delete_checkpoint(path: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def copy_model(source: Path, target: Path) -> None:
-    """Copy a model's folder, with hard links to its weights where the file system allows it.
-
-    `target` is replaced at once. Raises FileNotFoundError: `source` was deleted meanwhile;
-    RLVRError: the disk is full or not writable.
-    """
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    files = [path for path in source.rglob("*") if path.is_file()]
-    try:
-        for file in files:
-            copy = temporary / file.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            _link_or_copy(file, copy)
-        if not source.is_dir():
-            raise FileNotFoundError(source)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not source.is_dir():
-            raise FileNotFoundError(f"{source} was deleted") from error
-        raise RLVRError(f"{target}: cannot be written: {error.strerror}") from error
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    if source.suffix in (".safetensors", ".bin"):
-        with suppress(OSError):  # another disk, or a file system without hard links
-            os.link(source, target)
-            return
-    shutil.copyfile(source, target)
 
 
 def fsync_path(path: Path) -> None:

@@ -42,8 +42,10 @@ RUNNING_STATES = ("RUNNING", "RECOVERING", "UPDATING", "PENDING_MIGRATION")
 _SERVER_ERROR = re.compile(r"RLVRError: (the server .*)")  # in Ray Serve's traceback
 
 
-def serve_forever(config: ServeConfig, *, folder: Path, say: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or SIGTERM; return when all servers have ended.
+def serve_forever(
+    config: ServeConfig, models: Mapping[str, str], *, folder: Path, say: Callable[[str], None]
+) -> None:
+    """Serve until Ctrl-C or SIGTERM; return when all servers have ended. `models`: by arm.
 
     Raises:
         ConfigError: the address is in use, or the cluster has too few GPUs.
@@ -52,11 +54,16 @@ def serve_forever(config: ServeConfig, *, folder: Path, say: Callable[[str], Non
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault(NICENESS, "0")
     with connected(logs=folder, weights_bytes=0) as cluster:
-        asyncio.run(_serve(config, cluster, folder=folder, say=say))
+        asyncio.run(_serve(config, models, cluster, folder=folder, say=say))
 
 
 async def _serve(
-    config: ServeConfig, cluster: Cluster, *, folder: Path, say: Callable[[str], None]
+    config: ServeConfig,
+    models: Mapping[str, str],
+    cluster: Cluster,
+    *,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> None:
     stop = stop_on_signals(lambda _: say("stopping the servers"))
     num_servers = len(shares(config)) * config.serve.replicas
@@ -69,7 +76,7 @@ async def _serve(
         )
     say(f"starting {num_servers} vLLM server(s), which takes a minute or so; logs: {folder}")
     try:
-        arms = await in_daemon_thread(lambda: _deploy(config, cluster, folder=folder))
+        arms = await in_daemon_thread(lambda: _deploy(config, models, cluster, folder=folder))
         await unless_stopped(_until_running(config), stop, step=None)
         await _route(config, arms, stop=stop, say=say)
     except Stopped:
@@ -79,7 +86,9 @@ async def _serve(
         await asyncio.gather(*(in_daemon_thread(partial(_delete, name)) for name in names))
 
 
-def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str, ServeArm]:
+def _deploy(
+    config: ServeConfig, models: Mapping[str, str], cluster: Cluster, *, folder: Path
+) -> dict[str, ServeArm]:
     """Deploy each arm as a Ray Serve application; return before their replicas run."""
     from ray import serve
     from ray.serve.config import RequestRouterConfig
@@ -102,7 +111,7 @@ def _deploy(config: ServeConfig, cluster: Cluster, *, folder: Path) -> dict[str,
             "runtime_env": {"env_vars": {"RAY_kill_child_processes_on_worker_exit": "false"}},
         },
     )
-    specs = replica_specs(config, is_cpu=cluster.is_cpu, num_cpus=cluster.num_cpus)
+    specs = replica_specs(config, models, is_cpu=cluster.is_cpu, num_cpus=cluster.num_cpus)
     targets = [
         serve.RunTarget(
             target=deployment.bind(

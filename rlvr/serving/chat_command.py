@@ -14,13 +14,19 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from rlvr.cluster.processes import check_packages
 from rlvr.config import load_config
+from rlvr.config.sections import ModelSection
+from rlvr.data.model_copy import MODEL_COPY, hold_model
+from rlvr.data.model_files import check_model
 from rlvr.errors import ConfigError, RLVRError, one_line
+from rlvr.run.checkpoints import run_of
 from rlvr.serving import served
 from rlvr.serving.serve_config import ChatConfig, model_recipe
 from rlvr.serving.thought_stream import Piece, ThoughtSplitter
@@ -33,7 +39,7 @@ SILENCE_S = 600.0  # between two reads of a reply
 
 
 def run_chat(recipe: str, overrides: Sequence[str]) -> int:
-    """Run the command and return its exit status; `recipe` is a folder or http://HOST:PORT/v1.
+    """Run the command and return its exit status; `recipe` names a model or is http://HOST:PORT/v1.
 
     Raises:
         RLVRError: the user's input is wrong, or the server does not start.
@@ -58,15 +64,35 @@ def _address(recipe: str, config: ChatConfig) -> AbstractContextManager[str]:
     if config.model is None:
         return nullcontext(recipe.rstrip("/"))
     check_packages()
-    print(f"starting vLLM with {config.model.path}, which takes a minute or so", file=sys.stderr)
-    return served(
-        config.model.path,
-        template=config.prompt.template,
-        system=config.prompt.system,
-        prefill=config.prompt.prefill,
-        dtype=config.model.dtype,
-        max_model_tokens=config.max_model_tokens,
-    )
+    return _served(config, config.model)
+
+
+@contextmanager
+def _served(config: ChatConfig, model: ModelSection) -> Iterator[str]:
+    """Serve a model, from a copy for the time of the chat if `hold_model` makes one."""
+    found = Path(check_model(model.path, allow_adapter=True))
+    run = run_of(found.resolve())
+    say = partial(print, file=sys.stderr)
+    with TemporaryDirectory(prefix=".chat-", dir=run) as folder:  # on the disk of the checkpoint
+        copy = Path(folder) / MODEL_COPY
+        path = hold_model(
+            model.path,
+            copy=copy,
+            dtype=model.dtype,
+            trust_remote_code=model.trust_remote_code,
+            say=say,
+        )
+        say(f"starting vLLM with {model.path}, which takes a minute or so")
+        with served(
+            path,
+            template=config.prompt.template,
+            system=config.prompt.system,
+            prefill=config.prompt.prefill,
+            dtype=model.dtype,
+            max_model_tokens=config.max_model_tokens,
+            log=(run or found.parent) / "logs" / "server.log",
+        ) as url:
+            yield url
 
 
 def chat(

@@ -19,9 +19,18 @@ from rlvr.config.sections import (
     PromptSection,
     Section,
 )
+from rlvr.data.model_files import AT_STEP, is_adapter, resolve_model
 from rlvr.errors import ConfigError
+from rlvr.run.checkpoints import checkpoint_of, run_of
 
-__all__ = ["ChatConfig", "ServeConfig", "ServeSection", "VariantSection", "model_recipe"]
+__all__ = [
+    "ChatConfig",
+    "ServeConfig",
+    "ServeSection",
+    "VariantSection",
+    "model_recipe",
+    "names_model",
+]
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -94,22 +103,31 @@ class ChatConfig(Section):
     )
 
 
+def names_model(recipe: str) -> bool:
+    """Whether RECIPE of a command names a model: a folder, or RUN@STEP."""
+    return Path(recipe).is_dir() or bool(AT_STEP.fullmatch(recipe))
+
+
 def model_recipe(path: str) -> dict[str, Any]:
-    """Return the recipe of a model or run folder. Raises ConfigError if it holds no model."""
-    folder = Path(path)
-    model = folder / "model" if (folder / "model").is_dir() else folder
-    if not (model / "config.json").is_file():
+    """Return the recipe of a model, run or checkpoint, with the prompt of the run that made it.
+
+    Raises ConfigError: `path` names no local model.
+    """
+    model = Path(resolve_model(path))
+    if not (is_adapter(str(model)) or (model / "config.json").is_file()):
         raise ConfigError(
             f"{path}: holds neither a model nor a run's model/; give one, or a recipe"
         )
-    run = model.resolve().parent
-    file = run / "config.yaml"
-    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    run = run_of(model.resolve())
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) if run else None
     trained = (config.get("prompt") if isinstance(config, dict) else None) or {}
     prompt = {key: trained[key] for key in ("template", "system", "prefill") if key in trained}
+    names = [run.name if run else model.resolve().name]
+    if checkpoint := checkpoint_of(model):
+        names.append(checkpoint.name)
     return {
         "stage": "serve",
-        "name": f"serve-{run.name if file.is_file() else model.resolve().name}",
+        "name": "-".join(["serve", *names]),
         "model": {"path": str(model)},
         "prompt": prompt or {"template": "chat"},
     }

@@ -16,15 +16,24 @@ from typing import Any
 
 from rewards.transcript import CLOSE_THINK, OPEN_THINK
 from rlvr.cluster.processes import actor_env
-from rlvr.data.model_files import model_json, resolve_model
+from rlvr.data.model_files import model_json
 from rlvr.data.prompts import PromptTemplate, make_template
 from rlvr.serving.jinja_template import chat_template, own_template
 from rlvr.serving.serve_config import ServeConfig
 from rlvr.types import Task
 
-__all__ = ["ServerSpec", "replica_specs", "server_command", "server_env", "shares"]
+__all__ = [
+    "MODEL",
+    "VARIANT",
+    "ServerSpec",
+    "replica_specs",
+    "server_command",
+    "server_env",
+    "shares",
+]
 
-MODEL, VARIANT = "model", "variant"  # the arms
+MODEL = "model"  # the arms
+VARIANT = "variant"
 PARSERS = ("think_text", "think_text_open")  # of rlvr.serving.think_parser
 DEFAULT_ON = {"enable-chunked-prefill", "enable-prefix-caching"}  # turned off with `no-`
 CPU_BATCHED_TOKENS = 8192  # minimum; without chunked prefill the longest prompt must fit
@@ -64,25 +73,23 @@ def shares(config: ServeConfig) -> dict[str, float]:
 
 
 def replica_specs(
-    config: ServeConfig, *, is_cpu: bool, num_cpus: int | None = None
+    config: ServeConfig, models: Mapping[str, str], *, is_cpu: bool, num_cpus: int | None = None
 ) -> dict[str, list[ServerSpec]]:
     """Return arm -> its replicas. Raises ConfigError for a malformed prompt template.
 
+    `models`: arm -> absolute path or hub name, since a replica has another working directory;
     `num_cpus`: cores to divide if the recipe sets no threads; None: those of this machine.
     """
     prompt, serve = config.prompt, config.serve
-    paths = {MODEL: config.model.path}
-    if config.variant is not None:
-        paths[VARIANT] = config.variant.path
-    num_servers = len(paths) * serve.replicas
+    num_servers = len(models) * serve.replicas
     threads = max(1, (num_cpus or len(os.sched_getaffinity(0))) // num_servers)
-    specs: dict[str, list[ServerSpec]] = {arm: [] for arm in paths}
+    specs: dict[str, list[ServerSpec]] = {arm: [] for arm in models}
     for i in range(num_servers):
-        arm = list(paths)[i // serve.replicas]
+        arm = list(models)[i // serve.replicas]
         gpus = range(i * serve.tensor_parallel, (i + 1) * serve.tensor_parallel)
         specs[arm].append(
             ServerSpec(
-                model_path=resolve_model(paths[arm]),  # a replica has another working directory
+                model_path=models[arm],
                 template=make_template(
                     prompt.template, system=prompt.system, prefill=prompt.prefill
                 ),
@@ -109,7 +116,7 @@ def server_command(spec: ServerSpec, *, port: int, folder: Path) -> list[str]:
     Raises ConfigError if the model cannot have this template.
     """
     options: dict[str, Any] = {
-        "model": resolve_model(spec.model_path),
+        "model": spec.model_path,
         "served-model-name": spec.name,
         "host": spec.host,
         "port": port,

@@ -124,9 +124,9 @@ def served(
         ConfigError: the model does not exist, or cannot have this template.
         RLVRError: the server died or missed the deadline; the message names the log.
     """
-    check_model(str(model_path))
+    model = Path(check_model(str(model_path)))
     spec = ServerSpec(
-        model_path=str(model_path),
+        model_path=str(model.resolve()) if model.is_dir() else str(model),
         template=make_template(template, system=system, prefill=prefill),
         dtype=dtype,
         max_model_tokens=max_model_tokens,
@@ -134,8 +134,8 @@ def served(
         gpus=() if shutil.which("nvidia-smi") is None else ("0",),
     )
     port = free_port()
-    if log is None and Path(model_path).is_dir():
-        log = Path(model_path).parent / "logs" / "server.log"
+    if log is None and model.is_dir():
+        log = model.parent / "logs" / "server.log"
     elif log is None:
         log = Path(tempfile.gettempdir()) / f"rlvr-served-{port}" / "server.log"
     command = server_command(spec, port=port, folder=log.parent)

@@ -18,6 +18,7 @@ from rlvr.config.sections import SamplingSection
 from rlvr.data.cleaning import filters
 from rlvr.data.cleaning.overlap import Contamination
 from rlvr.data.inputs import Inputs, check_generation, check_is_finite, open_section
+from rlvr.data.model_copy import MODEL_COPY, remove_copy
 from rlvr.data.rows import load_function
 from rlvr.data.samples import sample_row
 from rlvr.data.tasks import TaskSource
@@ -69,6 +70,7 @@ def _run(config: SampleConfig, folder: RunFolder, inputs: Inputs) -> None:
             await _generate(config, session, chunks, missing, log)
 
         run_session(config, folder, inputs, work)
+        remove_copy(folder.path / MODEL_COPY)
     order = {task.id: i for i, task in enumerate(task for chunk in chunks for task in chunk)}
     sampled = sorted(log.rows, key=lambda row: order[row["task_id"]])
     rows, kept = RejectionFilter(config).judge(sampled)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
 from pathlib import Path
 
 import pytest
 
 from rlvr.config.sections import RetentionSection
 from rlvr.errors import ActorDied, RLVRError
-from rlvr.run.checkpoints import Checkpoints, complete_checkpoints, copy_model
+from rlvr.run.checkpoints import Checkpoints, complete_checkpoints
 from rlvr.types import TrainState
 
 
@@ -146,30 +145,3 @@ def test_checkpoints_of_both_stages_are_found_in_the_order_of_steps(tmp_path: Pa
     assert kept(tmp_path / "grpo") == [100, 1_000_000]
     assert kept(tmp_path / "sft") == [900, 1000]
     assert kept(tmp_path / "none") == []
-
-
-def model_at(folder: Path) -> Path:
-    (folder / "more").mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "config.json").write_text("{}")
-    (folder / "more" / "template.jinja").write_text("{{ x }}")
-    return folder
-
-
-def test_a_copied_model_outlives_its_checkpoint_and_holds_no_weights_twice(tmp_path: Path) -> None:
-    source, target = model_at(tmp_path / "source"), tmp_path / "copy"
-    copy_model(source, target)
-    inode = (target / "model.safetensors").stat().st_ino
-    assert inode == (source / "model.safetensors").stat().st_ino
-    (target / "config.json").write_text("[]")
-    assert (source / "config.json").read_text() == "{}"  # texts may be edited
-    shutil.rmtree(source)
-    assert (target / "model.safetensors").read_bytes() == b"weights"
-    assert (target / "more" / "template.jinja").exists()
-
-
-def test_a_model_that_is_gone_replaces_nothing(tmp_path: Path) -> None:
-    target = model_at(tmp_path / "copy")
-    with pytest.raises(FileNotFoundError):
-        copy_model(tmp_path / "none", target)
-    assert (target / "config.json").exists() and names(tmp_path) == ["copy"]

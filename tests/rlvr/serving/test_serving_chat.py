@@ -116,7 +116,7 @@ def test_the_command_reads_a_pipe(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["chat", "no/such/folder"], "no/such/folder: holds neither a model nor a run's model/"),
+        (["chat", "no/such/folder"], "model.path: no directory no/such/folder"),
         (["chat", "http://127.0.0.1:9/v1"], "no answer"),
         (["chat", "http://127.0.0.1:9/v1", "hide=true"], "unknown key hide; did you mean"),
     ],
