@@ -176,17 +176,15 @@ class CompareConfig(StageConfig):
     folders: dict[str, PathText] = Field({}, description="label: folder of a finished `rlvr eval`")
     models: dict[str, PathText] = Field({}, description="label: model to evaluate first")
     evaluation: PathText | None = Field(None, description="recipe of `rlvr eval` for `models`")
-    title: Free[str] = Field("Comparison", description="heading of the report")
-    suites: Free[list[str]] = Field([], description="suites to compare; empty: all of them")
-    num_prompts: Free[Annotated[int, Field(ge=0)]] = Field(
+    title: str = Field("Comparison", description="heading of the report")
+    suites: list[str] = Field([], description="suites to compare; empty: all of them")
+    num_prompts: Annotated[int, Field(ge=0)] = Field(
         5, description="prompts per suite whose completions are shown side by side"
     )
-    hide_thought: Free[bool] = Field(False, description="show answers without their reasoning")
-    max_chars: Free[PositiveInt] = Field(
-        2000, description="maximum length of a completion that is shown"
-    )
-    confidence: Free[PositiveFloat] = Field(1.0, description="standard errors after ±; 1.96 is 95%")
-    paper: Free[list[Literal["r1_stages", "distilled"]]] = Field(
+    hide_thought: bool = Field(False, description="show answers without their reasoning")
+    max_chars: PositiveInt = Field(2000, description="maximum length of a completion that is shown")
+    confidence: PositiveFloat = Field(1.0, description="standard errors after ±; 1.96 is 95%")
+    paper: list[Literal["r1_stages", "distilled"]] = Field(
         [], description="reference rows: DeepSeek-R1's stages, its distilled models"
     )
 

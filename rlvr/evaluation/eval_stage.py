@@ -24,4 +24,6 @@ def _closing(config: EvaluateConfig, folder: RunFolder) -> str:
     )
 
 
-STAGE = Stage(schema=EvaluateConfig, check=check_eval, run=_run, closing=_closing)
+STAGE = Stage(
+    schema=EvaluateConfig, check=check_eval, run=_run, closing=_closing, work=("rows.jsonl",)
+)

@@ -25,8 +25,9 @@ from rlvr.grpo.graders import GraderPool
 from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.learner.learner_group import LearnerGroup
 from rlvr.rollout.engine_pool import EnginePool
+from rlvr.run.continuation import write_manifest
 from rlvr.run.manifest import make_manifest
-from rlvr.run.run_folder import RunFolder, write_json
+from rlvr.run.run_folder import RunFolder
 
 __all__ = ["GenerationSession", "run_session"]
 
@@ -82,7 +83,7 @@ def run_session(
         manifest = make_manifest(
             config, inputs=inputs.files, cluster=cluster, uses_sandbox=inputs.mix.uses_sandbox
         )
-        write_json(folder.manifest, manifest)
+        write_manifest(folder, manifest)
         if saves_on_stop:
             return await work(session)
         return await unless_stopped(work(session), stop, step=None)

@@ -16,6 +16,8 @@ from rlvr.data.tasks import Mixture, MixtureSource
 from rlvr.errors import ConfigError
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.run_summary import closing_text
+from rlvr.run.checkpoints import complete_checkpoints
+from rlvr.run.continuation import Trained
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.run.stage_protocol import Stage
 
@@ -80,4 +82,20 @@ def _closing(config: GrpoConfig, folder: RunFolder) -> str:
     return closing_text(folder, read_json(folder.summary))
 
 
-STAGE = Stage(schema=GrpoConfig, check=check_inputs, run=_run, closing=_closing)
+def _trained(config: GrpoConfig, inputs: Inputs, folder: RunFolder) -> Trained:
+    return Trained(
+        step=max(complete_checkpoints(folder.checkpoints), default=0),
+        total=config.resolved(inputs.tasks.num_tasks).total_steps,
+        key="num_steps" if config.num_epochs is None else "num_epochs",
+        start_key="from",
+    )
+
+
+STAGE = Stage(
+    schema=GrpoConfig,
+    check=check_inputs,
+    run=_run,
+    closing=_closing,
+    work=("checkpoints/step_*/state.json", "rollouts/step_*.parquet"),
+    trained=_trained,
+)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from rlvr.config.changes import Change, changes_between
 from rlvr.errors import ConfigError, RLVRError, RunLocked
 
 __all__ = [
@@ -87,29 +88,8 @@ class RunFolder:
         finally:
             os.close(lock)
 
-    def claim(self, config: BaseModel, *, free: Collection[str] = ()) -> RunStatus:
-        """Write the resolved config into a new folder, or check that it matches the existing one.
-
-        Top-level keys in `free` may differ: the folder keeps its files and its status becomes
-        INTERRUPTED, so that the parts that depend on these keys run again.
-
-        Raises ConfigError: the folder belongs to another config; the message names the keys.
-        """
-        if self.status is RunStatus.NEW:
-            self._write_config(config)
-            return RunStatus.NEW
-        if differing := self.differences(config, free=free):
-            raise ConfigError(
-                f"{self.path}: made from another config: {'; '.join(differing[:5])}; choose "
-                f"another name=..., or delete {self.path} to start over"
-            )
-        if self.differences(config):
-            self.summary.unlink(missing_ok=True)
-            self._write_config(config)
-        return self.status
-
-    def differences(self, config: BaseModel, *, free: Collection[str] = ()) -> list[str]:
-        """Describe the keys, except `free`, whose values differ from the folder's config."""
+    def changes(self, config: BaseModel) -> list[Change]:
+        """Return the keys whose values differ from the folder's config."""
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
@@ -117,21 +97,12 @@ class RunFolder:
             raise ConfigError(
                 f"{self.config}: cannot be read: {why}; delete {self.path} to start over"
             ) from None
-        return sorted(_differences(before, config.model_dump(mode="json"), free=free))
+        return changes_between(before if isinstance(before, Mapping) else {}, config)
 
-    def _write_config(self, config: BaseModel) -> None:
+    def write_config(self, config: BaseModel) -> None:
+        """Write the resolved config, to which the folder belongs from now on."""
         resolved = config.model_dump(mode="json")
         write_text(self.config, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
-
-
-def _differences(before: Any, now: Any, key: str = "", free: Collection[str] = ()) -> Iterator[str]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for name in {**before, **now}:
-            if name not in free:
-                path = f"{key}.{name}" if key else name
-                yield from _differences(before.get(name), now.get(name), path)
-    elif before != now:
-        yield f"{key} was {before!r} and is {now!r}"
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -12,12 +12,13 @@ imports what it needs.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from rlvr.cluster.processes import check_packages
 from rlvr.config import StageConfig, load_config
+from rlvr.run.continuation import Trained, claim
 from rlvr.run.run_folder import RunFolder, RunStatus
 
 __all__ = ["STAGES", "Stage", "load_stage", "run_stage"]
@@ -47,9 +48,10 @@ class Stage(Generic[ConfigT, InputsT]):
     check: Callable[[ConfigT], InputsT]  # reads inputs without heavy imports; raises ConfigError
     run: Callable[[ConfigT, RunFolder, InputsT], None]  # writes summary last; raises RLVRError
     closing: Callable[[ConfigT, RunFolder], str]  # the text to print for a finished run folder
-    free_keys: Collection[str] = ()  # top-level keys that may change when a run resumes
+    work: tuple[str, ...] = ()  # glob patterns of files worth keeping; see `claim`
+    trained: Callable[[ConfigT, InputsT, RunFolder], Trained] | None = None  # if the stage trains
     needs_environment: bool = True  # `run` needs torch, vLLM, DeepSpeed and Ray
-    is_repeatable: bool = False  # a finished stage runs again: it is cheap, its inputs may change
+    is_repeatable: bool = False  # a finished stage runs again, with any config: it is cheap
 
 
 def load_stage(command: str) -> Stage[Any, Any]:
@@ -68,7 +70,13 @@ def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[s
     folder = RunFolder(config.run_dir)
     with folder.locked():
         inputs = stage.check(config)
-        status = folder.claim(config, free=stage.free_keys)
+        status = claim(
+            folder,
+            config,
+            work=stage.work,
+            trained=stage.trained(config, inputs, folder) if stage.trained else None,
+            is_repeatable=stage.is_repeatable,
+        )
         if status is RunStatus.FINISHED and not stage.is_repeatable:
             print(stage.closing(config, folder))
             print(f"This run is finished. To start over: another name=..., or delete {folder.path}")

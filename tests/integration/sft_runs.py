@@ -57,7 +57,7 @@ def trained(config: SftConfig) -> RunFolder:
     folder = RunFolder(config.run_dir)
     with folder.locked():
         plan = STAGE.check(config)
-        folder.claim(config)
+        folder.write_config(config)
         STAGE.run(config, folder, plan)
     return folder
 

@@ -42,7 +42,7 @@ def exported(run: RunFolder, tmp_path: Path, **values: Any) -> RunFolder:
     )
     folder = RunFolder(config.run_dir)
     with folder.locked():
-        folder.claim(config)
+        folder.write_config(config)
         run_export(config, folder, check_export(config))
     return folder
 

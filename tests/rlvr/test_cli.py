@@ -107,7 +107,7 @@ def test_a_finished_run_prints_its_table_and_how_to_start_over(
     config = load_config(GrpoConfig, recipe)
     folder = RunFolder(config.run_dir)
     folder.path.mkdir(parents=True)
-    folder.claim(config)
+    folder.write_config(config)
     summary = {"before": None, "after": None, "num_steps": 3, "wall_s": 12.0}
     write_json(folder.summary, summary)
     assert main(["grpo", str(recipe)]) == 0

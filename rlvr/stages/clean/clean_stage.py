@@ -19,6 +19,7 @@ from rlvr.data.cleaning.domains import balance
 from rlvr.data.cleaning.passes import Pass, Sample, make_passes
 from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
+from rlvr.run.continuation import write_manifest
 from rlvr.run.manifest import make_manifest
 from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
@@ -41,7 +42,7 @@ def check_clean(config: CleanConfig) -> CleanInputs:
 def run_clean(config: CleanConfig, folder: RunFolder, inputs: CleanInputs) -> None:
     """Write the rows and the summary."""
     files = {"data": config.data, **_pass_files(config)}
-    write_json(folder.manifest, make_manifest(config, inputs=files))
+    write_manifest(folder, make_manifest(config, inputs=files))
     rows, passes = inputs
     done = [_pass_through(row, id, passes) for id, row in rows]
     if config.back_translation is not None:
@@ -118,5 +119,10 @@ def _closing(config: CleanConfig, folder: RunFolder) -> str:
 
 
 STAGE = Stage(
-    schema=CleanConfig, check=check_clean, run=run_clean, closing=_closing, needs_environment=False
+    schema=CleanConfig,
+    check=check_clean,
+    run=run_clean,
+    closing=_closing,
+    work=("back_translated.jsonl",),
+    needs_environment=False,
 )

@@ -354,7 +354,6 @@ STAGE = Stage(
     check=check_distill,
     run=_run,
     closing=_closing,
-    # replies on disk are kept when the teacher or their use changes
-    free_keys=("teacher", "scoring", "filter", "export", "max_unanswered", "sandbox"),
+    work=("replies.jsonl", "scores.jsonl"),
     needs_environment=False,
 )

@@ -18,6 +18,7 @@ from typing import Any
 from rlvr.cluster.processes import actor_env
 from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
+from rlvr.run.continuation import write_manifest
 from rlvr.run.manifest import make_manifest
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
@@ -71,7 +72,7 @@ def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) ->
     files = {"run": str(inputs.adapter or inputs.model)}
     if inputs.base:
         files["base"] = inputs.base
-    write_json(folder.manifest, make_manifest(config, inputs=files))
+    write_manifest(folder, make_manifest(config, inputs=files))
     final = folder.model if config.form == "merged" else folder.path / "adapter"
     temporary = folder.path / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.config import StageConfig, load_config
+from rlvr.config.changes import Effect
 from rlvr.errors import ConfigError, RLVRError
 from rlvr.run.manifest import changed_inputs, input_digests
 from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json
@@ -33,7 +34,6 @@ from rlvr.stages.pipeline.pipeline_config import AblateConfig, ChainConfig, Step
 __all__ = ["Step", "StepState", "plan_text", "planned_steps", "run_ablate", "run_r1", "state_of"]
 
 STOP_S = 300.0  # a stopped stage writes a checkpoint first
-ADDRESS = "teacher"  # key of a distillation that differs each time the chain serves its teacher
 UNKNOWN_TEACHER = {"endpoints": [{"url": "http://127.0.0.1:1/v1", "model": "teacher"}]}
 _PLACEHOLDER = re.compile(r"\{([a-z0-9_]+)\}")
 
@@ -107,16 +107,19 @@ def state_of(step: Step) -> tuple[StepState, str]:
     folder, status = step.folder, step.folder.status
     if status is RunStatus.NEW:
         return StepState.MISSING, ""
-    if differing := folder.differences(step.config, free=load_stage(step.section.run).free_keys):
-        return StepState.STALE, differing[0]
+    changes = [one for one in folder.changes(step.config) if one.effect is not Effect.NEUTRAL]
+    # of a stage that trains, a change would apply to its later steps only
+    trains = load_stage(step.section.run).trained is not None
+    if stale := [one for one in changes if trains or one.effect is Effect.FIXED]:
+        return StepState.STALE, str(stale[0])
     if folder.manifest.exists() and (changed := changed_inputs(read_json(folder.manifest))):
         return StepState.STALE, f"{changed[0]} has changed"
     if step.teacher_file.exists() and changed_inputs(read_json(step.teacher_file)):
         return StepState.STALE, "the teacher has changed"
     if status is RunStatus.INTERRUPTED:
         return StepState.INTERRUPTED, ""
-    if changed := folder.differences(step.config, free=(ADDRESS,)):
-        return StepState.INTERRUPTED, changed[0]  # only its last part is repeated
+    if changes:
+        return StepState.INTERRUPTED, str(changes[0])  # only its last part is repeated
     return StepState.DONE, ""
 
 

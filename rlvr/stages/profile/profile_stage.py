@@ -51,6 +51,5 @@ STAGE = Stage(
     check=_check,
     run=_run,
     closing=_closing,
-    free_keys=tuple(ProfileConfig.model_fields),  # a profile is made anew each time
     is_repeatable=True,
 )

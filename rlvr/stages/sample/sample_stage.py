@@ -260,5 +260,5 @@ STAGE = Stage(
     check=_check,
     run=_run,
     closing=_closing,
-    free_keys=("keep", "rewrite"),  # completions that were generated stay
+    work=("sampled.jsonl",),
 )

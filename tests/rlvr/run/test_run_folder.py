@@ -69,43 +69,36 @@ def test_a_folder_that_cannot_be_created_is_a_config_error(tmp_path: Path) -> No
         pass
 
 
-def test_a_new_folder_gets_the_resolved_config_and_is_resumed_with_it(tmp_path: Path) -> None:
+def test_the_config_in_the_folder_has_the_defaults_too(tmp_path: Path) -> None:
     folder, config = RunFolder(tmp_path), config_of(tmp_path)
-    assert folder.status is RunStatus.NEW
-    assert folder.claim(config) is RunStatus.NEW
+    folder.write_config(config)
     written = yaml.safe_load(folder.config.read_text(encoding="utf-8"))
-    assert written["rollout"]["temperature"] == 1.0  # defaults are included
-    assert folder.claim(config) is RunStatus.INTERRUPTED
-    write_json(folder.summary, {"num_steps": 3})
-    assert folder.claim(config) is RunStatus.FINISHED
+    assert written["rollout"]["temperature"] == 1.0
+    assert folder.changes(config) == []
 
 
-def test_another_config_is_refused_and_the_keys_are_named(tmp_path: Path) -> None:
+def test_the_status_is_told_by_config_and_summary(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.claim(config_of(tmp_path))
-    other = config_of(tmp_path, num_steps=9, rewards={"think_format": 0.5})
-    with pytest.raises(ConfigError) as refused:
-        folder.claim(other)
-    message = str(refused.value)
-    assert "num_steps was 3 and is 9" in message
-    assert "rewards.accuracy was {'weight': 1.0, 'only': {}} and is None" in message
-    assert "rewards.think_format was None and is {'weight': 0.5, 'only': {}}" in message
-    assert "rollout" not in message
-    assert "choose another name=..." in message and "\n" not in message
+    assert folder.status is RunStatus.NEW
+    folder.write_config(config_of(tmp_path))
+    assert folder.status is RunStatus.INTERRUPTED
+    write_json(folder.summary, {"num_steps": 3})
+    assert folder.status is RunStatus.FINISHED
 
 
 def test_a_config_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.config.write_text("a: {", encoding="utf-8")
     with pytest.raises(ConfigError, match="cannot be read") as refused:
-        folder.claim(config_of(tmp_path))
+        folder.changes(config_of(tmp_path))
     assert "\n" not in str(refused.value)
 
 
 def test_a_partly_written_file_is_ignored(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     (tmp_path / "config.yaml.tmp").write_text("name: fa", encoding="utf-8")
-    assert folder.claim(config_of(tmp_path)) is RunStatus.NEW
+    assert folder.status is RunStatus.NEW
+    folder.write_config(config_of(tmp_path))
     (tmp_path / "summary.json.tmp").write_text('{"num_', encoding="utf-8")
     assert folder.status is RunStatus.INTERRUPTED
 

@@ -12,17 +12,19 @@ import pytest
 from pydantic import Field
 
 from rlvr.config import StageConfig
+from rlvr.config.changes import Free, Neutral
 from rlvr.errors import ConfigError, RunLocked
 from rlvr.run.run_folder import RunFolder, RunStatus, write_json
 from rlvr.run.stage_protocol import STAGES, Stage, load_stage, run_stage
 
 
 class CountConfig(StageConfig):
-    """A recipe with one input and one key that may change."""
+    """A recipe with one key of each effect."""
 
     stage: Literal["count"] = Field("count", description="command")
     start: int = Field(0, description="negative: refused by the check")
-    label: str = Field("a", description="may change when the run resumes")
+    label: Free[str] = Field("a", description="applies from then on")
+    threads: Neutral[int] = Field(1, description="has no influence on the result")
 
 
 class CountStage:
@@ -39,7 +41,7 @@ class CountStage:
             check=self.check,
             run=self.run,
             closing=self.closing,
-            free_keys=("label",),
+            work=("work.txt",),
             needs_environment=False,
         )
 
@@ -51,6 +53,7 @@ class CountStage:
 
     def run(self, config: CountConfig, folder: RunFolder, inputs: int) -> None:
         self.calls.append(f"run {inputs} {folder.status}")
+        (folder.path / "work.txt").write_text("worth keeping", encoding="utf-8")
         write_json(folder.summary, {"label": config.label})
 
     def closing(self, config: CountConfig, folder: RunFolder) -> str:
@@ -107,6 +110,24 @@ def test_a_free_key_may_change_and_the_stage_runs_again(count: CountStage) -> No
     assert count("label=b") == 0
     assert count.calls == ["check finished", "run 1 interrupted", "closing finished"]
     assert "label: b" in count.folder.config.read_text(encoding="utf-8")
+
+
+def test_a_neutral_key_may_change_and_leaves_a_finished_stage_finished(count: CountStage) -> None:
+    count()
+    assert count("threads=2") == 0
+    assert count.calls == ["check finished", "closing finished"]
+    count.folder.summary.unlink()
+    assert count("threads=2") == 0
+    assert count.calls == ["check interrupted", "run 1 interrupted", "closing finished"]
+    assert "threads: 2" in count.folder.config.read_text(encoding="utf-8")
+
+
+def test_a_folder_without_work_is_begun_anew_with_another_config(count: CountStage) -> None:
+    count()
+    count.folder.summary.unlink()
+    (count.folder.path / "work.txt").unlink()
+    assert count("start=1") == 0
+    assert count.calls == ["check interrupted", "run 2 interrupted", "closing finished"]
 
 
 def test_another_key_may_not_change(count: CountStage) -> None:

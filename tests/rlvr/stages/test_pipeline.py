@@ -63,7 +63,7 @@ def finish(step: Step, **inputs: str) -> None:
     """Write the files of a finished stage."""
     folder = step.folder
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.claim(step.config)
+    folder.write_config(step.config)
     write_json(folder.manifest, {"inputs": input_digests(inputs)})
     write_json(folder.summary, {})
 
@@ -83,7 +83,7 @@ def test_states_go_from_missing_through_interrupted_to_done(recipes: Path) -> No
     cold, data = two_steps(recipes)
     assert state_of(cold)[0] is StepState.MISSING
     cold.folder.path.mkdir(parents=True)
-    cold.folder.claim(cold.config)
+    cold.folder.write_config(cold.config)
     assert state_of(cold)[0] is StepState.INTERRUPTED
     finish(cold)
     assert [state_of(step)[0] for step in (cold, data)] == [StepState.DONE, StepState.MISSING]
