@@ -13,7 +13,7 @@ from rewards import RewardMix
 from rlvr.config import GenerationStageConfig
 from rlvr.config.sections import RewardSection, SandboxSection, TasksSection
 from rlvr.data.model_copy import MODEL_COPY, find_model, hold_model, origin_of
-from rlvr.data.model_files import below_adapter, check_context, tokenizer_folder
+from rlvr.data.model_files import absolute_path, below_adapter, check_context, tokenizer_folder
 from rlvr.data.prompts import PromptTemplate, TemplateEncoder, make_template
 from rlvr.data.tasks import TaskSource, open_tasks, place_of
 from rlvr.errors import ConfigError, one_line
@@ -133,7 +133,7 @@ def check_columns(source: TaskSource, mix: RewardMix, *, section: str) -> None:
 def hold_inputs(
     config: GenerationStageConfig, inputs: Inputs, *, say: Callable[[str], None] = print
 ) -> Inputs:
-    """Return the inputs with a whole model that stays: see `rlvr.data.model_copy`."""
+    """Return the inputs with the absolute path of a model that stays (`rlvr.data.model_copy`)."""
     model = hold_model(
         config.model.path,
         copy=config.run_dir / MODEL_COPY,
@@ -141,7 +141,7 @@ def hold_inputs(
         trust_remote_code=config.model.trust_remote_code,
         say=say,
     )
-    return replace(inputs, model=model)
+    return replace(inputs, model=absolute_path(model))
 
 
 def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncoder:

@@ -24,7 +24,15 @@ from rlvr.errors import ConfigError, RLVRError
 from rlvr.run.checkpoints import checkpoint_of
 from rlvr.run.run_folder import read_json, write_json
 
-__all__ = ["MODEL_COPY", "copy_model", "find_model", "hold_model", "origin_of", "remove_copy"]
+__all__ = [
+    "MODEL_COPY",
+    "TRAINER_FILES",
+    "copy_model",
+    "find_model",
+    "hold_model",
+    "origin_of",
+    "remove_copy",
+]
 
 MODEL_COPY = "base"  # folder of the copy in a run folder
 ORIGIN = "origin.json"
@@ -60,7 +68,7 @@ def hold_model(
     key: str = "model.path",
     say: Callable[[str], None] = print,
 ) -> str:
-    """Return the absolute path, or hub name, of a whole model that stays; copy it if needed.
+    """Return the folder, or hub name, of a whole model that stays; copy it if needed.
 
     `dtype` is that of a merged model. Raises ConfigError as `find_model`; RLVRError: the disk is
     full, or the merge failed.
@@ -68,7 +76,7 @@ def hold_model(
     for _ in range(NUM_TRIES):
         model = find_model(path, copy=copy, key=key)
         if model == str(copy) or not (is_adapter(model) or checkpoint_of(Path(model))):
-            return str(Path(model).resolve()) if Path(model).exists() else model
+            return model
         try:
             with _replacing(copy) as temporary:
                 if is_adapter(model):
@@ -83,7 +91,7 @@ def hold_model(
                 write_json(temporary / ORIGIN, {"path": path, "folder": model})
         except FileNotFoundError:
             continue
-        return str(copy.resolve())
+        return str(copy)
     raise ConfigError(f"{key}: {path}: its run deletes the checkpoint while it is read")
 
 

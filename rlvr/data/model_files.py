@@ -24,6 +24,7 @@ from rlvr.run.checkpoints import CHECKPOINT_NAME, complete_checkpoints, evaluate
 
 __all__ = [
     "AT_STEP",
+    "absolute_path",
     "below_adapter",
     "check_context",
     "check_model",
@@ -61,6 +62,11 @@ def resolve_model(path: str, *, key: str = "model.path") -> str:
         hint = "; `make base` makes it" if path.startswith("runs/toy-base") else ""
         raise ConfigError(f"{key}: no directory {at_step[1] if at_step else path}{hint}")
     return path
+
+
+def absolute_path(model: str) -> str:
+    """Return a local folder as an absolute path, since actors may run elsewhere; else the name."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
 
 
 def check_model(path: str, *, key: str = "model.path", allow_adapter: bool = False) -> str:

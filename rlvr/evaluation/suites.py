@@ -169,6 +169,5 @@ def _check_strategies(config: EvaluateConfig, suites: Sequence[Suite]) -> dict[s
                     )
         if strategy.reward_model is not None:
             key = f"strategy.{strategy.name}.reward_model"
-            check_model(strategy.reward_model, key=key)
-            files[key] = strategy.reward_model
+            files[key] = check_model(strategy.reward_model, key=key)
     return files

@@ -8,30 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from rlvr.grpo.held_out_eval import reported_ks
+from rlvr.run.checkpoints import complete_checkpoints
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder
 
 __all__ = ["Z_95", "closing_text", "make_summary"]
 
 Z_95 = 1.96  # standard errors in a 95% confidence interval
+NUM_NEWEST = 3  # checkpoints that are named
 
 
 def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
-    """Return {"before", "after", "num_steps", "wall_s"}: first and last evaluation, or None."""
+    """Return {"before", "after", "best", "num_steps", "wall_s"}.
+
+    before, after: first and last evaluation; best: step and pass@1 of the best one, the later of
+    two equal ones; None without an evaluation.
+    """
     lines = MetricsFile(folder.metrics).lines()
     wall_s = sum(line.get("time/step_s", 0.0) for line in lines)
+    scored = [line for line in lines if "eval/pass_at_1" in line]
     evaluations = [
         {key.removeprefix("eval/"): value for key, value in line.items() if key.startswith("eval/")}
-        for line in lines
-        if "eval/pass_at_1" in line
+        for line in scored
     ]
     before, after = (evaluations[0], evaluations[-1]) if evaluations else (None, None)
-    return {"before": before, "after": after, "num_steps": num_steps, "wall_s": round(wall_s, 1)}
+    best = max(((line["eval/pass_at_1"], line["step"]) for line in scored), default=None)
+    return {
+        "before": before,
+        "after": after,
+        "best": best and {"step": best[1], "pass_at_1": best[0]},
+        "num_steps": num_steps,
+        "wall_s": round(wall_s, 1),
+    }
 
 
 def closing_text(folder: RunFolder, summary: Mapping[str, Any]) -> str:
     """Return the text that is printed at the end of a run."""
-    parts = [_table(summary), _examples(folder), _paths(folder)]
+    parts = [_table(summary), _best(folder, summary), _examples(folder), _paths(folder)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -64,6 +77,17 @@ def _table(summary: Mapping[str, Any]) -> str:
         f"interval; {summary['wall_s']:.0f} s of training"
     )
     return "\n".join(lines)
+
+
+def _best(folder: RunFolder, summary: Mapping[str, Any]) -> str:
+    """Name the best step of several evaluations, if it is not the last one."""
+    best = summary.get("best")
+    if not best or best["step"] in (0, summary["num_steps"]):
+        return ""
+    path = f"{folder.path}@{best['step']}"
+    is_there = best["step"] in complete_checkpoints(folder.checkpoints)
+    where = path if is_there else "not on disk; checkpoint.keep.best=1 keeps it"
+    return f"best held-out pass@1 {best['pass_at_1']:.3f} after step {best['step']}: {where}"
 
 
 def _interval(evaluation: Mapping[str, Any], name: str, stderr: str) -> str:
@@ -100,12 +124,14 @@ def _one_line(text: str, limit: int = 300) -> str:
 
 
 def _paths(folder: RunFolder) -> str:
-    return "\n".join(
-        [
-            f"model       {folder.model}  (transformers' from_pretrained and `vllm serve` load it)",
-            f"rollouts    {folder.rollouts}/step_*.parquet  (completions, rewards, reasons)",
-            f"metrics     {folder.metrics}",
-            f"logs        {folder.logs}",
-            f"next        {sys.argv[0]} grpo {folder.config} name=second learner.lr=...",
-        ]
-    )
+    lines = [
+        f"model       {folder.model}  (transformers' from_pretrained and `vllm serve` load it)",
+        f"rollouts    {folder.rollouts}/step_*.parquet  (completions, rewards, reasons)",
+        f"metrics     {folder.metrics}",
+        f"logs        {folder.logs}",
+        f"next        {sys.argv[0]} grpo {folder.config} name=second learner.lr=...",
+    ]
+    if steps := list(complete_checkpoints(folder.checkpoints)):
+        names = ", ".join(f"{folder.path}@{step}" for step in steps[-NUM_NEWEST:])
+        lines.insert(1, f"checkpoints {names}  (models too, for rlvr eval, chat, serve, export)")
+    return "\n".join(lines)

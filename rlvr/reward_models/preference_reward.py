@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from rewards.transcript import after_thought, as_turn, resolve_think_prefilled, whole_text
+from rlvr.data.model_files import resolve_model
 
 __all__ = ["harmlessness", "judged_text", "preference", "score"]
 
@@ -123,8 +124,9 @@ def _load(folder: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+    path = resolve_model(folder, key="model")
+    model = AutoModelForSequenceClassification.from_pretrained(path, dtype=torch.float32)
+    return model.eval(), AutoTokenizer.from_pretrained(path)
 
 
 def _token_ids(tokenizer: Any, text: str, limit: int | None) -> list[int]:

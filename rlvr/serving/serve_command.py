@@ -12,7 +12,7 @@ from pathlib import Path
 from rlvr.cluster.processes import check_packages
 from rlvr.config import load_config
 from rlvr.data.model_copy import MODEL_COPY, find_model, hold_model, remove_copy
-from rlvr.data.model_files import tokenizer_folder
+from rlvr.data.model_files import absolute_path, tokenizer_folder
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder
 from rlvr.serving.jinja_template import own_template
@@ -82,14 +82,15 @@ def _arms(config: ServeConfig, folder: RunFolder) -> dict[str, _ArmSource]:
 def _hold(
     config: ServeConfig, arms: Mapping[str, _ArmSource], *, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """Return arm -> a whole model that stays until the copies are removed."""
+    """Return arm -> absolute path of a model that stays until the copies are removed."""
     trust, dtype = config.model.trust_remote_code, config.model.dtype
-    return {
+    models = {
         name: hold_model(
             arm.path, copy=arm.copy, dtype=dtype, trust_remote_code=trust, key=arm.key, say=say
         )
         for name, arm in arms.items()
     }
+    return {name: absolute_path(model) for name, model in models.items()}
 
 
 def _check(config: ServeConfig, arms: Mapping[str, _ArmSource], *, is_cpu: bool) -> None:

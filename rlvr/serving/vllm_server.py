@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rlvr.cluster import process_reaper
 from rlvr.cluster.processes import free_port
-from rlvr.data.model_files import check_model
+from rlvr.data.model_files import absolute_path, check_model
 from rlvr.data.prompts import make_template
 from rlvr.errors import RLVRError
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
@@ -124,9 +124,9 @@ def served(
         ConfigError: the model does not exist, or cannot have this template.
         RLVRError: the server died or missed the deadline; the message names the log.
     """
-    model = Path(check_model(str(model_path)))
+    model = Path(absolute_path(check_model(str(model_path))))
     spec = ServerSpec(
-        model_path=str(model.resolve()) if model.is_dir() else str(model),
+        model_path=str(model),
         template=make_template(template, system=system, prefill=prefill),
         dtype=dtype,
         max_model_tokens=max_model_tokens,

@@ -72,7 +72,7 @@ def test_it_is_evaluated_before_the_first_step_and_after_the_last(done: Path) ->
 
 def test_the_summary_has_the_public_keys(done: Path) -> None:
     summary = json.loads((done / "summary.json").read_text())
-    assert set(summary) == {"before", "after", "num_steps", "wall_s"}
+    assert set(summary) == {"before", "after", "best", "num_steps", "wall_s"}
     for side in ("before", "after"):
         assert {"pass_at_1", "pass_at_1_stderr", "format_frac", "num_tasks"} <= set(summary[side])
     assert summary["num_steps"] == NUM_STEPS and summary["after"]["num_tasks"] == 4

@@ -38,7 +38,7 @@ class ExportConfig(StageConfig):
     """A model that loads without the run folder, with a model card."""
 
     stage: Literal["export"] = Field("export", description="which command the recipe is for")
-    run: PathText = Field(description="run folder, or a model's or adapter's folder")
+    run: PathText = Field(description="run, run@step, or folder of a model or adapter")
     base: PathText | None = Field(
         None, description="model below an adapter; null: the one named in the adapter"
     )

@@ -8,16 +8,18 @@ manifests, summaries -------+----> README.md            --> hub (or a dry run)
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rlvr.cluster.processes import actor_env
+from rlvr.data.model_copy import MODEL_COPY, hold_model, remove_copy
+from rlvr.data.model_files import below_adapter, is_adapter, resolve_model
 from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
+from rlvr.run.checkpoints import checkpoint_of, run_of
 from rlvr.run.continuation import write_manifest
 from rlvr.run.manifest import make_manifest
 from rlvr.run.run_folder import RunFolder, read_json, write_json
@@ -36,7 +38,7 @@ class ExportInputs:
     `ExportInputs(run=runs/a, adapter=runs/a/adapter, model=None, base="Qwen/Qwen3-8B")`
     """
 
-    run: Path
+    run: Path  # for the card; of a checkpoint its run, of another model its own folder
     adapter: Path | None
     model: Path | None
     base: str | None  # folder or hub name of the model below the adapter
@@ -44,19 +46,16 @@ class ExportInputs:
 
 def check_export(config: ExportConfig) -> ExportInputs:
     """Find the model and check everything that `run_export` needs. Raises ConfigError."""
-    run = Path(config.run)
-    adapter = _folder_with(run, "adapter_config.json", "adapter")
-    model = None if adapter else _folder_with(run, "config.json", "model")
+    found = Path(resolve_model(config.run, key="run"))
+    adapter = found if is_adapter(str(found)) else None
+    model = found if (found / "config.json").exists() else None
     if adapter is None and model is None:
-        raise ConfigError(f"run: {run} has neither adapter/ nor model/; name a finished run")
+        raise ConfigError(f"run: {found} has neither adapter/ nor model/; name a run or a model")
     base = config.base
     if adapter is not None and base is None:
-        text = (adapter / "adapter_config.json").read_text(encoding="utf-8")
-        base = json.loads(text).get("base_model_name_or_path")
-        if not base:
-            raise ConfigError(f"base: {adapter} does not name its base model; give one")
+        base = below_adapter(str(adapter), key="base")
     if config.form == "adapter" and adapter is None:
-        raise ConfigError(f"form: adapter; {run} holds a whole model, use form: merged")
+        raise ConfigError(f"form: adapter; {found} holds a whole model, use form: merged")
     for folder in config.evals:
         if not (Path(folder) / "summary.json").exists():
             raise ConfigError(f"evals: {folder} has no summary.json; give a finished evaluation")
@@ -64,7 +63,7 @@ def check_export(config: ExportConfig) -> ExportInputs:
         _check_gptq()
     if config.push is not None:
         check_push(config.push)
-    return ExportInputs(run=run, adapter=adapter, model=model, base=base)
+    return ExportInputs(run=run_of(found) or found, adapter=adapter, model=model, base=base)
 
 
 def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) -> None:
@@ -82,8 +81,10 @@ def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) ->
         from rlvr.stages.export.merge_adapters import copy_adapter, save_whole  # imports torch
 
         save = copy_adapter if config.form == "adapter" else save_whole
-        measured = save(config, inputs, temporary)
-    card = render_card(config, inputs.run, base=inputs.base, measured=measured)
+        measured = save(config, _held(config, inputs, folder), temporary)
+    source = inputs.adapter or inputs.model
+    is_final = source is None or checkpoint_of(source) is None
+    card = render_card(config, inputs.run, base=inputs.base, measured=measured, is_final=is_final)
     (temporary / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
@@ -93,10 +94,16 @@ def run_export(config: ExportConfig, folder: RunFolder, inputs: ExportInputs) ->
     if config.push is not None:
         summary["push"] = push_folder(final, config.push)
     write_json(folder.summary, summary)
+    remove_copy(folder.path / MODEL_COPY)
 
 
-def _folder_with(run: Path, file: str, name: str) -> Path | None:
-    return next((path for path in (run / name, run) if (path / file).exists()), None)
+def _held(config: ExportConfig, inputs: ExportInputs, folder: RunFolder) -> ExportInputs:
+    """Return the inputs with a whole model that its run does not delete meanwhile."""
+    if inputs.model is None:
+        return inputs
+    return replace(
+        inputs, model=Path(hold_model(config.run, copy=folder.path / MODEL_COPY, key="run"))
+    )
 
 
 def _check_gptq() -> None:

@@ -24,19 +24,27 @@ SHORT_HASH = 12
 
 
 def render_card(
-    config: ExportConfig, run: Path, *, base: str | None, measured: Mapping[str, Any]
+    config: ExportConfig,
+    run: Path,
+    *,
+    base: str | None,
+    measured: Mapping[str, Any],
+    is_final: bool = True,
 ) -> str:
-    """Return README.md in the hub's form: front matter, then Markdown."""
+    """Return README.md in the hub's form: front matter, then Markdown.
+
+    is_final: whether the summary of `run` is about this model, not about a later one.
+    """
     run = _run_of(run) or run
     kind = "An adapter" if config.form == "adapter" else f"A model in {config.dtype}"
     over = f" over `{base}`" if base else ""
     parts = [
         _front_matter(config, base),
         f"# {config.name}\n",
-        f"{kind}{over}, exported from the run `{run}`. Its logits on a fixed probe differ from the "
+        f"{kind}{over}, exported from `{config.run}`. Its logits on a fixed probe differ from the "
         f"run's by {measured['max_logit_diff']:.2g} at most.\n",
         _data(run),
-        _evaluation([run, *map(Path, config.evals)]),
+        _evaluation([*([run] if is_final else []), *map(Path, config.evals)]),
         "## Lineage\n\n" + "\n".join(lineage(run)) + "\n",
         _recipe(run / "config.yaml"),
     ]
@@ -96,7 +104,7 @@ def _lineage(run: Path, *, depth: int, seen: set[Path]) -> Iterator[str]:
 
 def _run_of(path: Path) -> Path | None:
     """Return the run folder of a model, an adapter or a file of rows."""
-    candidates = [path, *path.parents][:3]
+    candidates = [path, *path.parents][:4]  # a run holds checkpoints/step_000020/model
     return next((p for p in candidates if (p / "manifest.json").exists()), None)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from rlvr.data.model_copy import TRAINER_FILES
+from rlvr.data.peft_merge import load_whole, save_tokenizer
 from rlvr.errors import RLVRError
 from rlvr.stages.export.export_config import ExportConfig
 from rlvr.stages.export.export_stage import ExportInputs
@@ -32,16 +34,14 @@ def save_whole(config: ExportConfig, inputs: ExportInputs, final: Path) -> dict[
         inputs.adapter,
         config.trust_remote_code,
     )
-    whole = _load(model, trust_remote_code=trust)
-    if adapter is not None:
-        whole = _with_adapter(whole, adapter)
+    whole = load_whole(model, adapter and str(adapter), trust_remote_code=trust)
     before = probe_logits(whole)
     if adapter is not None:
         whole = whole.merge_and_unload()
     whole.to(getattr(torch, config.dtype)).save_pretrained(final)
-    _save_tokenizer(adapter or Path(model), model, final, trust_remote_code=trust)
+    save_tokenizer((str(adapter or model), model), final, trust_remote_code=trust)
     del whole
-    after = probe_logits(_load(str(final), trust_remote_code=trust))
+    after = probe_logits(load_whole(str(final), trust_remote_code=trust))
     measured = check_logits(before, after, dtype=config.dtype)
     return {**measured, "dtype": config.dtype, "merged": adapter is not None}
 
@@ -50,10 +50,12 @@ def copy_adapter(config: ExportConfig, inputs: ExportInputs, final: Path) -> dic
     """Copy an adapter with its tokenizer; return the differences. Raises RLVRError."""
     assert inputs.adapter is not None and inputs.base is not None
     base, trust = inputs.base, config.trust_remote_code
-    ignored = shutil.ignore_patterns("README.md", "checkpoint-*", "*.bin.tmp")
+    ignored = shutil.ignore_patterns("README.md", "checkpoint-*", "*.bin.tmp", *TRAINER_FILES)
     shutil.copytree(inputs.adapter, final, ignore=ignored)
-    before = probe_logits(_with_adapter(_load(base, trust_remote_code=trust), inputs.adapter))
-    after = probe_logits(_with_adapter(_load(base, trust_remote_code=trust), final))
+    before, after = (
+        probe_logits(load_whole(base, str(adapter), trust_remote_code=trust))
+        for adapter in (inputs.adapter, final)
+    )
     return check_logits(before, after, dtype="float32")
 
 
@@ -82,27 +84,3 @@ def probe_logits(model: Any) -> torch.Tensor:
         output = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
     logits: torch.Tensor = output.logits
     return logits.float().clone()
-
-
-def _load(path: str, *, trust_remote_code: bool) -> Any:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
-
-    config = AutoConfig.from_pretrained(path, trust_remote_code=trust_remote_code)
-    is_reward_model = "SequenceClassification" in " ".join(config.architectures or [])
-    kind = AutoModelForSequenceClassification if is_reward_model else AutoModelForCausalLM
-    return kind.from_pretrained(path, dtype=torch.float32, trust_remote_code=trust_remote_code)
-
-
-def _with_adapter(model: Any, adapter: Path) -> Any:
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, str(adapter))
-
-
-def _save_tokenizer(first: Path, model: str, final: Path, *, trust_remote_code: bool) -> None:
-    """Prefer the adapter's tokenizer: its end token may differ from the base model's."""
-    from transformers import AutoTokenizer
-
-    source = str(first) if (first / "tokenizer_config.json").exists() else model
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
-    tokenizer.save_pretrained(final)

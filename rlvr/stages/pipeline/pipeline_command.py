@@ -25,6 +25,7 @@ from typing import Any
 
 from rlvr.config import StageConfig, load_config
 from rlvr.config.changes import Effect
+from rlvr.data.model_files import resolve_model
 from rlvr.errors import ConfigError, RLVRError
 from rlvr.run.manifest import changed_inputs, input_digests
 from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json
@@ -189,7 +190,10 @@ def _teacher(step: Step) -> Iterator[tuple[str, ...]]:
     from rlvr.serving import served
 
     step.config.run_dir.mkdir(parents=True, exist_ok=True)
-    write_json(step.teacher_file, {"inputs": input_digests({"teacher.model": section.model})})
+    write_json(
+        step.teacher_file,
+        {"inputs": input_digests({"teacher.model": resolve_model(section.model)})},
+    )
     log = step.config.run_dir.with_name(f"{step.config.run_dir.name}-teacher.log")
     with served(
         section.model,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rlvr.data.model_files import check_model
+from rlvr.data.model_copy import MODEL_COPY, find_model, hold_model, origin_of
+from rlvr.data.model_files import check_model, is_adapter, resolve_model
 from rlvr.data.prompts import PromptTemplate, make_template
 from rlvr.errors import ConfigError
+from rlvr.run.run_folder import RunFolder
 from rlvr.stages.sft.sft_config import TOY_MODELS, SftConfig
 
-__all__ = ["SftPlan", "make_plan"]
+__all__ = ["SftPlan", "hold_weights", "make_plan"]
 
 FIXED_BY_ADAPTER = {"r": "r", "alpha": "lora_alpha", "rslora": "use_rslora"}
 
@@ -49,13 +51,13 @@ class SftPlan:
     def inputs(self) -> dict[str, str]:
         """Files and model folders by config key, for the manifest."""
         config = self.config
-        inputs = {} if self.is_new else {"model": self.weights}
+        inputs = {} if self.is_new else {"model": origin_of(self.weights)}
         if self.adapter is not None:
             inputs["resume_from"] = self.adapter
         for i, source in enumerate(config.sources):
             inputs["data" if isinstance(config.data, str) else f"data.{i}"] = source.path
         if config.distill is not None:
-            inputs["distill.model"] = config.distill.model
+            inputs["distill.model"] = resolve_model(config.distill.model, key="distill.model")
         return inputs
 
 
@@ -76,30 +78,45 @@ def make_plan(config: SftConfig, *, is_cpu: bool) -> SftPlan:
     )
 
 
+def hold_weights(plan: SftPlan, folder: RunFolder) -> SftPlan:
+    """Return the plan with weights that stay: a whole model, copied if it is a checkpoint's."""
+    if plan.is_new:
+        return plan
+    config = plan.config
+    weights = hold_model(
+        _weights_path(config, plan.adapter),
+        copy=folder.path / MODEL_COPY,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+        key="model",
+    )
+    return replace(plan, weights=weights)
+
+
 def _find_model(config: SftConfig) -> tuple[str, str | None]:
     """Return the weights, and the adapter of an earlier run that is trained further."""
-    weights, adapter, key = config.model, None, "model"
+    adapter = None
     if config.resume_from is not None:
-        folder, key = Path(config.resume_from), "resume_from"
-        for path in (folder / "adapter", folder / "model", folder):
-            if (path / "adapter_config.json").exists():
-                adapter = str(path)
-                _check_adapter(path, config)
-                break
-            if (path / "config.json").exists():
-                weights = str(path)
-                break
-        else:
-            raise ConfigError(
-                f"resume_from: {folder} has neither an adapter nor a model; give the folder of a "
-                "finished `rlvr sft`"
-            )
-    if weights not in TOY_MODELS:
-        check_model(weights, key=key)
+        found = resolve_model(config.resume_from, key="resume_from")
+        if not Path(found).is_dir():
+            raise ConfigError(f"resume_from: no directory {found}; give the folder of a run")
+        adapter = found if is_adapter(found) else None
+    path = _weights_path(config, adapter)
+    if path in TOY_MODELS:
+        return path, adapter
+    key = "model" if path == config.model else "resume_from"
+    weights = find_model(path, copy=config.run_dir / MODEL_COPY, key=key)
+    if adapter is not None:
+        _check_adapter(Path(adapter), config, weights=weights)
     return weights, adapter
 
 
-def _check_adapter(adapter: Path, config: SftConfig) -> None:
+def _weights_path(config: SftConfig, adapter: str | None) -> str:
+    """Return the path of the weights to train: an adapter is trained over those of `model`."""
+    return config.model if adapter or config.resume_from is None else config.resume_from
+
+
+def _check_adapter(adapter: Path, config: SftConfig, *, weights: str) -> None:
     if config.lora is None:
         raise ConfigError(f"resume_from: {adapter} is an adapter; add lora: {{}} to train it")
     saved = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -110,5 +127,5 @@ def _check_adapter(adapter: Path, config: SftConfig) -> None:
                 f"lora.{key}: {value}, but {adapter} was made with {saved.get(saved_key)}"
             )
     base = saved.get("base_model_name_or_path")
-    if base and Path(base).resolve() != Path(config.model).resolve():
+    if base and Path(base).resolve() not in (Path(weights).resolve(), Path(config.model).resolve()):
         raise ConfigError(f"model: {config.model}; the adapter in {adapter} belongs to {base}")

@@ -13,7 +13,7 @@ from rlvr.run.stage_protocol import Stage
 from rlvr.stages.sft.examples import check_sources
 from rlvr.stages.sft.ranks import has_gpu, run_ranks
 from rlvr.stages.sft.sft_config import SftConfig
-from rlvr.stages.sft.sft_plan import SftPlan, make_plan
+from rlvr.stages.sft.sft_plan import SftPlan, hold_weights, make_plan
 
 __all__ = ["STAGE"]
 
@@ -30,7 +30,7 @@ def _run(config: SftConfig, folder: RunFolder, plan: SftPlan) -> None:
     from rlvr.run.manifest import make_manifest
 
     write_manifest(folder, make_manifest(config, inputs=plan.inputs))
-    run_ranks(plan, folder)
+    run_ranks(hold_weights(plan, folder), folder)
 
 
 def _closing(config: SftConfig, folder: RunFolder) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rlvr.data.model_files import resolve_model
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.stages.sft.dataset import TokenData, count_warnings, make_data
@@ -202,7 +203,7 @@ def _load_teacher(plan: SftPlan, tokenizer: Any, *, device: Any) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    path, trust = plan.config.distill.model, plan.config.trust_remote_code
+    path, trust = resolve_model(plan.config.distill.model), plan.config.trust_remote_code
     vocabulary = AutoTokenizer.from_pretrained(path, trust_remote_code=trust).get_vocab()
     if vocabulary != tokenizer.get_vocab():
         raise ConfigError(

@@ -81,7 +81,9 @@ def test_a_single_completion_a_task_has_no_pass_at_k_and_no_majority(tmp_path: P
 def test_a_run_without_evaluation_has_a_summary_too(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, {"step": 1, "time/step_s": 3.0})
     summary = make_summary(folder, num_steps=1)
-    assert summary == {"before": None, "after": None, "num_steps": 1, "wall_s": 3.0}
+    assert summary == {
+        "before": None, "after": None, "best": None, "num_steps": 1, "wall_s": 3.0
+    }  # fmt: skip
     text = closing_text(folder, summary)
     assert text.startswith("1 steps in 3 s, without an evaluation\n")
 
@@ -98,3 +100,25 @@ def test_the_text_shows_two_problems_before_and_after_and_where_all_lies(tmp_pat
     assert "before: who knows xxx" in text and "x ..." in text
     assert "after:  <answer>5</answer>" in text
     assert str(folder.model) in text and f"grpo {folder.config}" in text
+
+
+def test_the_best_step_is_named_with_its_checkpoint_or_how_to_keep_it(tmp_path: Path) -> None:
+    scores = {0: 0.1, 10: 0.5, 20: 0.9, 30: 0.9, 40: 0.8}
+    folder = folder_with(tmp_path, *(evaluation(step, value) for step, value in scores.items()))
+    summary = make_summary(folder, num_steps=40)
+    assert summary["best"] == {"step": 30, "pass_at_1": 0.9}
+    assert "0.900 after step 30: not on disk; checkpoint.keep.best=1" in closing_text(
+        folder, summary
+    )
+    (folder.checkpoints / "step_000030").mkdir(parents=True)
+    (folder.checkpoints / "step_000030" / "state.json").touch()
+    text = closing_text(folder, summary)
+    assert f"0.900 after step 30: {tmp_path}@30" in text
+    assert f"checkpoints {tmp_path}@30 " in text
+
+
+def test_a_last_step_that_is_the_best_is_not_named_twice(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, evaluation(0, 0.4), evaluation(5, 0.9))
+    summary = make_summary(folder, num_steps=5)
+    assert summary["best"]["step"] == 5
+    assert "best held-out" not in closing_text(folder, summary)
