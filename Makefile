@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETUP := .venv/.made
 
-.PHONY: setup base grpo r1 cold-start distill ablate test check bench bench-sandbox bench-rewards clean
+.PHONY: setup base grpo r1 cold-start distill ablate test test-fast check bench bench-growth bench-sandbox bench-rewards clean
 
 setup: $(SETUP)
 
@@ -33,8 +33,13 @@ distill: $(SETUP)  ## part of it: distill the final model, served on loopback, i
 ablate: $(SETUP)  ## compare base, pure RL with and without the language reward, SFT, SFT then RL
 	$(BIN)/rlvr ablate recipes/toy/ablate.yaml $(ARGS)
 
-test: $(SETUP)
-	$(BIN)/python -m pytest -q $(ARGS)
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup  # tests that share actors: in one process
+
+test: $(SETUP)  ## all tests, in two processes
+	$(PYTEST) $(ARGS)
+
+test-fast: $(SETUP)  ## all but those of real actors, and those that take seconds each
+	$(PYTEST) --ignore tests/integration -m "not slow" $(ARGS)
 
 check: $(SETUP)
 	$(BIN)/ruff check .
@@ -47,6 +52,9 @@ bench: $(SETUP) runs/toy-base/model  ## compare the speed of this trainer with T
 
 bench-sandbox: $(SETUP)  ## programs per second in each tier, compared with plain Python and bubblewrap
 	$(BIN)/python -m bench.sandbox $(ARGS)
+
+bench-growth: $(SETUP)  ## step time against group size, length, engines and model size
+	$(BIN)/python -m bench.growth $(ARGS)
 
 bench-rewards: $(SETUP)  ## speed of accuracy compared with TRL's accuracy_reward
 	$(BIN)/python -m bench.rewards $(ARGS)

@@ -4,7 +4,8 @@
 
 Architecture and size are those of the toy model with tied embeddings. Dimension 0 of the residual
 stream is the same constant for every token and no layer writes to it; only the end-of-sequence row
-of the embedding differs there, which shifts the logit of that token alone.
+of the embedding differs there, which shifts the logit of that token alone. Shifted far down, it is
+never sampled, and every completion is as long as the limit allows.
 """
 
 from __future__ import annotations
@@ -21,15 +22,24 @@ __all__ = ["make_wide_model"]
 
 CONSTANT = 1.0  # of dimension 0; the others are about 0.05 in the embedding
 NUM_PROBE_ROWS, PROBE_TOKENS = 16, 128
+NEVER = -1e4  # factor of dimension 0 in the logit; exp of it is 0
 
 
-def make_wide_model(folder: Path, *, mean_tokens: float, seed: int = 0, **sizes: int) -> None:
-    """Write model and tokenizer to `folder`; `sizes` are passed to `make_model`."""
+def make_wide_model(
+    folder: Path, *, mean_tokens: float | None, seed: int = 0, **sizes: int
+) -> None:
+    """Write model and tokenizer to `folder`; `sizes` are passed to `make_model`.
+
+    mean_tokens: mean length of a completion without a limit; None: it never ends.
+    """
     tokenizer = make_tokenizer(seed=seed)
     model = make_model(tokenizer, seed=seed, **sizes)
     with torch.no_grad():
         _keep_dimension_0(model)
-        _shift_end_logit(model, tokenizer, mean_tokens=mean_tokens, seed=seed)
+        if mean_tokens is None:
+            model.get_input_embeddings().weight[tokenizer.eos_token_id, 0] = NEVER
+        else:
+            _shift_end_logit(model, tokenizer, mean_tokens=mean_tokens, seed=seed)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
