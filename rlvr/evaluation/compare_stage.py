@@ -14,7 +14,7 @@ from rlvr.report.document import write_report
 from rlvr.run.manifest import make_manifest
 from rlvr.run.row_log import RowLog
 from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json
-from rlvr.run.stage_protocol import Stage, run_stage
+from rlvr.run.stage_protocol import Stage, is_done, run_stage
 
 __all__ = ["STAGE"]
 
@@ -23,7 +23,9 @@ def _check(config: CompareConfig) -> None:
     for label, path in config.folders.items():
         _read(label, Path(path))
     for label in config.models:  # before the folder is claimed
-        EVAL_STAGE.check(load_config(EVAL_STAGE.schema, *_evaluation(config, label)))
+        evaluation = load_config(EVAL_STAGE.schema, *_evaluation(config, label))
+        if not is_done(EVAL_STAGE, evaluation):
+            EVAL_STAGE.check(evaluation)
 
 
 def _run(config: CompareConfig, folder: RunFolder, inputs: None) -> None:

@@ -21,7 +21,7 @@ from rlvr.config import StageConfig, load_config
 from rlvr.run.continuation import Trained, claim
 from rlvr.run.run_folder import RunFolder, RunStatus
 
-__all__ = ["STAGES", "Stage", "load_stage", "run_stage"]
+__all__ = ["STAGES", "Stage", "is_done", "load_stage", "run_stage"]
 
 # command -> module that defines STAGE
 STAGES: Mapping[str, str] = {
@@ -69,6 +69,8 @@ def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[s
     config = load_config(stage.schema, recipe, overrides)
     folder = RunFolder(config.run_dir)
     with folder.locked():
+        if is_done(stage, config):
+            return _close(stage, config, folder)
         inputs = stage.check(config)
         status = claim(
             folder,
@@ -78,11 +80,22 @@ def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[s
             is_repeatable=stage.is_repeatable,
         )
         if status is RunStatus.FINISHED and not stage.is_repeatable:
-            print(stage.closing(config, folder))
-            print(f"This run is finished. To start over: another name=..., or delete {folder.path}")
-            return 0
+            return _close(stage, config, folder)
         if stage.needs_environment:
             check_packages()
         stage.run(config, folder, inputs)
         print(stage.closing(config, folder))
+    return 0
+
+
+def is_done(stage: Stage[ConfigT, InputsT], config: ConfigT) -> bool:
+    """Whether the run of exactly this config is finished, so that its inputs may be gone."""
+    folder = RunFolder(config.run_dir)
+    is_finished = folder.status is RunStatus.FINISHED and not folder.changes(config)
+    return is_finished and not stage.is_repeatable
+
+
+def _close(stage: Stage[ConfigT, InputsT], config: ConfigT, folder: RunFolder) -> int:
+    print(stage.closing(config, folder))
+    print(f"This run is finished. To start over: another name=..., or delete {folder.path}")
     return 0

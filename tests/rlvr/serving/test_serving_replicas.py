@@ -78,7 +78,7 @@ def test_nothing_is_left_of_a_server_that_is_stopped(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_a_server_whose_owner_is_killed(tmp_path: Path) -> None:
     code = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]
 from pathlib import Path
 from test_serving_replicas import a_server
 from rlvr.serving.vllm_server import wait_healthy
