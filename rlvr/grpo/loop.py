@@ -9,7 +9,7 @@ checkpoints follow the last. policy_version is the number of optimizer steps.
 
 One asyncio controller that holds no tensors. A sync waits for the rollout batches in progress, so
 one policy version generates a completion. A checkpoint keeps the cursor of the rollout batch that
-was trained, not of one that was prefetched; a run stopped between two mini-batches keeps the
+was trained, not of one that was prefetched; a run that ends between two mini-batches keeps the
 rollout batch itself. So each completion is trained exactly once, whenever a run is interrupted.
 """
 
@@ -180,7 +180,9 @@ class GrpoLoop:
         staleness = self._check(groups, report)
         await self._replace_reference_if_due()
         self._advance(taken, groups)
-        probe_error = None if self._open else await self._publish(clock)
+        is_final = self.state.step == self.config.total_steps  # a shortened run leaves mini-batches
+        is_synced = self._open is None or is_final
+        probe_error = await self._publish(clock) if is_synced else None
         metrics = step_metrics(
             taken.rollouts,
             groups,

@@ -58,6 +58,7 @@ class RunLogger:
     def evaluation(self, evaluation: Evaluation, groups: Sequence[Group]) -> None:
         """Log an evaluation."""
         line = {"step": evaluation.step, **evaluation.metrics()}
+        self._metrics.forget_evaluation(evaluation.step)  # a resumed run repeats its last one
         self._metrics.append(line)
         self._trackers.write(line)
         self._write(f"eval_{evaluation.step:06d}.parquet", groups, evaluation.step)

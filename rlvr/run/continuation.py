@@ -23,7 +23,7 @@ from rlvr.config.changes import Change, Effect
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import RunFolder, RunStatus, read_json, write_json
 
-__all__ = ["Trained", "claim", "write_manifest"]
+__all__ = ["Trained", "claim", "noted_changes", "write_manifest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,13 @@ def claim(
 
 def write_manifest(folder: RunFolder, manifest: dict[str, Any]) -> None:
     """Write manifest.json for this start of the run; earlier changes of the config stay in it."""
-    write_json(folder.manifest, {**manifest, "changes": _earlier(folder).get("changes", [])})
+    write_json(folder.manifest, {**manifest, "changes": noted_changes(folder)})
+
+
+def noted_changes(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the changes of the config so far: step, key, before, after and time of each."""
+    changes: list[dict[str, Any]] = _earlier(folder).get("changes", [])
+    return changes
 
 
 def _is_begun_anew(
@@ -117,13 +123,12 @@ def _check_steps(
 
 
 def _note_changes(folder: RunFolder, changes: Sequence[Change], *, step: int | None) -> None:
-    manifest = _earlier(folder)
     time = datetime.now(UTC).isoformat(timespec="seconds")
     new = [
         {"step": step, "key": one.key, "before": one.before, "after": one.after, "time": time}
         for one in changes
     ]
-    write_json(folder.manifest, {**manifest, "changes": [*manifest.get("changes", []), *new]})
+    write_json(folder.manifest, {**_earlier(folder), "changes": [*noted_changes(folder), *new]})
 
 
 def _earlier(folder: RunFolder) -> dict[str, Any]:

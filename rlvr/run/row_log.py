@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,15 @@ class MetricsFile:
             file.write(json.dumps(line) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drop later steps and the evaluation of `step` itself: a resumed run repeats them."""
-        kept = [
-            line
-            for line in self.lines()
-            if line["step"] < step or (line["step"] == step and "eval/pass_at_1" not in line)
-        ]
+        """Drop later steps: a resumed run repeats them."""
+        self._keep(lambda line: line["step"] <= step)
+
+    def forget_evaluation(self, step: int) -> None:
+        """Drop the evaluation of a step, which is repeated."""
+        self._keep(lambda line: line["step"] != step or "eval/pass_at_1" not in line)
+
+    def _keep(self, is_kept: Callable[[Mapping[str, Any]], bool]) -> None:
+        kept = [line for line in self.lines() if is_kept(line)]
         write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
 
 

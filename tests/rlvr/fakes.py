@@ -212,7 +212,7 @@ class FakeLearner:
         self.batches.append(batch)
         for micro_batch in (part for rank in batch.micro_batches for part in rank):
             self.weights = 0.5 * self.weights + float(
-                micro_batch.advantages @ micro_batch.loss_mask.sum(axis=1)
+                micro_batch.advantages @ micro_batch.completion_lengths
             )
         self.events.append(f"step {step} ends")
         if step in self.ended:

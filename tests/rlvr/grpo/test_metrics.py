@@ -128,9 +128,12 @@ def test_a_resumed_run_forgets_what_it_will_do_again(tmp_path: Path) -> None:
         (0, True),
         (1, False),
         (1, True),
-        (2, False),  # its evaluation is made again
+        (2, False),
+        (2, True),
         (3, False),
     ]
+    file.forget_evaluation(2)  # it is made again
+    assert [line["step"] for line in file.lines()] == [0, 1, 1, 2, 3]
 
 
 def test_without_a_checkpoint_everything_is_forgotten(tmp_path: Path) -> None:
