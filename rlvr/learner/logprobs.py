@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["completion_logprobs", "token_logprobs"]
 
 MAX_KEPT_PROBS = 2**22  # 16 MB in float32
+TOKENS_MULTIPLE = 64  # oneDNN compiles a product for each number of rows, which takes milliseconds
 
 # config keys that change the logits after the head, with the value that has no effect
 LOGIT_KEYS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
@@ -66,25 +67,37 @@ def completion_logprobs(
     Raises ConfigError: the model caps or scales its logits.
     """
     head = _plain_head(model)
+    num_predicted = len(packed.predictors)
+    targets = token_ids[len(token_ids) - num_predicted :]
     is_packed = model.config._attn_implementation == PACKED_ATTENTION
     hidden = _packed_hidden if is_packed else _padded_hidden
-    return token_logprobs(
-        hidden(model.get_decoder(), token_ids, packed),
+    logprobs, entropy = token_logprobs(
+        _round_up(hidden(model.get_decoder(), token_ids, packed), dim=0),
         head.weight,
-        token_ids[len(token_ids) - len(packed.predictors) :],
+        _round_up(targets, dim=0),
         temperature=temperature,
         bias=head.bias,
     )
+    return logprobs[:num_predicted], entropy[:num_predicted]
 
 
 def _packed_hidden(decoder: torch.nn.Module, token_ids: Tensor, packed: PackedRows) -> Tensor:
     """Return the outputs [M, H] that predict completion tokens."""
-    positions = packed.position_ids
     output = decoder(
-        input_ids=token_ids[None], position_ids=positions, use_cache=False, packed=packed
+        input_ids=_round_up(token_ids[None], dim=1),
+        position_ids=_round_up(packed.position_ids, dim=1),
+        use_cache=False,
+        packed=packed,
     )
     hidden: Tensor = output.last_hidden_state[0]
     return hidden.index_select(0, packed.predictors)
+
+
+def _round_up(tensor: Tensor, *, dim: int) -> Tensor:
+    """Append zeros to a multiple of TOKENS_MULTIPLE."""
+    shape = list(tensor.shape)
+    shape[dim] = -shape[dim] % TOKENS_MULTIPLE
+    return torch.cat([tensor, tensor.new_zeros(shape)], dim) if shape[dim] else tensor
 
 
 def _padded_hidden(decoder: torch.nn.Module, token_ids: Tensor, packed: PackedRows) -> Tensor:

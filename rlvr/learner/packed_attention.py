@@ -60,7 +60,10 @@ def packed_attention(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Return the attention [1, N, heads, D] of query [1, heads, N, D], key and value."""
+    """Return the attention [1, N, heads, D] of query [1, heads, N, D], key and value.
+
+    Tokens after those of the blocks are padding, with output 0.
+    """
     has_groups = query.shape[1] != key.shape[1]
     rows = [_to_rows(tensor, packed, is_query=tensor is query) for tensor in (query, key, value)]
     outputs = [
@@ -78,7 +81,7 @@ def packed_attention(
         .flatten(1)
         for block, q, k, v in zip(packed.blocks, *rows, strict=True)
     ]
-    flat = cast("Tensor", _FromRows.apply(packed, *outputs))
+    flat = cast("Tensor", _FromRows.apply(packed, query.shape[2], *outputs))
     return flat.view(1, query.shape[2], query.shape[1], -1), None
 
 
@@ -98,7 +101,7 @@ class _ToRows(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, packed: PackedRows, is_query: bool) -> tuple[Tensor, ...]:
-        ctx.packed, ctx.is_query = packed, is_query
+        ctx.packed, ctx.is_query, ctx.num_tokens = packed, is_query, len(flat)
         return tuple(
             flat.index_select(0, block.queries if is_query else block.keys)
             for block in packed.blocks
@@ -108,7 +111,8 @@ class _ToRows(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         blocks, is_query = ctx.packed.blocks, ctx.is_query
-        grad_flat = grads[0].new_empty(blocks[-1].last, grads[0].shape[1])
+        grad_flat = grads[0].new_empty(ctx.num_tokens, grads[0].shape[1])
+        grad_flat[blocks[-1].last :] = 0.0
         for block, grad in zip(blocks, grads, strict=True):
             own = block.own_queries if is_query else block.own_keys
             torch.index_select(grad, 0, own, out=grad_flat[block.first : block.last])
@@ -125,9 +129,10 @@ class _FromRows(torch.autograd.Function):
     """The outputs [R * T, C] of the blocks to flat tokens [N, C]."""
 
     @staticmethod
-    def forward(ctx: Any, packed: PackedRows, *outputs: Tensor) -> Tensor:
+    def forward(ctx: Any, packed: PackedRows, num_tokens: int, *outputs: Tensor) -> Tensor:
         ctx.packed, ctx.sizes = packed, [len(output) for output in outputs]
-        flat = outputs[0].new_empty(packed.blocks[-1].last, outputs[0].shape[1])
+        flat = outputs[0].new_empty(num_tokens, outputs[0].shape[1])
+        flat[packed.blocks[-1].last :] = 0.0
         for block, output in zip(packed.blocks, outputs, strict=True):
             torch.index_select(output, 0, block.own_queries, out=flat[block.first : block.last])
         return flat
@@ -136,6 +141,7 @@ class _FromRows(torch.autograd.Function):
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return (
+            None,
             None,
             *(
                 grad.new_zeros(size, grad.shape[1]).index_copy_(
