@@ -11,7 +11,7 @@ similar length go together, with at most 1.25 padded tokens for each useful one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,10 @@ from rlvr.types import Batch, Group, MicroBatch, Rollout
 
 __all__ = ["make_batch"]
 
-# With several ranks, the slowest determines the time of a step: no part is larger than this
-# fraction of a micro-batch, so that parts can be balanced.
-MAX_PART_FRAC = 1 / 3
+# With several ranks, the slowest determines the time of a step. Groups are cut into parts of at
+# most this fraction of a micro-batch if that makes the largest micro-batch smaller: small parts
+# are balanced better, but each computes its prompt.
+PART_FRACS = (1, 1 / 2, 1 / 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class _Row:
 class _Part:
     """A prompt with some completions of its group."""
 
+    group: int
     prompt_token_ids: NDArray[np.int32]  # [P]
     rows: Sequence[_Row]
 
@@ -89,16 +91,16 @@ def _graded_parts(groups: Sequence[Group], *, loss: LossName, max_tokens: int) -
     weights = iter(row_weights(loss, np.array(lengths, np.int64), max_tokens=max_tokens).tolist())
     return [
         _Part(
+            group=i,
             prompt_token_ids=group.prompt_token_ids,
             rows=[_Row(rollout=rollout, weight=next(weights)) for rollout in group.graded],
         )
-        for group in groups
+        for i, group in enumerate(groups)
     ]
 
 
 def _without_zeros(part: _Part) -> _Part:
-    rows = [row for row in part.rows if row.rollout.advantage != 0.0]
-    return _Part(prompt_token_ids=part.prompt_token_ids, rows=rows)
+    return replace(part, rows=[row for row in part.rows if row.rollout.advantage != 0.0])
 
 
 def _assign(
@@ -107,56 +109,97 @@ def _assign(
     """Return the parts of each micro-batch of each rank: the fewest that keep the budget, each
     with about the same number of tokens.
     """
-    total = sum(part.num_tokens for part in parts)
-    num_each = max(1, -(-total // (token_budget * num_ranks)))
+    num_bins = _round_up(_min_bins(parts, token_budget), num_ranks)
     while True:
-        num_bins = num_each * num_ranks
-        limit = token_budget
+        limits = [token_budget]
         if num_ranks > 1:
-            limit = min(limit, int(MAX_PART_FRAC * total / num_bins) + 1)
-        bins = _balance([piece for part in parts for piece in _split(part, limit)], num_bins)
-        loads = [sum(part.num_tokens for part in one) for one in bins]
-        is_fit = all(
-            load <= token_budget or sum(len(part.rows) for part in one) == 1
-            for one, load in zip(bins, loads, strict=True)
-        )
-        if is_fit or num_bins > 2 * sum(len(part.rows) for part in parts):
+            mean = _tokens(parts) / num_bins
+            limits += [min(token_budget, int(frac * mean) + 1) for frac in PART_FRACS]
+        bins = min((_split_evenly(parts, limit, num_bins) for limit in limits), key=_load)
+        if all(_tokens(one) <= token_budget or _num_rows(one) == 1 for one in bins):
             break
-        num_each += 1
-    order = sorted(range(num_bins), key=lambda i: -loads[i])
+        num_bins += num_ranks
+    bins.sort(key=_tokens, reverse=True)
+    num_filled = sum(map(bool, bins))
     ranks: list[list[list[_Part]]] = [[] for _ in range(num_ranks)]
-    for place, i in enumerate(order):  # 0 1 2 2 1 0 0 1 2 ...
-        turn, rank = divmod(place, num_ranks)
-        ranks[rank if turn % 2 == 0 else num_ranks - 1 - rank].append(bins[i])
+    for i, one in enumerate(bins[: _round_up(num_filled, num_ranks)]):  # ranks 0 1 2 2 1 0 0 1 ...
+        turn, rank = divmod(i, num_ranks)
+        ranks[rank if turn % 2 == 0 else num_ranks - 1 - rank].append(one)
     return ranks
 
 
+def _min_bins(parts: Sequence[_Part], token_budget: int) -> int:
+    """Return a lower bound, where a row that exceeds the budget fills one micro-batch."""
+    room = [max(token_budget - len(part.prompt_token_ids), 1) for part in parts]
+    own = [sum(min(row.num_tokens, n) for row in p.rows) for p, n in zip(parts, room, strict=True)]
+    prompts = sum(len(part.prompt_token_ids) for part in parts)
+    return -(-(prompts + sum(own)) // token_budget)
+
+
+def _round_up(num: int, num_ranks: int) -> int:
+    """Return the next multiple of `num_ranks`, and at least one for each rank."""
+    return max(1, -(-num // num_ranks)) * num_ranks
+
+
+def _split_evenly(parts: Sequence[_Part], limit: int, num_bins: int) -> list[list[_Part]]:
+    """Assign pieces of at most `limit` tokens, largest first, to the bin with the fewest tokens."""
+    bins: list[list[_Part]] = [[] for _ in range(num_bins)]
+    loads = [0] * num_bins
+    pieces = [piece for part in parts for piece in _split(part, limit)]
+    for piece in sorted(pieces, key=lambda piece: -piece.num_tokens):
+        i = loads.index(min(loads))
+        bins[i].append(piece)
+        loads[i] += piece.num_tokens
+    return [_merge(one) for one in bins]
+
+
 def _split(part: _Part, limit: int) -> list[_Part]:
-    """Cut a part of more than `limit` tokens into equal pieces, each with the prompt."""
-    num_prompt = len(part.prompt_token_ids)
-    num_own = part.num_tokens - num_prompt
-    num_pieces = min(-(-num_own // max(limit - num_prompt, 1)), len(part.rows))
-    if num_pieces <= 1:
+    """Cut a part of more than `limit` tokens into the fewest pieces that keep it, each with the
+    prompt; a single row may exceed it.
+    """
+    if part.num_tokens <= limit:
         return [part]
-    rows = sorted(part.rows, key=lambda row: -row.num_tokens)
+    num_own = part.num_tokens - len(part.prompt_token_ids)
+    room = max(limit - len(part.prompt_token_ids), 1)
+    num_pieces = max(1, min(-(-num_own // room), len(part.rows)))
+    while True:
+        pieces = _deal(part, num_pieces)
+        if all(piece.num_tokens <= limit or len(piece.rows) <= 1 for piece in pieces):
+            return pieces
+        num_pieces += 1
+
+
+def _deal(part: _Part, num_pieces: int) -> list[_Part]:
+    """Deal the rows of a part, longest first, each to the piece with the fewest tokens."""
     pieces: list[list[_Row]] = [[] for _ in range(num_pieces)]
     loads = [0] * num_pieces
-    for row in rows:
+    for row in sorted(part.rows, key=lambda row: -row.num_tokens):
         i = loads.index(min(loads))
         pieces[i].append(row)
         loads[i] += row.num_tokens
-    return [_Part(prompt_token_ids=part.prompt_token_ids, rows=piece) for piece in pieces]
+    return [replace(part, rows=piece) for piece in pieces]
 
 
-def _balance(parts: Sequence[_Part], num_bins: int) -> list[list[_Part]]:
-    """Assign parts, largest first, to the bin with the fewest tokens."""
-    bins: list[list[_Part]] = [[] for _ in range(num_bins)]
-    loads = [0] * num_bins
-    for part in sorted(parts, key=lambda part: -part.num_tokens):
-        i = loads.index(min(loads))
-        bins[i].append(part)
-        loads[i] += part.num_tokens
-    return bins
+def _merge(pieces: Sequence[_Part]) -> list[_Part]:
+    """Unite the pieces of each group, so that its prompt is computed once."""
+    parts: dict[int, _Part] = {}
+    for piece in pieces:
+        before = parts.get(piece.group)
+        rows = piece.rows if before is None else [*before.rows, *piece.rows]
+        parts[piece.group] = replace(piece, rows=rows)
+    return list(parts.values())
+
+
+def _tokens(parts: Sequence[_Part]) -> int:
+    return sum(part.num_tokens for part in parts)
+
+
+def _num_rows(parts: Sequence[_Part]) -> int:
+    return sum(len(part.rows) for part in parts)
+
+
+def _load(bins: Sequence[Sequence[_Part]]) -> int:
+    return max(map(_tokens, bins))
 
 
 def _micro_batch(parts: Sequence[_Part]) -> MicroBatch:
