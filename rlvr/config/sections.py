@@ -58,7 +58,11 @@ class Section(BaseModel):
 class ModelSection(Section):
     """The policy to train or sample from."""
 
-    path: PathText = Field(description="directory or hub name of a causal LM with its tokenizer")
+    path: PathText = Field(
+        description="causal LM with its tokenizer: a directory, a hub name, a run (runs/a), a "
+        "checkpoint (runs/a@20, runs/a@best) or an adapter, which is merged before all weights "
+        "are trained"
+    )
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="weights and activations")
     trust_remote_code: bool = Field(False, description="run code that comes with the model")
 

@@ -34,7 +34,7 @@ def save_whole(config: ExportConfig, inputs: ExportInputs, final: Path) -> dict[
         inputs.adapter,
         config.trust_remote_code,
     )
-    whole = load_whole(model, adapter and str(adapter), trust_remote_code=trust)
+    whole = load_whole(model, str(adapter) if adapter else None, trust_remote_code=trust)
     before = probe_logits(whole)
     if adapter is not None:
         whole = whole.merge_and_unload()

@@ -102,8 +102,11 @@ class SftConfig(StageConfig):
 
     stage: Literal["sft"] = Field("sft", description="command that runs the recipe")
     preset: str | None = Field(None, description="medical_qlora or open_r1_distill: default values")
-    model: PathText = Field(description="directory or hub name; toy, toy_small: a new model")
-    resume_from: PathText | None = Field(None, description="folder of a run to train further")
+    model: PathText = Field(
+        description="directory, hub name, run, run@step or adapter (merged first); toy, toy_small: "
+        "a new model"
+    )
+    resume_from: PathText | None = Field(None, description="run or run@step to train further")
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="of the weights; on a GPU without DeepSpeed float32 computes in bfloat16",
