@@ -3,8 +3,8 @@
     Task --engine--> Completion --rewards--> Rollout, Group
          --batching--> MicroBatch, Batch --learner--> StepReport
 
-Letters in shapes: P prompt tokens, T completion tokens, G completions of one task (a group), B rows
-of a micro-batch, S tokens of its longest row (prompt and completion), V vocabulary.
+Letters in shapes: P prompt tokens, T completion tokens, G completions of one task (a group). In a
+micro-batch: G prompts, B completions of M tokens in all, N tokens with the prompts.
 
 Token arrays are numpy, not lists of ints: for 512 x 8192 tokens this saves 22 MB and 2 s.
 """
