@@ -12,6 +12,7 @@ longest query, L its longest row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from rlvr.types import MicroBatch
 
-__all__ = ["AttentionBlock", "PackedRows", "PromptRun", "pack_rows", "pack_text"]
+__all__ = ["AttentionBlock", "PackedRows", "PromptRun", "pack_rows", "pack_text", "pack_texts"]
 
 
 class PromptRun(NamedTuple):
@@ -58,18 +59,20 @@ class PackedRows:
     blocks: tuple[AttentionBlock, ...]  # the first one is that of the prompts
 
 
-def pack_rows(micro_batch: MicroBatch, device: torch.device) -> PackedRows:
+def pack_rows(
+    micro_batch: MicroBatch, device: torch.device, *, whole_rows: bool | None = None
+) -> PackedRows:
     """Return the index tensors of a micro-batch.
 
-    On a CPU a completion's queries leave out its prompt and need a mask. On a GPU rows are whole,
-    because flash attention takes no mask.
+    `whole_rows` selects whether a completion's queries include its prompt; None: on a GPU, because
+    flash attention takes no mask. Otherwise they leave it out and need a mask.
     """
     prompt_lengths = micro_batch.prompt_lengths.astype(np.int64)
     lengths = micro_batch.completion_lengths.astype(np.int64)
     prompt_starts = np.concatenate(([0], np.cumsum(prompt_lengths)[:-1]))
     ends = int(prompt_lengths.sum()) + np.cumsum(lengths)
     starts, of_row = ends - lengths, micro_batch.prompt_index
-    whole_rows = device.type != "cpu"
+    whole_rows = device.type != "cpu" if whole_rows is None else whole_rows
     none = np.zeros(len(prompt_lengths), np.int64)
     blocks = [_block(prompt_starts, none, prompt_starts, prompt_lengths, whole_rows=True)]
     last_rows = np.cumsum(micro_batch.block_sizes)
@@ -102,6 +105,28 @@ def pack_text(token_ids: NDArray[np.int32]) -> MicroBatch:
         rollout_logprobs=zeros,
         advantages=np.zeros(1, np.float32),
         row_weights=np.zeros(1, np.float32),
+    )
+
+
+def pack_texts(lengths: Sequence[int], *, texts_per_block: int) -> PackedRows:
+    """Return the index tensors of whole texts, flat one after the other; each predicts itself.
+
+    A block holds consecutive texts, so attention pads least if they are sorted by length.
+    """
+    num_tokens = np.asarray(lengths, np.int64)
+    ends = np.cumsum(num_tokens)
+    blocks = []
+    for first in range(0, len(num_tokens), texts_per_block):
+        of_block = slice(first, first + texts_per_block)
+        starts = (ends - num_tokens)[of_block]
+        none = np.zeros_like(starts)
+        blocks.append(_block(starts, none, starts, num_tokens[of_block], whole_rows=True))
+    positions = np.concatenate([np.arange(n) for n in num_tokens])
+    predictors = np.delete(np.arange(len(positions)), ends - 1)
+    return PackedRows(
+        position_ids=torch.from_numpy(positions)[None],
+        predictors=torch.from_numpy(predictors),
+        blocks=tuple(blocks),
     )
 
 

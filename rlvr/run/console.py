@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["RunConsole", "step_line", "time_shares"]
+__all__ = ["RunConsole", "clock", "step_line", "time_shares"]
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -38,7 +38,7 @@ def step_line(metrics: Mapping[str, Any], *, num_steps: int, left_s: float) -> s
         f"length {metrics['completion/length/mean']:.0f}  "
         f"entropy {_number(metrics['policy/entropy'])}  "
         f"{_shares(metrics, ' ')}  {metrics['tokens/per_s']:,.0f} tokens/s  "
-        f"{metrics['time/step_s']:.1f} s  left {_clock(left_s)}"
+        f"{metrics['time/step_s']:.1f} s  left {clock(left_s)}"
     )
 
 
@@ -105,7 +105,7 @@ class RunConsole:
             "no signal": f"{metrics['group/no_signal_frac']:.0%} of the groups",
             "time": _shares(metrics, "  "),
             "speed": speed,
-            "left": f"{_clock(self._left_s(step))}  {self._note}",
+            "left": f"{clock(self._left_s(step))}  {self._note}",
         }
         table = Table.grid(padding=(0, 3))
         for row in rows.items():
@@ -130,7 +130,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Format a duration as `1:02` or `1:02:03`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

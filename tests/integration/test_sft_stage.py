@@ -137,11 +137,18 @@ def test_deepspeed_takes_the_same_steps(
     assert max((made[n] - wanted[n]).abs().max().item() for n in made) < 1e-3
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_ranks": 2, "deepspeed": {"zero_stage": 2}},
+        {"cpu_ranks": 2, "batch_size": 8},
+    ],
+    ids=["deepspeed", "cpu_ranks"],
+)
 def test_two_ranks_do_what_one_does_with_twice_the_rows(
-    tiny_model: Path, data: str, tmp_path: Path
+    tiny_model: Path, data: str, tmp_path: Path, values: dict[str, Any]
 ) -> None:
     one = trained(config_of(tiny_model, data, tmp_path, name="one", max_steps=6, batch_size=8))
-    values: dict[str, Any] = {"num_ranks": 2, "deepspeed": {"zero_stage": 2}}
     config = config_of(tiny_model, data, tmp_path, name="two", max_steps=6, **values)
     run_to_the_end(config, tmp_path)
     two = RunFolder(config.run_dir)

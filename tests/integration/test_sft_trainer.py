@@ -84,7 +84,7 @@ def test_label_smoothing_of_the_trainer_is_the_formula(
         labels = batch["labels"].clone()
         loss = trainer.compute_loss(trainer.model.eval(), batch).item()
         with torch.no_grad():
-            logp = trainer.model(batch["input_ids"]).logits[:, :-1].log_softmax(-1)
+            logp = trainer.model(**batch).logits[:, :-1].log_softmax(-1)
     total, count = 0.0, 0
     for row, targets in zip(logp, labels[:, 1:], strict=True):
         for place, target in zip(row, targets.tolist(), strict=True):

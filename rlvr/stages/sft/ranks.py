@@ -40,14 +40,12 @@ GRACE_S = 60.0  # for the other ranks, once one has failed
 
 def run_ranks(plan: SftPlan, folder: RunFolder) -> None:
     """Train with all ranks. Raises RLVRError if one fails, or Stopped after a signal."""
-    if plan.config.num_ranks == 1:
+    if plan.num_ranks == 1:
         _train(plan, folder, rank=0, env=rank_env(plan, rank=0, port=free_port()))
         return
     port = free_port()
     with no_orphans():
-        ranks = [
-            _start(plan, folder, rank=rank, port=port) for rank in range(plan.config.num_ranks)
-        ]
+        ranks = [_start(plan, folder, rank=rank, port=port) for rank in range(plan.num_ranks)]
 
         def forward(_number: int, _frame: object) -> None:
             for process in ranks:
@@ -71,15 +69,15 @@ def has_gpu() -> bool:
 
 
 def rank_env(plan: SftPlan, *, rank: int, port: int) -> dict[str, str]:
-    """Return the environment of one rank; without DeepSpeed it names no ranks."""
+    """Return the environment of one rank; one process without DeepSpeed is no rank."""
     env = actor_env(num_threads=plan.threads, is_cpu=plan.is_cpu)
     env |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    if not plan.is_cpu and plan.config.num_ranks == 1:
+    if not plan.is_cpu and plan.num_ranks == 1:
         env["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    if plan.config.deepspeed.zero_stage is not None:
+    if plan.num_ranks > 1 or plan.config.deepspeed.zero_stage is not None:
         env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         env |= dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
-        env |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(plan.config.num_ranks))
+        env |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(plan.num_ranks))
     return env
 
 

@@ -173,11 +173,17 @@ class SftConfig(StageConfig):
 
     deepspeed: DeepSpeedSection = DeepSpeedSection()
     num_ranks: PositiveInt = Field(1, description="processes, each with its own GPU")
+    cpu_ranks: Neutral[PositiveInt] = Field(
+        1, description="on a CPU, processes that share the rows of a batch, with a core each"
+    )
     threads: Neutral[PositiveInt | None] = Field(
         None, description="CPU threads per rank; null: equal share"
     )
     log_steps: Neutral[PositiveInt] = Field(
         50, description="steps between two lines of metrics.jsonl"
+    )
+    samples: Neutral[NonNegativeInt] = Field(
+        0, description="rows whose start the trained model continues at the end, to be printed"
     )
     checkpoint: Neutral[CheckpointSection] = CheckpointSection(every_steps=200)
     trackers: Neutral[TrackersSection] = TrackersSection()
@@ -279,6 +285,8 @@ def _training_problems(config: SftConfig) -> Iterator[str]:
             f"deepspeed.zero_stage: {stage} flattens the matrices that Muon needs whole; use "
             "zero_stage 0 or optimizer adamw"
         )
+    if config.samples and stage == 3:
+        yield "samples: a model whose weights are sharded (zero_stage 3) writes none; leave it out"
     if section.offload_param and stage != 3:
         yield (
             f"deepspeed.offload_param: true is valid with zero_stage 3 only (it is {shown}); "
@@ -288,6 +296,7 @@ def _training_problems(config: SftConfig) -> Iterator[str]:
         yield f"deepspeed.offload_optimizer: true needs zero_stage 1, 2 or 3 (it is {shown})"
     if stage is None and config.num_ranks > 1:
         yield f"num_ranks: {config.num_ranks} needs DeepSpeed; set deepspeed.zero_stage to 0 to 3"
+    yield from _cpu_rank_problems(config)
     if stage == 0 and config.dtype == "bfloat16":
         yield (
             "deepspeed.zero_stage: with dtype bfloat16 use 1, 2 or 3, where gradients accumulate "
@@ -303,8 +312,19 @@ def _training_problems(config: SftConfig) -> Iterator[str]:
         yield "lora: works with optimizer adamw or adamw_8bit, not with muon"
 
 
+def _cpu_rank_problems(config: SftConfig) -> Iterator[str]:
+    num_ranks = config.cpu_ranks
+    if num_ranks > 1 and (config.num_ranks > 1 or config.deepspeed.zero_stage is not None):
+        yield (
+            f"cpu_ranks: {num_ranks} is for training without DeepSpeed; set num_ranks: 1 and "
+            "deepspeed.zero_stage: null, or leave it out"
+        )
+    if config.batch_size % num_ranks:
+        yield f"batch_size: {config.batch_size} rows cannot be shared by cpu_ranks: {num_ranks}"
+
+
 def _scalar_head_problems(config: SftConfig) -> Iterator[str]:
-    keys = "distill label_smoothing packing domains lora load_in_4bit resume_from matrix_lr"
+    keys = "samples distill label_smoothing packing domains lora load_in_4bit resume_from matrix_lr"
     for key in keys.split():
         if getattr(config, key):
             yield f"{key}: is not for head scalar; leave it out"

@@ -33,6 +33,8 @@ class SftPlan:
     adapter: str | None  # directory of an adapter that is trained further
     template: PromptTemplate
     is_cpu: bool
+    num_ranks: int  # processes
+    rank_batch_size: int  # rows per backward pass of a rank
     threads: int  # CPU threads of a rank
     gradient_checkpointing: bool
 
@@ -66,6 +68,10 @@ def make_plan(config: SftConfig, *, is_cpu: bool) -> SftPlan:
     weights, adapter = _find_model(config)
     if config.distill is not None:
         check_model(config.distill.model, key="distill.model")
+    num_ranks, batch_size = config.num_ranks, config.batch_size
+    num_cores = len(os.sched_getaffinity(0))
+    if is_cpu and 1 < config.cpu_ranks <= num_cores:
+        num_ranks, batch_size = config.cpu_ranks, batch_size // config.cpu_ranks
     prompt, checkpointing = config.prompt, config.gradient_checkpointing
     return SftPlan(
         config=config,
@@ -73,7 +79,9 @@ def make_plan(config: SftConfig, *, is_cpu: bool) -> SftPlan:
         adapter=adapter,
         template=make_template(prompt.template, system=prompt.system, prefill=prompt.prefill),
         is_cpu=is_cpu,
-        threads=config.threads or max(1, len(os.sched_getaffinity(0)) // config.num_ranks),
+        num_ranks=num_ranks,
+        rank_batch_size=batch_size,
+        threads=config.threads or max(1, num_cores // num_ranks),
         gradient_checkpointing=not is_cpu if checkpointing is None else checkpointing,
     )
 

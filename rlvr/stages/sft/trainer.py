@@ -1,9 +1,9 @@
-"""TRL's SFTTrainer with Muon, sampling by domain, and losses over all logits."""
+"""TRL's SFTTrainer with Muon, sampling by domain, flat rows, and losses over all logits."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from trl import SFTTrainer
 
+from rlvr.stages.sft.flat_rows import FlatRows
+from rlvr.stages.sft.muon import MuonWithAdamW
 from rlvr.stages.sft.row_encoding import IGNORED
 from rlvr.stages.sft.sft_plan import SftPlan
 
 __all__ = [
     "DomainSampler",
-    "MuonWithAdamW",
     "RecipeTrainer",
     "cross_entropy_sum",
     "distillation_sum",
@@ -25,16 +26,28 @@ __all__ = [
 ]
 
 
+# numbers in the logits of a batch (64 MB); for fewer, TRL's head in tiles takes four times as long
+MAX_LOGITS = 2**24
+
+
 class RecipeTrainer(SFTTrainer):
     """Trainer of a plan; a subclass, because transformers calls these methods."""
 
     def __init__(
-        self, *, plan: SftPlan, domains: Sequence[str], teacher: Any, **arguments: Any
+        self,
+        *,
+        plan: SftPlan,
+        domains: Sequence[str],
+        teacher: Any,
+        has_flat_rows: bool,
+        **arguments: Any,
     ) -> None:
         self._plan = plan
         self._domains = domains
         self._teacher = teacher
         super().__init__(**arguments)
+        if has_flat_rows:
+            self.data_collator = FlatRows(self.data_collator.pad_token_id)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Create Muon if the plan has it, once adapters and DeepSpeed are in place.
@@ -59,12 +72,17 @@ class RecipeTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Compute TRL's loss, or label smoothing and distillation, which need all logits."""
-        if not self._plan.config.label_smoothing and self._teacher is None:
+        """Compute TRL's loss, or one from all logits: if they are few, or if it needs them."""
+        config, labels = self._plan.config, inputs["labels"]
+        num_logits = labels.numel() * self.model.config.get_text_config().vocab_size
+        needs_logits = config.label_smoothing > 0 or self._teacher is not None
+        if not needs_logits and (num_logits > MAX_LOGITS or not self._plan.is_cpu):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        labels = inputs["labels"]
         rest = {key: value for key, value in inputs.items() if key != "labels"}
         logits, targets = learned_logits(model(**rest, use_cache=False).logits, labels)
+        self._count(logits.detach(), targets)
+        self._total_train_tokens += labels.numel() * self.accelerator.num_processes
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         num_tokens = len(targets) if num_items_in_batch is None else num_items_in_batch
         loss = self._loss_sum(logits, targets, rest, labels) / num_tokens
         return loss if num_items_in_batch is None else loss * self.accelerator.num_processes
@@ -85,6 +103,18 @@ class RecipeTrainer(SFTTrainer):
         self._metrics["train"]["distill/cross_entropy"].append(loss.item() / count)
         return section.alpha * kl + (1 - section.alpha) * loss
 
+    @torch.no_grad()
+    def _count(self, logits: Tensor, targets: Tensor) -> None:
+        """Add TRL's metrics over the tokens of this rank."""
+        metrics = self._metrics["train"]
+        if len(targets):
+            probs, largest = logits.softmax(1), logits.amax(1)
+            log_sum = largest - probs.amax(1).log()
+            entropy = log_sum - torch.linalg.vecdot(probs, logits)
+            metrics["entropy"].append(entropy.mean().item())
+            is_top = logits.gather(1, targets[:, None]).squeeze(1) == largest
+            metrics["mean_token_accuracy"].append(is_top.float().mean().item())
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         section = self._plan.config.domains
         if section is None:
@@ -92,42 +122,6 @@ class RecipeTrainer(SFTTrainer):
         return DomainSampler(
             self._domains, temperature=section.temperature, seed=self._plan.config.seed
         )
-
-
-class MuonWithAdamW(torch.optim.Optimizer):
-    """Muon for the weight matrices and AdamW for the rest; both share this one's schedule.
-
-    On the toy corpus Muon needs about half of AdamW's tokens to learn copying and arithmetic.
-    Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
-    """
-
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        *,
-        matrix_lr: float,
-        other_lr: float,
-        weight_decay: float = 0.0,
-    ) -> None:
-        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-        matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
-        others = [p for name, p in named if p.ndim != 2 or "embed" in name]
-        self._muon = torch.optim.Muon(
-            matrices, lr=matrix_lr, weight_decay=weight_decay, momentum=0.95
-        )
-        self._adamw = torch.optim.AdamW(others, lr=other_lr, betas=(0.9, 0.98), weight_decay=0.0)
-        super().__init__([{"params": matrices}, {"params": others}], {"lr": other_lr})
-        self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
-
-    def step(self, closure: Callable[[], Any] | None = None) -> None:
-        """Step both; a closure is not supported."""
-        assert closure is None
-        # at each step, since accelerate reloads the state of a wrapped optimizer into new groups
-        self._muon.param_groups = self.param_groups[:1]
-        self._adamw.param_groups = self.param_groups[1:]
-        self._muon.state = self._adamw.state = self.state  # so that checkpoints hold the moments
-        self._muon.step()
-        self._adamw.step()
 
 
 def domain_shares(domains: Sequence[str], *, temperature: float) -> dict[str, float]:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import shutil
 import signal
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,11 +29,13 @@ from rlvr.run.checkpoints import (
     fsync_path,
     kept_steps,
 )
+from rlvr.run.progress import Progress
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
 from rlvr.run.trackers import Trackers
 from rlvr.stages.sft.ranks import signals_handled_by
 from rlvr.stages.sft.sft_plan import SftPlan
+from rlvr.stages.sft.text_samples import text_samples
 
 __all__ = ["train_and_save"]
 
@@ -49,6 +54,8 @@ def train_and_save(
 ) -> None:
     """Resume from the newest complete checkpoint, train, save the result and write the summary.
 
+    Print samples at the end, if the recipe asks for them.
+
     Raises Stopped after a signal, with the step of its checkpoint.
     """
     metrics = MetricsFile(folder.metrics)
@@ -60,19 +67,20 @@ def train_and_save(
         if checkpoint:
             print(f"resumes after step {step}", flush=True)
     _wait_for_all_ranks()
-    progress = _Progress(metrics, trackers, keep=plan.config.checkpoint.keep, is_main=is_main)
-    trainer.add_callback(progress)
-    with signals_handled_by(progress.on_signal):
+    run = _Run(metrics, trackers, keep=plan.config.checkpoint.keep, is_main=is_main)
+    trainer.add_callback(run)
+    with run.display, signals_handled_by(run.on_signal):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if progress.stopped_at is not None:
-        raise Stopped(progress.stopped_at)
+    if run.stopped_at is not None:
+        raise Stopped(run.stopped_at)
     _save(trainer, result, is_main=is_main)
     if is_main:
         shutil.rmtree(folder.path / "tokens", ignore_errors=True)
-        write_json(folder.summary, {**summary, **_training_summary(trainer, metrics)})
+        samples = _print_samples(trainer, plan)
+        write_json(folder.summary, {**summary, **_training_summary(trainer, metrics), **samples})
 
 
-class _Progress(TrainerCallback):
+class _Run(TrainerCallback):
     """Callback of one run; only the main rank writes.
 
     Signals wait for the end of the step: pass `on_signal` to `signals_handled_by`.
@@ -86,6 +94,10 @@ class _Progress(TrainerCallback):
         self._keep = keep
         self._is_main = is_main
         self._has_signal = False
+        self._progress: Progress | None = None
+        self._started = time.monotonic()
+        self._note = ""
+        self.display = ExitStack()  # closes the progress bar
         self.stopped_at: int | None = None
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -95,16 +107,26 @@ class _Progress(TrainerCallback):
             signal.raise_signal(number)
         self._has_signal = True
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start to measure the time left."""
+        self._started = time.monotonic()
+        if self._is_main:
+            progress = Progress("steps", total=state.max_steps, first=state.global_step)
+            self._progress = self.display.enter_context(progress)
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Write a line of metrics.jsonl with the unrounded numbers."""
         if not self._is_main or "loss" not in (logs or {}):
             return
         # the trainer restarts its count of tokens after a resume
         numbers = {key: value for key, value in logs.items() if key != "num_tokens"}
+        tokens_per_s = logs.get("num_tokens", 0) / (time.monotonic() - self._started)
+        self._note = f"loss {logs['loss']:.4g}  {tokens_per_s:,.0f} tokens/s"
         line = {"step": state.global_step, **numbers}
         self._metrics.append(line)
         self._trackers.write(line)
-        print(f"step {state.global_step}/{state.max_steps}  loss {logs['loss']:.4g}", flush=True)
+        if self._progress:
+            self._progress.update(state.global_step, self._note)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Log at the end and at each checkpoint, so that a resumed run has the same lines."""
@@ -114,6 +136,8 @@ class _Progress(TrainerCallback):
             self.stopped_at = state.global_step
         if is_last or control.should_save or state.global_step % args.save_steps == 0:
             control.should_log = True
+        if self._progress and not control.should_log:
+            self._progress.update(state.global_step, self._note)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint complete once every rank has written its part; delete old ones."""
@@ -172,6 +196,22 @@ def _save(trainer: Any, result: Path, *, is_main: bool) -> None:
         shutil.rmtree(result, ignore_errors=True)
         temporary.rename(result)
     _wait_for_all_ranks()
+
+
+def _print_samples(trainer: Any, plan: SftPlan) -> dict[str, Any]:
+    """Return the samples for the summary."""
+    if not plan.config.samples:
+        return {}
+    samples = text_samples(
+        trainer.accelerator.unwrap_model(trainer.model),
+        trainer.processing_class,
+        trainer.train_dataset,
+        num_samples=plan.config.samples,
+        seed=plan.config.seed,
+    )
+    for number, sample in enumerate(samples, start=1):
+        print(f"--- sample {number}, written by the model after ▶\n{sample}", flush=True)
+    return {"samples": [asdict(sample) for sample in samples]}
 
 
 def _training_summary(trainer: Any, metrics: MetricsFile) -> dict[str, Any]:

@@ -75,7 +75,6 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
     from transformers import PrinterCallback
     from trl import SFTConfig as TrlConfig
 
-    from rlvr.learner.cpu_linear import use_onednn
     from rlvr.stages.sft.trainer import RecipeTrainer
 
     # before the model is loaded: ZeRO-3 shards its weights while they load
@@ -85,8 +84,7 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
         dataset_kwargs={"skip_prepare_dataset": not plan.config.packing},  # rows are tokenized
     )
     model = _load_model(plan, tokenizer)
-    if plan.is_cpu:
-        use_onednn(model)
+    has_flat_rows = plan.is_cpu and _use_cpu_layers(model)
     lora = plan.config.lora
     lora_config = None
     if lora is not None and plan.adapter is None:  # a loaded adapter is trained further
@@ -104,6 +102,7 @@ def make_trainer(plan: SftPlan, data: TokenData, tokenizer: Any, *, output_dir: 
         plan=plan,
         domains=data.domains,
         teacher=_load_teacher(plan, tokenizer, device=arguments.device),
+        has_flat_rows=has_flat_rows,
         model=model,
         args=arguments,
         train_dataset=data.dataset,
@@ -126,7 +125,7 @@ def training_arguments(plan: SftPlan, *, output_dir: Path) -> dict[str, Any]:
         "bf16": not plan.is_cpu if config.deepspeed.zero_stage is None else is_bfloat16,
         "max_length": config.max_tokens,
         **_schedule(config),
-        "per_device_train_batch_size": config.batch_size,
+        "per_device_train_batch_size": plan.rank_batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation,
         "optim": _optimizer(plan),
         "learning_rate": config.lr,
@@ -139,6 +138,8 @@ def training_arguments(plan: SftPlan, *, output_dir: Path) -> dict[str, Any]:
         "logging_steps": config.log_steps,
         "disable_tqdm": True,
         "dataloader_pin_memory": not plan.is_cpu,
+        "ddp_backend": "gloo" if plan.is_cpu and plan.num_ranks > 1 else None,
+        "ddp_find_unused_parameters": False,
         "deepspeed": deepspeed_config(config.deepspeed, dtype=config.dtype),
         "eos_token": config.eos_token,
     }
@@ -194,6 +195,19 @@ def _load_model(plan: SftPlan, tokenizer: Any) -> Any:
     from peft import PeftModel
 
     return PeftModel.from_pretrained(model, plan.adapter, is_trainable=True)
+
+
+def _use_cpu_layers(model: Any) -> bool:
+    """Convert layers to those that are faster on a CPU; return whether rows may be flat."""
+    from peft import PeftModel
+
+    from rlvr.learner.cpu_linear import use_onednn
+    from rlvr.learner.cpu_norm import use_cpu_norms
+    from rlvr.learner.packed_attention import use_packed_attention
+
+    use_onednn(model)
+    use_cpu_norms(model)
+    return use_packed_attention(model.get_base_model() if isinstance(model, PeftModel) else model)
 
 
 def _load_teacher(plan: SftPlan, tokenizer: Any, *, device: Any) -> Any:

@@ -98,7 +98,7 @@ def training_bytes(plan: SftPlan, shape: ModelShape, *, row_tokens: int) -> int:
     ZeRO shards moments (stage 1), gradients (2) and weights (3) over the ranks.
     """
     config = plan.config
-    stage, ranks = config.deepspeed.zero_stage or 0, config.num_ranks
+    stage, ranks = config.deepspeed.zero_stage or 0, plan.num_ranks
     width = 2 if config.dtype == "bfloat16" else 4
     weights = shape.num_params * width
     if config.load_in_4bit:
@@ -116,7 +116,7 @@ def training_bytes(plan: SftPlan, shape: ModelShape, *, row_tokens: int) -> int:
     if config.deepspeed.offload_param:
         weights = 0
     weights //= ranks if stage == 3 else 1
-    tokens = config.batch_size * row_tokens
+    tokens = plan.rank_batch_size * row_tokens
     layer = ACTIVATION_BYTES * tokens * shape.hidden * width // 2
     layer_input = INPUT_BYTES * tokens * shape.hidden * width // 2
     activations = shape.layers * layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlvr.stages.sft.trainer import MuonWithAdamW
+from rlvr.stages.sft.muon import MuonWithAdamW
 from rlvr.toy.toy_model import make_model, make_tokenizer
 
 
