@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +47,7 @@ def load_config(
     Raises ConfigError: one line that names the file, the key, the value and what is allowed.
     """
     data = _read_yaml(Path(path)) if values is None else copy.deepcopy(dict(values))
-    for override in overrides:
+    for override in _in_full(data, overrides, schema.shorthands, path=path):
         _apply_override(data, override)
     for old in (data.keys() & RENAMED_KEYS.keys()) or RENAMED_NAMES.keys() & set(_names(data)):
         new = (RENAMED_KEYS | RENAMED_NAMES)[old]
@@ -76,6 +77,30 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         kind = type(data).__name__
         raise ConfigError(f"{path}: a recipe is a mapping of keys to values, not {kind}")
     return data
+
+
+def _in_full(
+    data: dict[str, Any],
+    overrides: Sequence[str],
+    shorthands: Mapping[str, str],
+    *,
+    path: Path | str,
+) -> list[str]:
+    """Return the overrides, and the shorthands of the recipe, with their keys in full.
+
+    Raises ConfigError: a recipe, or the overrides, give both with different values.
+    """
+    found = list(overrides)
+    for short, key in shorthands.items():
+        values = {o.partition("=")[2] for o in found if o.startswith((f"{short}=", f"{key}="))}
+        section, _, name = key.partition(".")
+        is_doubled = short in data and name in (data.get(section) or {})
+        if is_doubled or (len(values) > 1 and any(o.startswith(f"{short}=") for o in found)):
+            raise ConfigError(f"{path}: {short} and {key} mean the same; give one of them")
+        if short in data:
+            found.insert(0, f"{key}={json.dumps(data.pop(short))}")
+        found = [key + o.removeprefix(short) if o.startswith(f"{short}=") else o for o in found]
+    return found
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:

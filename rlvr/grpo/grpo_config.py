@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,7 +29,9 @@ __all__ = ["GrpoConfig"]
 
 
 class GrpoConfig(GenerationStageConfig):
-    """A GRPO run."""
+    """A GRPO run; `from=runs/X` names another run as its model.path."""
+
+    shorthands: ClassVar[Mapping[str, str]] = {"from": "model.path"}
 
     stage: Literal["grpo"] = Field("grpo", description="which command the recipe is for")
     num_steps: Free[PositiveInt | None] = Field(None, description="optimizer steps")

@@ -286,3 +286,60 @@ def test_an_override_reaches_a_reward_with_a_dotted_name(recipe: Path) -> None:
     config = load(recipe, f"rewards.{name}.limit=7", f"rewards.{name}.weight=0.25")
     assert config.rewards[name].options == {"limit": 7}
     assert config.rewards[name].weight == 0.25
+
+
+def test_from_is_the_model_that_a_run_starts_with_and_goes_before_the_recipes(recipe: Path) -> None:
+    assert load(recipe, "from=runs/a@20").model.path == "runs/a@20"
+    assert load(recipe, "from='runs/a'", "model.dtype=bfloat16").model.dtype == "bfloat16"
+    assert load(recipe, "from=runs/a", "model.path=runs/a").model.path == "runs/a"
+    recipe.write_text(RECIPE.replace("model: {path: model}", "from: runs/b"), encoding="utf-8")
+    assert load(recipe).model.path == "runs/b"
+    assert load(recipe, "model.path=other").model.path == "other"
+    assert load(recipe, "from=runs/c").model.path == "runs/c"
+
+
+def test_from_beside_another_model_is_refused(recipe: Path) -> None:
+    line = "from and model.path mean the same; give one of them"
+    assert refusal(recipe, "from=runs/a", "model.path=b") == line
+    recipe.write_text(RECIPE + "from: runs/b\n", encoding="utf-8")
+    assert refusal(recipe) == line
+
+
+def test_from_is_a_key_of_grpo_alone(recipe: Path) -> None:
+    recipe.write_text("stage: sft\nname: a\nmodel: m\ndata: d\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="unknown key from"):
+        load_config(SftConfig, recipe, ["from=runs/a"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["num_epochs=2"], "num_steps and num_epochs: both are set; give one, e.g. num_steps=200"),
+        (["num_steps=null"], "num_steps and num_epochs: neither is set; give one, "),
+        (
+            ["rollout.top_p=0.9", "rollout.temperature=0.7"],
+            "rollout.top_p: 0.9 and rollout.top_k: None need rollout.temperature: 1 (it is 0.7)",
+        ),
+        (
+            ["rollout.top_k=5", "rollout.temperature=0.7"],
+            "rollout.top_p: 1 and rollout.top_k: 5 need rollout.temperature: 1 (it is 0.7)",
+        ),
+        (["rollout.top_k=0"], "rollout.top_k: 0 is not allowed: "),
+        (["learner.lr_schedule=step"], "learner.lr_schedule: 'step' is not allowed: "),
+        (["learner.min_lr_frac=2"], "learner.min_lr_frac: 2 is not allowed: "),
+    ],
+)
+def test_length_sampling_and_schedule_are_checked(
+    recipe: Path, overrides: list[str], message: str
+) -> None:
+    assert refusal(recipe, *overrides).startswith(message)
+
+
+def test_epochs_are_resolved_to_steps(recipe: Path) -> None:
+    config = load(recipe, "num_steps=null", "num_epochs=1.5", "rollout.tasks_per_step=4")
+    assert config.resolved(8).total_steps == 3
+    assert config.resolved(9).total_steps == 4  # 13.5 tasks, 4 a step
+    assert config.resolved(1).total_steps == 1
+    assert config.resolved(8).resolved(None).num_steps == 3  # once is enough
+    with pytest.raises(ConfigError, match=r"num_epochs: 1\.5: the tasks are endless"):
+        config.resolved(None)
