@@ -50,15 +50,16 @@ class Progress:
 
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` of the total are done; off a terminal, if a line is due."""
-        line = "  ".join(
-            filter(None, [f"{done} of {self._total} {self._unit}", self._left(done), note])
-        )
         if self._live:
             bar = ProgressBar(total=self._total, completed=done, width=60)
-            self._live.update(Group(Text(line), bar))
+            self._live.update(Group(Text(self._line(done, note)), bar))
         elif done == self._total or self._now() - self._printed >= self._line_s:
             self._printed = self._now()
-            self._console.print(line, soft_wrap=True, markup=False)
+            self._console.print(self._line(done, note), soft_wrap=True, markup=False)
+
+    def _line(self, done: int, note: str) -> str:
+        parts = [f"{done} of {self._total} {self._unit}", self._left(done), note]
+        return "  ".join(filter(None, parts))
 
     def _left(self, done: int) -> str:
         if done <= self._first or done >= self._total:

@@ -12,6 +12,7 @@ from typing import Any
 from rewards.math.math_accuracy import grade_accuracy
 from rlvr.data.cleaning.overlap import normalized
 from rlvr.data.samples import answer_of, language_of, question_of
+from rlvr.run.progress import Progress
 from rlvr.run.row_log import RowLog
 from rlvr.stages.clean.clean_config import BackTranslationSection
 from rlvr.teacher import NoReply, Refused, Teacher, TeacherReply, in_parallel
@@ -53,8 +54,12 @@ async def back_translate(
             async def work(row: Row) -> Row:
                 return await _translate(teacher, section, row)
 
-            async for row in in_parallel(missing, work, limit=teacher.concurrency):
-                log.append([row])
+            num_known = len(chosen) - len(missing)
+            with Progress("translations", total=len(chosen), first=num_known) as progress:
+                async for row in in_parallel(missing, work, limit=teacher.concurrency):
+                    log.append([row])
+                    num_known += 1
+                    progress.update(num_known)
     translated = {row["id"]: row for row in log.rows}
     return [translated[_new_id(row)] for row in chosen]
 

@@ -21,6 +21,7 @@ from rlvr.data.rows import read_rows
 from rlvr.errors import ConfigError
 from rlvr.run.continuation import write_manifest
 from rlvr.run.manifest import make_manifest
+from rlvr.run.progress import Progress
 from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
@@ -44,7 +45,11 @@ def run_clean(config: CleanConfig, folder: RunFolder, inputs: CleanInputs) -> No
     files = {"data": config.data, **_pass_files(config)}
     write_manifest(folder, make_manifest(config, inputs=files))
     rows, passes = inputs
-    done = [_pass_through(row, id, passes) for id, row in rows]
+    done: list[Sample] = []
+    with Progress("rows", total=len(rows)) as progress:
+        for id, row in rows:
+            done.append(_pass_through(row, id, passes))
+            progress.update(len(done))
     if config.back_translation is not None:
         from rlvr.stages.clean.back_translation import back_translate
 

@@ -25,6 +25,7 @@ from rlvr.data.rows import read_rows
 from rlvr.data.tasks import TaskSource
 from rlvr.errors import ConfigError, RLVRError, Stopped
 from rlvr.run.manifest import changed_inputs, make_manifest
+from rlvr.run.progress import Progress
 from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
@@ -38,7 +39,6 @@ __all__ = ["STAGE", "DistillInputs", "check_distill"]
 
 Row = Mapping[str, Any]
 
-NUM_PROGRESS_LINES = 20
 RULE_BATCH = 200  # scores by rule that are written together
 _NO_SCORE = {"score": None, "scored_by": None, "score_reason": "", "judge_retries": 0}
 _TOKENS = ("prompt_tokens", "completion_tokens")
@@ -254,10 +254,11 @@ async def _ask(
                     unanswered[question.id] = str(error)
                     return None
 
-            async for row in in_parallel(missing, ask, limit=teacher.concurrency):
-                if row is not None:
-                    await asyncio.to_thread(logs.add_reply, row)
-                    _print_progress("replies", len(logs.replies), len(questions))
+            with Progress("replies", total=len(questions), first=len(logs.replies)) as progress:
+                async for row in in_parallel(missing, ask, limit=teacher.concurrency):
+                    if row is not None:
+                        await asyncio.to_thread(logs.add_reply, row)
+                        progress.update(len(logs.replies))
     _check_answered(unanswered, len(questions), config.max_unanswered)
     return [logs.replies[one.id] for one in questions if one.id in logs.replies]
 
@@ -284,15 +285,16 @@ async def _score(
             unanswered[row["id"]] = str(error)
             return None
 
-    async for scored in in_parallel(missing, score, limit=limit):
-        if scored is None:
-            continue
-        known[scored["id"]] = scored
-        batch.append(scored)
-        if scored["scored_by"] != RULE or len(batch) == RULE_BATCH:  # rules are free to repeat
-            await asyncio.to_thread(logs.add_scores, batch)
-            batch = []
-        _print_progress("scores", len(known), len(replies))
+    with Progress("scores", total=len(replies), first=len(known)) as progress:
+        async for scored in in_parallel(missing, score, limit=limit):
+            if scored is None:
+                continue
+            known[scored["id"]] = scored
+            batch.append(scored)
+            if scored["scored_by"] != RULE or len(batch) == RULE_BATCH:  # rules are free to repeat
+                await asyncio.to_thread(logs.add_scores, batch)
+                batch = []
+            progress.update(len(known))
     logs.add_scores(batch)
     _check_answered(unanswered, len(replies), 0)
     return [{**row, **known[row["id"]]} for row in replies]
@@ -332,11 +334,6 @@ def _summary(rows: Sequence[Row]) -> dict[str, Any]:
         "scored_by": dict(Counter(str(row["scored_by"]) for row in rows)),
         "judge_retries": sum(row["judge_retries"] for row in rows),
     }
-
-
-def _print_progress(name: str, num_done: int, num_all: int) -> None:
-    if num_done == num_all or num_done % max(1, num_all // NUM_PROGRESS_LINES) == 0:
-        print(f"{num_done} of {num_all} {name}", flush=True)
 
 
 def _closing(config: DistillConfig, folder: RunFolder) -> str:
