@@ -25,6 +25,7 @@ from rlvr.data.tasks import TaskSource
 from rlvr.errors import ConfigError
 from rlvr.grpo.rollouts import FIXED_POLICY_VERSION
 from rlvr.rollout.engine_requests import SamplingSpec
+from rlvr.run.progress import Progress
 from rlvr.run.row_log import RowLog, write_rows
 from rlvr.run.run_folder import RunFolder, read_json, write_json
 from rlvr.run.stage_protocol import Stage
@@ -96,6 +97,7 @@ async def _generate(
     )
     slots = asyncio.Semaphore(MAX_CHUNKS_AT_ONCE)
     num_done = len(chunks) - len(missing)
+    progress = Progress("parts", total=len(chunks), first=num_done)
 
     async def generate(number: int) -> None:
         nonlocal num_done
@@ -113,12 +115,13 @@ async def _generate(
             for k, one in enumerate(group.rollouts)
         )
         num_done += 1
-        print(f"{num_done} of {len(chunks)} parts, {len(log.rows)} completions", flush=True)
+        progress.update(num_done, f"{len(log.rows)} completions")
 
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for number in missing:
-                tasks.create_task(generate(number))
+        with progress:
+            async with asyncio.TaskGroup() as tasks:
+                for number in missing:
+                    tasks.create_task(generate(number))
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
 
