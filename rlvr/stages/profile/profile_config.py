@@ -20,7 +20,9 @@ class ProfileSection(Section):
 
     warmup_batches: NonNegativeInt = Field(2, description="rollout batches before the trace")
     num_batches: PositiveInt = Field(1, description="rollout batches in the trace")
-    torch: bool = Field(False, description="also run PyTorch's profiler in the first learner rank")
+    torch: bool = Field(
+        False, description="also run PyTorch's profiler in the first learner rank, in all steps"
+    )
 
 
 class ProfileConfig(GrpoConfig):

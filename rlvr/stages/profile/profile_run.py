@@ -1,21 +1,17 @@
-"""Run the loop of a recipe with tracing on, and fetch what all its actors recorded.
+"""Run the loop of a recipe with tracing on, and write what all its actors recorded.
 
-start_trace in driver and actors --> loop: warm-up steps, traced steps --> take_trace
-    --> tracks, clipped to the traced steps --> trace.json, table
+start_traces --> loop: warm-up steps, traced steps --> take_traces
+    --> tracks, clipped to the traced steps --> trace.json, profile.txt
 """
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import Any
 
-from rlvr.cluster.actors import Actor
 from rlvr.config.sections import TrackersSection
 from rlvr.data.inputs import Inputs
-from rlvr.grpo.actor_group import ActorGroup
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.launch import make_loop
 from rlvr.grpo.run_logger import RunLogger
@@ -23,16 +19,15 @@ from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.console import RunConsole
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, write_json, write_text
-from rlvr.run.trace import start_trace, take_trace
 from rlvr.run.trackers import Trackers
+from rlvr.stages.profile.actor_traces import Recorded, start_traces, take_traces
 from rlvr.stages.profile.profile_config import ProfileConfig
 from rlvr.stages.profile.time_table import busy_s, span_times, table_text
+from rlvr.stages.profile.torch_ops import ops_text
 from rlvr.stages.profile.trace_file import write_trace
-from rlvr.stages.profile.tracks import CONTROLLER, Track, clipped, step_window
+from rlvr.stages.profile.tracks import clipped, step_window
 
-__all__ = ["run_profile", "traced"]
-
-ResultT = TypeVar("ResultT")
+__all__ = ["run_profile"]
 
 
 def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> None:
@@ -43,7 +38,7 @@ def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> Non
     shutil.rmtree(folder.checkpoints, ignore_errors=True)  # of a profile that was stopped
     with RunConsole(title=config.name, num_steps=config.end_step) as console:
 
-        async def profile(session: GenerationSession) -> list[Track]:
+        async def profile(session: GenerationSession) -> Recorded:
             log = RunLogger(
                 folder,
                 console=console,
@@ -52,42 +47,22 @@ def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> Non
             )
             log.start_at(None)
             checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
-            loop = make_loop(config, inputs, session, checkpoints=checkpoints, log=log)
+            whole = config.resolved(inputs.tasks.num_tasks)
+            loop = make_loop(whole, inputs, session, checkpoints=checkpoints, log=log)
+            torch_trace = folder.path / "torch_learner_0.json" if config.profile.torch else None
+            await start_traces(session.actors, with_torch=config.profile.torch)
             try:
-                return (await traced(session.actors, lambda: loop.run(until=config.end_step)))[1]
+                await loop.run(until=config.end_step)
             finally:
                 log.close()
+            return await take_traces(session.actors, torch_trace=torch_trace)
 
-        tracks = run_session(config, folder, inputs, profile, say=console.phase)
-    _write(config, folder, tracks)
-
-
-async def traced(
-    actors: ActorGroup, work: Callable[[], Awaitable[ResultT]], *, deadline_s: float = 60.0
-) -> tuple[ResultT, list[Track]]:
-    """Do the work with tracing on; return its result and the tracks of controller and actors."""
-    everyone = (*actors.engines, *actors.learners, *actors.graders)
-    await _run_on(everyone, start_trace, deadline_s=deadline_s)
-    start_trace()
-    try:
-        result = await work()
-    finally:
-        recorded = take_trace()
-    taken = await _run_on(everyone, take_trace, deadline_s=deadline_s)
-    tracks = [
-        Track(name=actor.name, events=events) for actor, events in zip(everyone, taken, strict=True)
-    ]
-    return result, [Track(name=CONTROLLER, events=recorded), *tracks]
+        recorded = run_session(config, folder, inputs, profile, say=console.phase)
+    _write(config, folder, recorded)
 
 
-async def _run_on(
-    actors: Sequence[Actor], function: Callable[[], ResultT], *, deadline_s: float
-) -> list[ResultT]:
-    return await asyncio.gather(*(one.run(function, deadline_s=deadline_s) for one in actors))
-
-
-def _write(config: ProfileConfig, folder: RunFolder, tracks: Sequence[Track]) -> None:
-    first, end = config.first_traced_step, config.end_step
+def _write(config: ProfileConfig, folder: RunFolder, recorded: Recorded) -> None:
+    first, end, tracks = config.first_traced_step, config.end_step, recorded.tracks
     window = step_window(tracks, after=first, until=end)
     evaluations = [span for span in tracks[0].spans if span.name == "evaluate"]
     tracks = [clipped(track, window) for track in tracks]
@@ -97,6 +72,9 @@ def _write(config: ProfileConfig, folder: RunFolder, tracks: Sequence[Track]) ->
     text = f"{_heading(folder, first=first, end=end, traced_s=traced_s)}\n\n{table_text(times)}\n"
     if evaluations:
         text += f"\nan evaluation, between steps: {busy_s(evaluations[:1]):.2f} s\n"
+    if recorded.torch_ops:
+        text += "\nlearner_0, operations of torch in all steps, without those they call:\n"
+        text += f"{ops_text(recorded.torch_ops)}\n"
     write_text(folder.path / "profile.txt", text)
     summary = {"first_step": first + 1, "last_step": end, "traced_s": traced_s}
     write_json(folder.summary, {**summary, "times": [asdict(time) for time in times]})

@@ -16,6 +16,7 @@ from rlvr.run.trace import Count, Span, start_trace, take_trace
 from rlvr.stages.profile.profile_config import ProfileConfig
 from rlvr.stages.profile.profile_stage import check_length
 from rlvr.stages.profile.time_table import busy_s, span_times, table_text
+from rlvr.stages.profile.torch_ops import ops_text, start_torch_profiler, take_torch_ops
 from rlvr.stages.profile.trace_file import trace_events, write_trace
 from rlvr.stages.profile.tracks import CONTROLLER, Track, clipped, step_window
 
@@ -170,6 +171,20 @@ def test_the_loop_records_its_phases_and_ends_early_without_a_checkpoint(tmp_pat
     phases = ("rollout_wait", "make batch", "learn", "sync")
     assert {("evaluate",), ("step",), *(("step", name) for name in phases)} <= paths
     assert {span.name for span in track.spans if span.lane} == {"rollouts", "generate", "grade"}
+
+
+def test_torch_operations_are_listed_by_their_own_time(tmp_path: Path) -> None:
+    import torch
+
+    start_torch_profiler()
+    torch.ones(200, 200) @ torch.ones(200, 200)
+    path = tmp_path / "torch.json"
+    ops = take_torch_ops(str(path))
+    assert "aten::mm" in [op.name for op in ops]
+    assert [op.self_s for op in ops] == sorted((op.self_s for op in ops), reverse=True)
+    assert 0.9 < sum(op.self_frac for op in ops) <= 1.0 + 1e-6
+    assert len(ops_text(ops).splitlines()) == len(ops)
+    assert json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
 
 
 def profile_of(**sections: Any) -> ProfileConfig:
