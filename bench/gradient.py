@@ -28,6 +28,8 @@ from rlvr.grpo.batching import make_batch
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.losses import policy_loss
+from rlvr.learner.packed_attention import use_packed_attention
+from rlvr.learner.packing import pack_rows
 from rlvr.types import Completion, FinishReason, Group, RewardResult, Rollout, Task
 
 __all__ = ["GradientComparison", "compare_gradients"]
@@ -190,26 +192,26 @@ def _our_gradient(
         groups,
         loss=config.loss.name,
         max_tokens=config.rollout.max_tokens,
-        token_budget=1024,  # a few micro-batches
+        token_budget=512,  # a few micro-batches
         num_ranks=1,
         skip_no_signal=True,
     )
+    use_packed_attention(model)  # as in a run; TRL cannot use the model from here on
     loss = clipped = 0.0
     for micro_batch in batch.micro_batches[0]:
-        loss_mask = torch.from_numpy(micro_batch.loss_mask)
+        lengths = micro_batch.completion_lengths
         policy_logprobs, _ = completion_logprobs(
             model,
             torch.from_numpy(micro_batch.token_ids).long(),
-            loss_mask,
+            pack_rows(micro_batch, model.device),
             temperature=config.rollout.temperature,
         )
         terms = policy_loss(
             policy_logprobs,
             torch.from_numpy(micro_batch.rollout_logprobs),
             None,
-            advantages=torch.from_numpy(micro_batch.advantages),
-            loss_mask=loss_mask,
-            row_weights=torch.from_numpy(micro_batch.row_weights),
+            advantages=torch.from_numpy(micro_batch.advantages.repeat(lengths)),
+            weights=torch.from_numpy(micro_batch.row_weights.repeat(lengths)),
             clip_low=config.loss.clip_low,
             clip_high=config.loss.clip_high,
             beta=0.0,

@@ -30,8 +30,8 @@ from rlvr.weight_sync.packed_weights import PackedWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerWithShiftedMask:
-    """Takes each position's predecessor for the one that was sampled."""
+class LearnerWithShiftedTokens:
+    """Takes the predecessor of each token for the one that was sampled."""
 
     learner: LearnerGroup
 
@@ -50,9 +50,10 @@ class LearnerWithShiftedMask:
 
 
 def _shifted(micro_batch: MicroBatch) -> MicroBatch:
-    loss_mask = np.roll(micro_batch.loss_mask, 1, axis=1)
-    loss_mask[:, 0] = False
-    return replace(micro_batch, loss_mask=loss_mask)
+    first = int(micro_batch.prompt_lengths.sum())
+    token_ids = micro_batch.token_ids.copy()
+    token_ids[first:] = token_ids[first - 1 : -1]
+    return replace(micro_batch, token_ids=token_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,10 +194,10 @@ def test_a_reference_that_is_not_the_policy_stops_the_first_step(
         run_loop(stage.actors, config)
 
 
-def test_a_loss_mask_shifted_by_one_position_is_seen_in_mismatch_kl(
+def test_tokens_shifted_by_one_position_are_seen_in_mismatch_kl(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
-    shifted = LearnerWithShiftedMask(learner=learner)
+    shifted = LearnerWithShiftedTokens(learner=learner)
     with pytest.raises(CheckError, match=r"^mismatch_kl is"):
         run_loop(stage.actors, config, learner=shifted)
 

@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlvr.errors import CheckError
 from rlvr.learner.learner_group import LearnerGroup
 from rlvr.learner.logprobs import completion_logprobs
+from rlvr.learner.packed_attention import use_packed_attention
+from rlvr.learner.packing import pack_rows, pack_text
 from rlvr.rollout.engine_pool import EnginePool
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.types import Completion, FinishReason
@@ -69,18 +71,19 @@ def test_log_probs_at_temperature_0_7_equal_the_learners(
     sent = ray.get(asyncio.run(learner.weights(policy_version=0)))
     model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     model.load_state_dict(dict(unpack_weights(sent)))
+    assert use_packed_attention(model)
     for request in requests:
         completion = completions[request.task_index, request.sample_index]
-        tokens = np.concatenate([request.prompt_token_ids, completion.token_ids])
-        num_prompt_tokens = len(request.prompt_token_ids)
-        mask = torch.arange(len(tokens))[None] >= num_prompt_tokens
+        text = pack_text(np.concatenate([request.prompt_token_ids, completion.token_ids]))
         with torch.no_grad():
             expected, _ = completion_logprobs(
-                model, torch.from_numpy(tokens)[None].long(), mask, temperature=TEMPERATURE
+                model,
+                torch.from_numpy(text.token_ids).long(),
+                pack_rows(text, model.device),
+                temperature=TEMPERATURE,
             )
-        np.testing.assert_allclose(
-            completion.logprobs, expected[0, num_prompt_tokens:].numpy(), atol=1e-4
-        )
+        expected = expected[-len(completion.token_ids) :]
+        np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=1e-4)
 
 
 def test_the_end_of_sequence_token_stays_the_last_token_and_out_of_the_text(

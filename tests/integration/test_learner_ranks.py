@@ -134,7 +134,7 @@ def _poisoned(batch: Batch) -> Batch:
     """An engine's log-prob of minus infinity in one row of rank 0: its ratio is infinite."""
     first, *others = batch.micro_batches[0]
     rollout_logprobs = first.rollout_logprobs.copy()
-    rollout_logprobs[0, first.loss_mask[0].nonzero()[0][0]] = float("-inf")
+    rollout_logprobs[0] = float("-inf")
     advantages = first.advantages.copy()
     advantages[0] = -1.0  # the clip does not bound the loss where the advantage is negative
     poisoned = replace(first, rollout_logprobs=rollout_logprobs, advantages=advantages)

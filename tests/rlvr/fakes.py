@@ -83,7 +83,7 @@ def report_of(**values: Any) -> StepReport:
         "max_ratio_error": 1e-5,
         "num_loss_tokens": 12,
         "num_tokens": 40,
-        "num_computed_tokens": 48,
+        "num_computed_tokens": 32,
         "learn_s": 0.1,
     }
     return StepReport(**(plain | values))

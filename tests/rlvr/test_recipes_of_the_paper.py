@@ -38,14 +38,13 @@ def sft(name: str) -> SftConfig:
 
 def policy_gradient(config: GrpoConfig, ratio: float, advantage: float) -> float:
     """Of a token's loss in its log-prob, with a recipe's clip."""
-    logprob = torch.tensor([[math.log(ratio) - 1.0]], dtype=torch.float64, requires_grad=True)
+    logprob = torch.tensor([math.log(ratio) - 1.0], dtype=torch.float64, requires_grad=True)
     terms = policy_loss(
         logprob,
-        torch.tensor([[-1.0]], dtype=torch.float64),
+        torch.tensor([-1.0], dtype=torch.float64),
         None,
         advantages=torch.tensor([advantage]),
-        loss_mask=torch.tensor([[True]]),
-        row_weights=torch.tensor([1.0]),
+        weights=torch.tensor([1.0]),
         clip_low=config.loss.clip_low,
         clip_high=config.loss.clip_high,
         beta=0.0,

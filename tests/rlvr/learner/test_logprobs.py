@@ -1,62 +1,46 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import pytest
 import torch
+from packed_cases import MODELS, TINY, micro_batch_of, row_logprobs, tiny_model
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel
 
 from rlvr.errors import ConfigError
-from rlvr.learner.logprobs import completion_logprobs, token_logprobs
+from rlvr.learner.logprobs import MAX_KEPT_PROBS, completion_logprobs, token_logprobs
+from rlvr.learner.packed_attention import use_packed_attention
+from rlvr.learner.packing import pack_rows
 
-TINY: dict[str, Any] = {
-    "vocab_size": 40,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 4,
-    "initializer_range": 0.3,
-}
+CPU = torch.device("cpu")
+GROUPS = [([7, 3], [[5, 9, 1, 4, 4, 6, 2]]), ([8, 2, 11, 30], [[12, 13]]), ([39], [[1, 2, 3, 4]])]
 
 
-def model_of(name: str) -> PreTrainedModel:
-    torch.manual_seed(0)
-    match name:
-        case "qwen3":
-            return Qwen3ForCausalLM(Qwen3Config(**TINY, tie_word_embeddings=False))
-        case "qwen2-tied":
-            return Qwen2ForCausalLM(Qwen2Config(**TINY, tie_word_embeddings=True))
-        case _:
-            return LlamaForCausalLM(LlamaConfig(**TINY, tie_word_embeddings=False))
+def model_of(name: str, path: str) -> PreTrainedModel:
+    """A tiny model on the packed or the padded path."""
+    model = tiny_model(name)
+    if path == "packed":
+        assert use_packed_attention(model)
+    return model
 
 
-MODELS = ["qwen3", "qwen2-tied", "llama"]
-
-
-def rows() -> tuple[Tensor, Tensor]:
-    """3 rows of 9 positions: token_ids, and loss_mask of completions that end in padding."""
-    token_ids = torch.randint(1, 40, (3, 9), generator=torch.Generator().manual_seed(1))
-    loss_mask = torch.zeros(3, 9, dtype=torch.bool)
-    for row, (first, last) in enumerate([(2, 9), (4, 6), (1, 5)]):
-        loss_mask[row, first:last] = True
-        token_ids[row, last:] = 0
-    return token_ids, loss_mask
+def logprobs_of(
+    model: PreTrainedModel,
+    *groups: tuple[list[int], list[list[int]]],
+    temperature: float,
+    shift: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """Log-probs and entropies; `shift` moves all tokens after they were indexed."""
+    micro_batch = micro_batch_of(*groups)
+    token_ids = torch.from_numpy(micro_batch.token_ids).long().roll(shift)
+    return completion_logprobs(
+        model, token_ids, pack_rows(micro_batch, CPU), temperature=temperature
+    )
 
 
 def plain(
@@ -173,111 +157,145 @@ def test_huge_logits_stay_finite() -> None:
     assert torch.autograd.grad(logprobs.sum(), hidden)[0].tolist() == [[-2.0]]
 
 
-class LargestTensor(TorchDispatchMode):
-    """Watches every operation, the backward pass's too, for the largest tensor that it makes."""
+class Watch(TorchDispatchMode):
+    """Watches every operation, the backward pass's too, for the tensors that it makes."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.numel = 0
+        self.largest = 0
+        self._made: list[weakref.ref[Tensor]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
-                self.numel = max(self.numel, leaf.numel())
+                self.largest = max(self.largest, leaf.numel())
+                self._made.append(weakref.ref(leaf))
         return made
+
+    def kept(self) -> int:
+        """Elements of the tensors that still exist."""
+        return sum(tensor.numel() for ref in self._made if (tensor := ref()) is not None)
+
+
+def watched(num_tokens: int, vocabulary: int) -> tuple[Watch, int]:
+    """The tensors of both passes, in chunks of 32 tokens, and elements kept between them."""
+    hidden = torch.randn(num_tokens, 4, requires_grad=True)
+    weight = torch.randn(vocabulary, 4, requires_grad=True)
+    targets = torch.randint(0, vocabulary, (num_tokens,))
+    with Watch() as watch:
+        logprobs, _ = token_logprobs(hidden, weight, targets, temperature=1.0, chunk_tokens=32)
+        kept = watch.kept()
+        torch.autograd.grad(logprobs.sum(), (hidden, weight))
+    return watch, kept
 
 
 def test_no_tensor_of_all_tokens_by_the_vocabulary_is_created() -> None:
     num_tokens, vocabulary = 256, 5000
-    hidden = torch.randn(num_tokens, 4, requires_grad=True)
-    weight = torch.randn(vocabulary, 4, requires_grad=True)
-    targets = torch.randint(0, vocabulary, (num_tokens,))
-    with LargestTensor() as ours:
-        logprobs, _ = token_logprobs(hidden, weight, targets, temperature=1.0, chunk_tokens=32)
-        torch.autograd.grad(logprobs.sum(), (hidden, weight))
-    with LargestTensor() as theirs:
+    watch, _ = watched(num_tokens, vocabulary)
+    hidden, weight = (torch.randn(n, 4, requires_grad=True) for n in (num_tokens, vocabulary))
+    with Watch() as theirs:
+        targets = torch.zeros(num_tokens, dtype=torch.int64)
         torch.autograd.grad(plain(hidden, weight, targets, 1.0)[0].sum(), (hidden, weight))
-    assert ours.numel == 32 * vocabulary
-    assert theirs.numel == num_tokens * vocabulary
+    assert watch.largest == 32 * vocabulary
+    assert theirs.largest == num_tokens * vocabulary
 
 
+@pytest.mark.parametrize("num_tokens", [800, 864])
+def test_probabilities_are_kept_for_the_backward_pass_only_if_they_are_few(num_tokens: int) -> None:
+    vocabulary = 5000
+    _, kept = watched(num_tokens, vocabulary)
+    if num_tokens * vocabulary <= MAX_KEPT_PROBS:
+        assert kept >= num_tokens * vocabulary
+    else:
+        assert kept < 32 * vocabulary + 4 * (num_tokens + vocabulary)
+
+
+def test_the_gradient_is_the_same_if_probabilities_are_not_kept() -> None:
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(2, 3, generator=generator).repeat(450, 1).requires_grad_()
+    weight = torch.randn(5000, 3, generator=generator).requires_grad_()
+    targets = torch.arange(900)
+    logprobs, _ = token_logprobs(hidden, weight, targets, temperature=0.7)
+    expected, _ = plain(hidden, weight, targets, 0.7)
+    assert len(hidden) * len(weight) > MAX_KEPT_PROBS
+    got = torch.autograd.grad(logprobs.sum(), (hidden, weight))
+    wanted = torch.autograd.grad(expected.sum(), (hidden, weight))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", ["packed", "padded"])
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("name", MODELS)
-def test_each_token_is_predicted_by_the_tokens_before_it(name: str, temperature: float) -> None:
-    model, (token_ids, loss_mask) = model_of(name), rows()
-    logprobs, entropy = completion_logprobs(model, token_ids, loss_mask, temperature=temperature)
-    for row in range(3):
-        for position in range(9):
-            if not loss_mask[row, position]:
-                assert logprobs[row, position] == entropy[row, position] == 0.0
-                continue
-            before = token_ids[row : row + 1, :position]
+def test_each_token_is_predicted_by_the_tokens_before_it(
+    name: str, temperature: float, path: str
+) -> None:
+    logprobs, entropy = logprobs_of(model_of(name, path), *GROUPS, temperature=temperature)
+    model, found = tiny_model(name), zip(logprobs, entropy, strict=True)
+    for prompt, [completion] in GROUPS:
+        for position, token in enumerate(completion):
+            before = torch.tensor([[*prompt, *completion[:position]]])
             logits = model(before, use_cache=False).logits[0, -1] / temperature
             expected = torch.log_softmax(logits, -1)
-            token = token_ids[row, position]
-            torch.testing.assert_close(logprobs[row, position], expected[token], atol=1e-5, rtol=0)
-            uncertainty = -(expected.exp() * expected).sum()
-            torch.testing.assert_close(entropy[row, position], uncertainty, atol=1e-5, rtol=0)
+            logprob, uncertainty = next(found)
+            torch.testing.assert_close(logprob, expected[token], atol=1e-5, rtol=0)
+            wanted = -(expected.exp() * expected).sum()
+            torch.testing.assert_close(uncertainty, wanted, atol=1e-5, rtol=0)
+    assert next(found, None) is None
 
 
 @pytest.mark.parametrize("shift", [-1, 1])
-def test_a_shifted_mask_or_shifted_tokens_give_other_values(shift: int) -> None:
-    model, (token_ids, loss_mask) = model_of("qwen3"), rows()
-    right, _ = completion_logprobs(model, token_ids, loss_mask, temperature=1.0)
-    for tokens, mask in (
-        (token_ids, loss_mask.roll(shift, 1)),
-        (token_ids.roll(shift, 1), loss_mask),
-    ):
-        wrong, _ = completion_logprobs(model, tokens, mask, temperature=1.0)
-        assert float((wrong - right).detach()[loss_mask].abs().max()) > 0.1
+@pytest.mark.parametrize("path", ["packed", "padded"])
+def test_shifted_tokens_give_other_values(path: str, shift: int) -> None:
+    model = model_of("qwen3", path)
+    right, _ = logprobs_of(model, *GROUPS, temperature=1.0)
+    wrong, _ = logprobs_of(model, *GROUPS, temperature=1.0, shift=shift)
+    assert float((wrong - right).detach().abs().max()) > 0.1
 
 
+@pytest.mark.parametrize("path", ["packed", "padded"])
 @pytest.mark.parametrize("name", MODELS)
-def test_gradients_equal_those_of_the_models_own_logits(name: str) -> None:
-    model, (token_ids, loss_mask) = model_of(name), rows()
-    gradient = torch.randn(3, 9, generator=torch.Generator().manual_seed(5))
-    parameters = list(model.parameters())
-    logprobs, _ = completion_logprobs(model, token_ids, loss_mask, temperature=0.7)
-    got = torch.autograd.grad((logprobs * gradient).sum(), parameters)
-    all_logprobs = torch.log_softmax(model(token_ids, use_cache=False).logits[:, :-1] / 0.7, -1)
-    expected = all_logprobs.gather(2, token_ids[:, 1:, None]).squeeze(2) * loss_mask[:, 1:]
-    wanted = torch.autograd.grad((expected * gradient[:, 1:]).sum(), parameters)
+def test_gradients_equal_those_of_the_models_own_logits(name: str, path: str) -> None:
+    gradient = torch.randn(13, generator=torch.Generator().manual_seed(5))
+    model, own = model_of(name, path), tiny_model(name)
+    logprobs, _ = logprobs_of(model, *GROUPS, temperature=0.7)
+    got = torch.autograd.grad(logprobs, list(model.parameters()), gradient)
+    expected, _ = row_logprobs(own, GROUPS, temperature=0.7)
+    wanted = torch.autograd.grad(expected, list(own.parameters()), gradient)
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_changes_nothing() -> None:
-    model, (token_ids, loss_mask) = model_of("qwen3"), rows()
-    wide, _ = completion_logprobs(model, token_ids, loss_mask, temperature=1.0)
-    narrow, _ = completion_logprobs(model, token_ids[1:2, :6], loss_mask[1:2, :6], temperature=1.0)
-    torch.testing.assert_close(narrow[0], wide[1, :6], atol=1e-6, rtol=0)
+@pytest.mark.parametrize("path", ["packed", "padded"])
+def test_other_rows_and_their_padding_change_nothing(path: str) -> None:
+    model = model_of("qwen3", path)
+    wide, _ = logprobs_of(model, *GROUPS, temperature=1.0)
+    narrow, _ = logprobs_of(model, GROUPS[1], temperature=1.0)
+    torch.testing.assert_close(narrow, wide[7:9], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 5)])
+@pytest.mark.parametrize("prompts", [[[0]], [[0, 5, 2], [4]]])
+@pytest.mark.parametrize("path", ["packed", "padded"])
 @pytest.mark.parametrize("name", MODELS)
 def test_an_empty_micro_batch_gives_every_parameter_a_gradient_of_zero(
-    name: str, shape: tuple[int, int]
+    name: str, path: str, prompts: list[list[int]]
 ) -> None:
-    model = model_of(name)
-    logprobs, entropy = completion_logprobs(
-        model,
-        torch.zeros(shape, dtype=torch.int64),
-        torch.zeros(shape, dtype=torch.bool),
-        temperature=1.0,
-    )
-    assert logprobs.shape == entropy.shape == shape
+    model = model_of(name, path)
+    logprobs, entropy = logprobs_of(model, *((prompt, []) for prompt in prompts), temperature=1.0)
+    assert logprobs.shape == entropy.shape == (0,)
     torch.autograd.backward(logprobs.sum())
     for parameter in model.parameters():
         assert parameter.grad is not None
         assert not parameter.grad.any()
 
 
-def test_without_gradient_the_values_are_the_same() -> None:
-    model, (token_ids, loss_mask) = model_of("qwen3"), rows()
-    expected, _ = completion_logprobs(model, token_ids, loss_mask, temperature=1.0)
+@pytest.mark.parametrize("path", ["packed", "padded"])
+def test_without_gradient_the_values_are_the_same(path: str) -> None:
+    model = model_of("qwen3", path)
+    expected, _ = logprobs_of(model, *GROUPS, temperature=1.0)
     with torch.no_grad():
-        logprobs, _ = completion_logprobs(model, token_ids, loss_mask, temperature=1.0)
+        logprobs, _ = logprobs_of(model, *GROUPS, temperature=1.0)
     assert not logprobs.requires_grad
     torch.testing.assert_close(logprobs, expected.detach(), atol=0.0, rtol=0.0)
 
@@ -285,4 +303,4 @@ def test_without_gradient_the_values_are_the_same() -> None:
 def test_a_model_that_caps_its_logits_is_refused() -> None:
     model = Gemma2ForCausalLM(Gemma2Config(**TINY))
     with pytest.raises(ConfigError, match=r"final_logit_softcapping is 30\.0"):
-        completion_logprobs(model, *rows(), temperature=1.0)
+        logprobs_of(model, *GROUPS, temperature=1.0)

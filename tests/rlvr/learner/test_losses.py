@@ -13,6 +13,7 @@ from rlvr.config.sections import LossName
 from rlvr.grpo.batching import make_batch
 from rlvr.learner.logprobs import token_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss, row_weights
+from rlvr.learner.packing import pack_rows
 from rlvr.types import (
     Batch,
     Completion,
@@ -32,14 +33,13 @@ def one_token(
     ratio: float, *, advantage: float, clip_low: float, clip_high: float
 ) -> tuple[LossTerms, float]:
     """The loss of a single token with this ratio, and its gradient in the policy's log-prob."""
-    policy_logprobs = torch.tensor([[math.log(ratio) - 2.0]], requires_grad=True)
+    policy_logprobs = torch.tensor([math.log(ratio) - 2.0], requires_grad=True)
     terms = policy_loss(
         policy_logprobs,
-        torch.tensor([[-2.0]]),
+        torch.tensor([-2.0]),
         None,
         advantages=torch.tensor([advantage]),
-        loss_mask=torch.tensor([[True]]),
-        row_weights=torch.tensor([1.0]),
+        weights=torch.tensor([1.0]),
         clip_low=clip_low,
         clip_high=clip_high,
         beta=0.0,
@@ -115,12 +115,11 @@ def test_clip_higher_has_two_bounds(
 
 def test_logged_terms_have_the_values_worked_out_by_hand() -> None:
     terms = policy_loss(
-        torch.tensor([[9.0, math.log(0.5), math.log(0.2)]]),
-        torch.tensor([[-9.0, math.log(0.25), math.log(0.4)]]),
-        torch.tensor([[0.0, math.log(0.25), math.log(0.2)]]),
-        advantages=torch.tensor([0.0]),
-        loss_mask=torch.tensor([[False, True, True]]),
-        row_weights=torch.tensor([0.5]),
+        torch.tensor([math.log(0.5), math.log(0.2)]),
+        torch.tensor([math.log(0.25), math.log(0.4)]),
+        torch.tensor([math.log(0.25), math.log(0.2)]),
+        advantages=torch.zeros(2),
+        weights=torch.tensor([0.5, 0.5]),
         clip_low=0.2,
         clip_high=0.2,
         beta=0.1,
@@ -139,12 +138,11 @@ def test_mismatch_is_the_kl_divergence_in_the_mean_over_the_engines_tokens() -> 
     per_token = [
         float(
             policy_loss(
-                learner[token].log().view(1, 1),
-                engine[token].log().view(1, 1),
+                learner[token].log().view(1),
+                engine[token].log().view(1),
                 None,
                 advantages=torch.zeros(1),
-                loss_mask=torch.ones(1, 1, dtype=torch.bool),
-                row_weights=torch.ones(1),
+                weights=torch.ones(1),
                 clip_low=0.2,
                 clip_high=0.2,
                 beta=0.0,
@@ -156,20 +154,19 @@ def test_mismatch_is_the_kl_divergence_in_the_mean_over_the_engines_tokens() -> 
     assert float(engine @ torch.tensor(per_token)) == pytest.approx(expected, rel=1e-4)
 
 
+ROW_LENGTHS = np.array([3, 5, 2, 6])
+
+
 def random_case(seed: int) -> Case:
-    """4 rows of 7 positions, float64, ratios on both sides of the clips."""
+    """The 16 tokens of 4 rows, float64, ratios on both sides of the clips."""
     generator = torch.Generator().manual_seed(seed)
-    draw = torch.randn(3, 4, 7, generator=generator, dtype=torch.float64)
-    loss_mask = torch.zeros(4, 7, dtype=torch.bool)
-    for row, (first, last) in enumerate([(1, 4), (2, 7), (3, 5), (1, 7)]):
-        loss_mask[row, first:last] = True
+    draw = torch.randn(3, 16, generator=generator, dtype=torch.float64)
     policy_logprobs = -2.0 + draw[0]
     return {
         "policy_logprobs": policy_logprobs,
         "rollout_logprobs": policy_logprobs + 0.3 * draw[1],
         "ref_logprobs": policy_logprobs + 0.5 * draw[2],
         "advantages": torch.tensor([1.2, -0.4, 0.0, -2.0], dtype=torch.float64),
-        "loss_mask": loss_mask,
     }
 
 
@@ -178,14 +175,12 @@ def plain_loss(
 ) -> float:
     """GRPO as the papers print it, one token at a time."""
     rows: list[list[float]] = []
-    for i in range(4):
+    for i, end in enumerate(ROW_LENGTHS.cumsum().tolist()):
         losses = []
-        for t in range(7):
-            if not case["loss_mask"][i, t]:
-                continue
-            policy = float(case["policy_logprobs"][i, t])
-            ratio = math.exp(policy - float(case["rollout_logprobs"][i, t]))
-            ref_ratio = math.exp(float(case["ref_logprobs"][i, t]) - policy)
+        for t in range(end - int(ROW_LENGTHS[i]), end):
+            policy = float(case["policy_logprobs"][t])
+            ratio = math.exp(policy - float(case["rollout_logprobs"][t]))
+            ref_ratio = math.exp(float(case["ref_logprobs"][t]) - policy)
             advantage = float(case["advantages"][i])
             clipped = min(max(ratio, 1 - clip_low), 1 + clip_high)
             kl = ref_ratio - math.log(ref_ratio) - 1
@@ -201,15 +196,14 @@ def plain_loss(
 def loss_of(
     case: Case, name: LossName, *, clip_low: float, clip_high: float, beta: float
 ) -> Tensor:
-    num_tokens = case["loss_mask"].sum(1).numpy()
-    weights = torch.from_numpy(row_weights(name, num_tokens, max_tokens=8)).double()
+    lengths = torch.from_numpy(ROW_LENGTHS)
+    weights = torch.from_numpy(row_weights(name, ROW_LENGTHS, max_tokens=8)).double()
     return policy_loss(
         case["policy_logprobs"],
         case["rollout_logprobs"],
         case["ref_logprobs"],
-        advantages=case["advantages"],
-        loss_mask=case["loss_mask"],
-        row_weights=weights,
+        advantages=case["advantages"].repeat_interleave(lengths),
+        weights=weights.repeat_interleave(lengths),
         clip_low=clip_low,
         clip_high=clip_high,
         beta=beta,
@@ -235,30 +229,31 @@ def test_gradient_equals_a_finite_difference(name: LossName) -> None:
     [gradient] = torch.autograd.grad(
         loss_of(case | {"policy_logprobs": policy_logprobs}, name, **settings), policy_logprobs
     )
-    for i in range(4):
-        for t in range(7):
-            bump = torch.zeros(4, 7, dtype=torch.float64)
-            bump[i, t] = step
-            up, down = (
-                float(loss_of(case | {"policy_logprobs": moved}, name, **settings))
-                for moved in (case["policy_logprobs"] + bump, case["policy_logprobs"] - bump)
-            )
-            assert float(gradient[i, t]) == pytest.approx((up - down) / (2 * step), abs=1e-8)
+    for t in range(16):
+        bump = torch.zeros(16, dtype=torch.float64)
+        bump[t] = step
+        up, down = (
+            float(loss_of(case | {"policy_logprobs": moved}, name, **settings))
+            for moved in (case["policy_logprobs"] + bump, case["policy_logprobs"] - bump)
+        )
+        assert float(gradient[t]) == pytest.approx((up - down) / (2 * step), abs=1e-8)
 
 
-@pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30])
-def test_junk_in_the_padding_reaches_neither_loss_nor_gradient(junk: float) -> None:
-    settings = {"clip_low": 0.2, "clip_high": 0.28, "beta": 0.04}
-    clean = random_case(seed=3)
-    dirty = dict(clean)
-    for key in ("policy_logprobs", "rollout_logprobs", "ref_logprobs"):
-        dirty[key] = clean[key].masked_fill(~clean["loss_mask"], junk)
-    results = []
-    for case in (clean, dirty):
-        policy_logprobs = case["policy_logprobs"].clone().requires_grad_()
-        loss = loss_of(case | {"policy_logprobs": policy_logprobs}, "grpo", **settings)
-        results.append((loss.detach(), *torch.autograd.grad(loss, policy_logprobs)))
-    torch.testing.assert_close(results[0], results[1], rtol=0.0, atol=0.0)
+def test_without_tokens_all_terms_are_zero() -> None:
+    policy_logprobs = torch.zeros(0, requires_grad=True)
+    terms = policy_loss(
+        policy_logprobs,
+        torch.zeros(0),
+        torch.zeros(0),
+        advantages=torch.zeros(0),
+        weights=torch.zeros(0),
+        clip_low=0.2,
+        clip_high=0.2,
+        beta=0.1,
+    )
+    sums = (terms.loss, terms.clipped, terms.kl_sum, terms.mismatch_sum, terms.max_ratio_error)
+    assert [float(term) for term in sums] == [0.0] * 5
+    assert torch.autograd.grad(terms.loss, policy_logprobs)[0].shape == (0,)
 
 
 def rollout_of(tokens: list[int], *, reward: float, rng: np.random.Generator) -> Rollout:
@@ -296,11 +291,10 @@ def random_groups() -> list[Group]:
 def bigram_logprobs(table: Tensor, batch: MicroBatch) -> Tensor:
     """A policy small enough for a test: the next token depends on the one before, by [V, V]."""
     token_ids = torch.from_numpy(batch.token_ids).long()
-    logprobs = torch.zeros(token_ids.shape)
-    for row in range(len(token_ids)):
-        hidden = torch.eye(len(table))[token_ids[row, :-1]]
-        picked, _ = token_logprobs(hidden, table.T, token_ids[row, 1:], temperature=0.7)
-        logprobs[row, 1:] = picked
+    predictors = pack_rows(batch, torch.device("cpu")).predictors
+    hidden = torch.eye(len(table))[token_ids[predictors]]
+    own = token_ids[len(token_ids) - len(predictors) :]
+    logprobs, _ = token_logprobs(hidden, table.T, own, temperature=0.7)
     return logprobs
 
 
@@ -309,14 +303,14 @@ def loss_and_gradient(table: Tensor, batch: Batch, *, beta: float) -> tuple[Tens
     table = table.clone().requires_grad_()
     loss, sums = torch.zeros(()), torch.zeros(3)
     for micro_batch in (part for rank in batch.micro_batches for part in rank):
+        lengths = micro_batch.completion_lengths
         policy_logprobs = bigram_logprobs(table, micro_batch)
         terms = policy_loss(
             policy_logprobs,
             torch.from_numpy(micro_batch.rollout_logprobs),
             policy_logprobs.detach() * 0.9,
-            advantages=torch.from_numpy(micro_batch.advantages),
-            loss_mask=torch.from_numpy(micro_batch.loss_mask),
-            row_weights=torch.from_numpy(micro_batch.row_weights),
+            advantages=torch.from_numpy(micro_batch.advantages.repeat(lengths)),
+            weights=torch.from_numpy(micro_batch.row_weights.repeat(lengths)),
             clip_low=0.2,
             clip_high=0.28,
             beta=beta,
