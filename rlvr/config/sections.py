@@ -218,7 +218,9 @@ class LearnerSection(Section):
         1.0, description="gradients are clipped to this norm"
     )
     token_budget: Neutral[PositiveInt] = Field(
-        8192, description="tokens in a micro-batch, padding included"
+        8192,
+        description="tokens in a micro-batch; completions of a group share their prompt, which "
+        "counts once, and nothing is padded",
     )
     gradient_checkpointing: Neutral[bool] = Field(
         False, description="less memory, a third more time"
