@@ -1,8 +1,6 @@
 """`python -m rlvr`: the command `rlvr`."""
 
-import sys
-
-from rlvr.cli import main
+from rlvr.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

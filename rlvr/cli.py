@@ -8,11 +8,12 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rlvr.errors import RLVRError, Stopped
 from rlvr.run.stage_protocol import STAGES, load_stage, run_stage
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
 
 COMMANDS = {
     "grpo": "train with GRPO on Ray, vLLM and DeepSpeed; resumes an interrupted run",
@@ -37,6 +38,14 @@ OTHER_COMMANDS = {
     "serve": "rlvr.serving.serve_command:run_serve",
     "chat": "rlvr.serving.chat_command:run_chat",
 }
+
+
+def run() -> NoReturn:
+    """Run the command and end the process; the program `rlvr`."""
+    status = main()
+    from rlvr.cluster.signals import exit_process
+
+    exit_process(status)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

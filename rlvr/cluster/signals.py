@@ -7,16 +7,26 @@ before the event loop: KeyboardInterrupt for both, but never in the middle of Ra
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 import signal
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from rlvr.errors import Stopped
 
-__all__ = ["SIGNALS", "in_daemon_thread", "signals_held", "stop_on_signals", "unless_stopped"]
+__all__ = [
+    "SIGNALS",
+    "exit_process",
+    "in_daemon_thread",
+    "signals_held",
+    "stop_on_signals",
+    "unless_stopped",
+]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,6 +63,20 @@ def in_daemon_thread(work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
 
     threading.Thread(target=run, daemon=True).start()
     return asyncio.wrap_future(done)
+
+
+def exit_process(status: int) -> NoReturn:
+    """End this process, also while a daemon thread is at work.
+
+    sys.exit ends such a thread in the middle of its call, and one that is in C++ (torch) aborts the
+    process. With a daemon thread, exit functions run here and the interpreter is not torn down.
+    """
+    if any(thread.daemon for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -81,6 +83,28 @@ def test_a_stop_does_not_wait_for_a_thread() -> None:
     asyncio.run(stopped())
     assert time.monotonic() - started < 5
     released.set()
+
+
+@pytest.mark.slow
+def test_a_process_ends_while_a_daemon_thread_is_in_c_plus_plus() -> None:
+    """With sys.exit: "terminate called without an active exception", status -6."""
+    code = """
+import atexit, threading, torch
+from rlvr.cluster.signals import exit_process
+working = threading.Event()
+def work():
+    matrix = torch.ones(400, 400)
+    while True:
+        matrix @ matrix
+        working.set()
+atexit.register(print, "exit functions have run")
+threading.Thread(target=work, daemon=True).start()
+working.wait()
+exit_process(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == "exit functions have run\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
