@@ -43,8 +43,7 @@ def faulty(ask: Ask) -> Any:
 
 
 def command(run: Distillation, *overrides: str) -> list[str]:
-    code = "import sys; from rlvr.cli import main; sys.exit(main())"
-    return [sys.executable, "-c", code, "distill", str(run.recipe), *overrides]
+    return [sys.executable, "-m", "rlvr", "distill", str(run.recipe), *overrides]
 
 
 def start(run: Distillation, *overrides: str) -> subprocess.Popen[str]:

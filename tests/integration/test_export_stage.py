@@ -24,7 +24,7 @@ from rlvr.stages.export.export_stage import check_export, run_export
 from rlvr.stages.export.merge_adapters import probe_logits
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-m", "rlvr"]
 TOKEN = "hf_not_a_real_token_0123456789"
 
 

@@ -16,7 +16,7 @@ from openai.types.chat import ChatCompletionMessage
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 
 DEADLINE_S = 300
-RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())"]
+RLVR = [sys.executable, "-m", "rlvr"]
 
 
 def address(owner: subprocess.Popen[str], log: Path) -> str:

@@ -22,7 +22,7 @@ from rlvr.stages.sft.examples import reasoning_of
 from rlvr.stages.sft.sft_config import SftConfig
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(main())", "sft"]
+COMMAND = [sys.executable, "-m", "rlvr", "sft"]
 
 
 def start(config: SftConfig, tmp_path: Path) -> subprocess.Popen[str]:
