@@ -7,7 +7,8 @@ values, which are known without a call. Importing `rewards` imports every regist
 
 "package.module:function" is a user's function in TRL's form: keyword lists in, `list[float | None]`
 out. Its parameters without a default are the columns it needs. It may declare the range of its
-values: `short.value_range = (0.0, 1.0)`.
+values, `short.value_range = (0.0, 1.0)`, and that it is too heavy to be tried on three rows on the
+driver's machine before a run starts: `short.is_tried = False`.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ class Reward:
     value_range: tuple[float, float] | None  # least and largest value; None: not declared
     wants: tuple[str, ...] = ()  # which of "completion_ids" and "prompts" it takes
     uses_sandbox: bool = False
+    is_tried: bool = True  # whether it may be called on a few rows before the run's actors start
     check_options: Callable[[Mapping[str, Any]], None] = lambda options: None
 
     def grade(
@@ -258,4 +260,5 @@ def _user_reward(name: str, function: Callable[..., Any]) -> Reward:
         options=None if takes_all else tuple(sorted(accepts.difference(_GIVEN))),
         value_range=getattr(function, "value_range", None),
         wants=tuple(key for key in _OPTIONAL if takes_all or key in accepts),
+        is_tried=getattr(function, "is_tried", True),
     )

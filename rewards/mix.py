@@ -55,6 +55,15 @@ class RewardMix:
         return tuple(self._parts)
 
     @property
+    def tried(self) -> tuple[str, ...]:
+        """The rewards that may be called before the actors of a run start."""
+        return tuple(name for name, part in self._parts.items() if part.reward.is_tried)
+
+    def applies(self, name: str, columns: Mapping[str, Any]) -> bool:
+        """Whether a reward of the mix is called for a task with these columns."""
+        return self._parts[name].applies_to(columns)
+
+    @property
     def required_columns(self) -> tuple[str, ...]:
         """The columns that some reward needs, sorted."""
         needed = {name for part in self._parts.values() for name in part.reward.required_columns}

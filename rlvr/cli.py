@@ -1,4 +1,8 @@
-"""The command `rlvr`. Imports nothing heavy before the user's input is checked."""
+"""The command `rlvr`. Imports nothing heavy before the user's input is checked.
+
+At its top it imports the standard library only: help, version and the message that names a missing
+extra need no other package.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from rlvr.cluster.processes import check_extra
 from rlvr.errors import RLVRError, Stopped
-from rlvr.run.stage_protocol import STAGES, load_stage, run_stage
 
 __all__ = ["main", "run"]
 
@@ -55,12 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from rewards.__main__ import main as try_rewards
 
         return try_rewards(arguments[2:])
-    options = _parser().parse_args(arguments)
+    if list(arguments) == ["--version"]:
+        print(f"rlvr {_version()}")
+        return 0
+    options = _parsed(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until a stage sets its own
     try:
-        if options.command in STAGES:
-            return run_stage(load_stage(options.command), options.recipe, options.overrides)
+        check_extra(options.command)
+        if options.command not in OTHER_COMMANDS:
+            return _run_stage(options)
         module, _, function = OTHER_COMMANDS[options.command].partition(":")
         run = getattr(importlib.import_module(module), function)
         return int(run(options.recipe, options.overrides))
@@ -75,6 +83,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_status
 
 
+def _run_stage(options: argparse.Namespace) -> int:
+    from rlvr.run.stage_protocol import load_stage, run_stage
+
+    stage = load_stage(options.command)
+    return run_stage(stage, options.recipe, options.overrides, check_only=options.check)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("rlvr")
+    except PackageNotFoundError:
+        return "(not installed: run from its source)"
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments; overrides may also stand behind an option."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if unknown := [one for one in rest if one.startswith("-") or "=" not in one]:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rlvr",
@@ -82,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A recipe is a YAML file; override its keys like this: "
         "`rlvr grpo recipes/toy/zero.yaml seed=1 learner.lr=1e-4`.",
     )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
@@ -89,6 +125,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "overrides", metavar="section.key=value", nargs="*", help="overrides of the recipe"
         )
+        if name not in OTHER_COMMANDS:
+            text = "check everything that can be known before the start, then stop"
+            command.add_argument("--check", action="store_true", help=text)
         command.set_defaults(command=name)
     text = "`rlvr reward test FILE`: grade the completions in a file, with reasons"
     reward = commands.add_parser("reward", help=text, description=text)

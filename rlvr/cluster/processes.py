@@ -8,13 +8,23 @@ import logging
 import os
 import random
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from rlvr.errors import ConfigError, RLVRError
 
-__all__ = ["PORTS", "actor_env", "check_packages", "free_port", "log_to", "redirect_output"]
+__all__ = [
+    "PORTS",
+    "actor_env",
+    "check_extra",
+    "check_packages",
+    "free_port",
+    "log_to",
+    "redirect_output",
+]
 
+FOR_RECIPES = ("numpy", "pydantic", "yaml")  # every command reads a recipe
 REQUIRED = ("torch", "vllm", "deepspeed", "ray", "transformers")
 # text models need none of these, but transformers and vLLM import them if they are installed
 OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
@@ -22,11 +32,16 @@ OPTIONAL = ("torchvision", "torchaudio", "torchcodec")
 PORTS = range(20000, 32768)  # between those that Ray and those that Linux give out by themselves
 
 
+def check_extra(command: str) -> None:
+    """Raise ConfigError if the extra of this package that `rlvr COMMAND` needs is not installed."""
+    if missing := [name for name in FOR_RECIPES if importlib.util.find_spec(name) is None]:
+        raise ConfigError(_not_installed(missing, f"rlvr {command}"))
+
+
 def check_packages() -> None:
     """Raise ConfigError for a missing required package or a broken optional one."""
-    for package in REQUIRED:
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(f"{package} is not installed; install all packages with `make setup`")
+    if missing := [name for name in REQUIRED if importlib.util.find_spec(name) is None]:
+        raise ConfigError(_not_installed(missing, "this command"))
     for package in OPTIONAL:
         if importlib.util.find_spec(package) is None:
             continue
@@ -39,6 +54,15 @@ def check_packages() -> None:
                 f"transformers and vLLM; text models do not need it: `python -m pip uninstall "
                 f"{package}`"
             ) from None
+
+
+def _not_installed(packages: Sequence[str], command: str) -> str:
+    verb = "is" if len(packages) == 1 else "are"
+    return (
+        f"{', '.join(packages)} {verb} not installed; {command} needs the extra `train`: run `make "
+        "setup` in the repository, or `pip install '.[train]'` and then the torch and vLLM of this "
+        "machine"
+    )
 
 
 def actor_env(*, num_threads: int, is_cpu: bool) -> dict[str, str]:

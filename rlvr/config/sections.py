@@ -79,8 +79,15 @@ class TasksSection(Section):
     )
     path: PathText | None = Field(None, description="file, or name of a data set")
     split: str | None = Field(None, description="train, test, train[:500]; toy: train, heldout")
-    columns: dict[str, str] = Field({}, description="column to fill: column of the file")
+    columns: dict[str, str] = Field(
+        {}, description="name for the rewards: column of the file; all others keep their names"
+    )
     num_tasks: PositiveInt | None = Field(None, description="use the first num_tasks; null: all")
+    long_prompts: Literal["error", "filter", "truncate"] = Field(
+        "error",
+        description="prompts over rollout.max_prompt_tokens: refuse the run; leave these tasks "
+        "out; or drop the start of their text, the template stays whole",
+    )
 
 
 class MixedTasksSection(TasksSection):
@@ -323,6 +330,9 @@ class ChecksSection(Section):
     preflight_tasks: NonNegativeInt = Field(
         20_000, description="rows whose gold must earn full reward; 0: none; endless source: 256"
     )
+    preflight_s: PositiveFloat = Field(
+        3.0, description="seconds of grading golds; rows that are left then are not graded"
+    )
     max_bad_golds: NonNegativeInt = Field(0, description="preflight rows that may fail")
 
 
@@ -351,10 +361,18 @@ class SandboxSection(Section):
 
 
 class TrackersSection(Section):
-    """Copies of metrics.jsonl for other tools; a failing tracker never stops a run."""
+    """Copies of metrics.jsonl for other tools.
+
+    A tracker that cannot start is an error; one that fails later is switched off.
+    """
 
     tensorboard: bool = Field(False, description="write event files to the run folder")
-    wandb: bool = Field(False, description="send to Weights & Biases; configured by environment")
+    wandb: bool = Field(
+        False, description="metrics, config and completions to Weights & Biases; see WANDB_MODE"
+    )
+    completions_every_steps: PositiveInt = Field(
+        10, description="steps between tables of completions (wandb)"
+    )
 
 
 class StageConfig(Section):

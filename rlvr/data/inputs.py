@@ -13,9 +13,11 @@ from rewards import RewardMix
 from rlvr.config import GenerationStageConfig
 from rlvr.config.sections import RewardSection, SandboxSection, TasksSection
 from rlvr.data.model_copy import MODEL_COPY, find_model, hold_model, origin_of
-from rlvr.data.model_files import absolute_path, below_adapter, check_context, tokenizer_folder
+from rlvr.data.model_files import absolute_path, below_adapter, check_context
 from rlvr.data.prompts import PromptTemplate, TemplateEncoder, make_template
 from rlvr.data.tasks import TaskSource, open_tasks, place_of
+from rlvr.data.template_checks import check_template
+from rlvr.data.tokenizer_loading import load_tokenizer
 from rlvr.errors import ConfigError, one_line
 from rlvr.types import Task
 from sandbox import SandboxUnavailable, require
@@ -42,10 +44,12 @@ class Inputs:
     model: str  # folder or hub name; an adapter or a checkpoint until `hold_inputs`
     tasks: TaskSource
     eval_tasks: TaskSource | None
+    sources: Mapping[str, TaskSource]  # section of the recipe -> its tasks
     template: PromptTemplate
     mix: RewardMix  # for its requirements only; the reward actors grade with mixes of their own
     rewards: Mapping[str, Mapping[str, Any]]  # arguments of a RewardMix
     files: Mapping[str, str]  # recipe key -> file or model folder that is read
+    encoder: TemplateEncoder | None = None  # once the preflight has loaded the tokenizer
 
     @property
     def all_eval_tasks(self) -> tuple[Task, ...]:
@@ -80,6 +84,7 @@ def check_generation(
         model=model,
         tasks=source,
         eval_tasks=None,
+        sources={section: source},
         template=template,
         mix=mix,
         rewards=specs,
@@ -145,20 +150,15 @@ def hold_inputs(
 
 
 def make_encoder(config: GenerationStageConfig, inputs: Inputs) -> TemplateEncoder:
-    """Load the tokenizer and check the length of every prompt. Raises ConfigError."""
-    from transformers import AutoTokenizer
-
-    path, max_prompt_tokens = config.model.path, config.rollout.max_prompt_tokens
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            tokenizer_folder(inputs.model), trust_remote_code=config.model.trust_remote_code
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model.path: no tokenizer of {path}: {reason}") from None
-    first = inputs.template.render(inputs.tasks.task(0), tokenizer=tokenizer)
-    encoder = TemplateEncoder(inputs.template, tokenizer, max_prompt_tokens, first.think_prefilled)
-    tasks = map(inputs.tasks.task, range(inputs.tasks.num_tasks or 0))
-    for task in (*tasks, *inputs.all_eval_tasks):
-        encoder.encode(task)
+    """Load the tokenizer and check that the template suits it. Raises ConfigError."""
+    model = config.model
+    tokenizer = load_tokenizer(
+        inputs.model, trust_remote_code=model.trust_remote_code, name=model.path
+    )
+    first = inputs.tasks.task(0)
+    rendered = inputs.template.render(first, tokenizer=tokenizer)
+    encoder = TemplateEncoder(
+        inputs.template, tokenizer, config.rollout.max_prompt_tokens, rendered.think_prefilled
+    )
+    check_template(encoder, first, model=below_adapter(inputs.model))
     return encoder

@@ -10,7 +10,7 @@ rendered here too.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -61,7 +61,9 @@ class Tokenizer(Protocol):
     bos_token: str | None
     eos_token_id: int | None
 
-    def __call__(self, text: str, *, add_special_tokens: bool) -> Mapping[str, Any]: ...
+    def __call__(
+        self, text: str | Sequence[str], *, add_special_tokens: bool
+    ) -> Mapping[str, Any]: ...
 
     def apply_chat_template(
         self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool
@@ -113,18 +115,29 @@ class PromptTemplate:
         Raises ConfigError: P is over max_prompt_tokens.
         """
         text = self.render(task, tokenizer=tokenizer).text
-        # a chat template contains its special tokens
-        starts_with_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token or "")
-        has_special_tokens = self.text is None or starts_with_bos
-        ids = list(tokenizer(text, add_special_tokens=not has_special_tokens)["input_ids"])
-        if self.text is not None and ids and ids[-1] == tokenizer.eos_token_id:
-            ids.pop()  # some tokenizers end every text
+        (ids,) = self.encode_texts(tokenizer, [text])
         if len(ids) > max_prompt_tokens:
             raise ConfigError(
                 f"prompt: task {task.id} has {len(ids)} prompt tokens, over max_prompt_tokens="
                 f"{max_prompt_tokens}; raise it or leave the task out"
             )
         return np.asarray(ids, dtype=np.int32)
+
+    def encode_texts(self, tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of rendered prompts."""
+        # a chat template contains its special tokens
+        bos = tokenizer.bos_token
+        is_complete = [self.text is None or bool(bos and text.startswith(bos)) for text in texts]
+        encoded: dict[int, list[int]] = {}
+        for flag in set(is_complete):
+            indices = [i for i, complete in enumerate(is_complete) if complete is flag]
+            found = tokenizer([texts[i] for i in indices], add_special_tokens=not flag)["input_ids"]
+            encoded |= zip(indices, map(list, found), strict=True)
+        if self.text is not None:
+            for ids in encoded.values():
+                if ids and ids[-1] == tokenizer.eos_token_id:
+                    ids.pop()  # some tokenizers end every text
+        return [encoded[i] for i in range(len(texts))]
 
 
 @dataclass(slots=True)
@@ -143,6 +156,11 @@ class TemplateEncoder:
     def text(self, task: Task) -> str:
         """Return the rendered prompt."""
         return self.template.render(task, tokenizer=self.tokenizer).text
+
+    def prompt_lengths(self, tasks: Sequence[Task]) -> list[int]:
+        """Return the number of tokens of each prompt, at any length."""
+        texts = [self.text(task) for task in tasks]
+        return [len(ids) for ids in self.template.encode_texts(self.tokenizer, texts)]
 
     def completion_ids(self, text: str) -> NDArray[np.int32]:
         """Return token ids without special tokens, [T]."""

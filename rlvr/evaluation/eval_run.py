@@ -135,7 +135,7 @@ def _score_all(
     strategies = [strategy for strategy in config.strategy if strategy.name == "best_of_n"]
     if not strategies:
         return
-    encoder = make_encoder(config, inputs.generation)
+    encoder = inputs.generation.encoder or make_encoder(config, inputs.generation)
     for strategy in strategies:
         scorer = make_scorer(strategy, think_prefilled=encoder.think_prefilled)
         for suite in inputs.suites:

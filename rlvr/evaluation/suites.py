@@ -6,7 +6,7 @@ suites that name it, so that one set of reward workers grades all suites.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from rewards import RewardMix
 from rlvr.data.inputs import Inputs, check_generation, check_is_finite
 from rlvr.data.model_files import check_model
 from rlvr.data.samples import language_of, last_turn
-from rlvr.data.tasks import TaskList
+from rlvr.data.tasks import TaskList, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.evaluation.eval_config import EvaluateConfig, SuiteSection
 from rlvr.evaluation.scorers import make_scorer
@@ -26,6 +26,7 @@ __all__ = [
     "EvaluationInputs",
     "Suite",
     "check_eval",
+    "keep_fitting",
     "with_cue",
     "with_suffix",
 ]
@@ -64,6 +65,11 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
     parts: list[Inputs] = []
     for name, section in config.suites.items():
         key = f"suites.{name}.tasks"
+        if section.tasks.long_prompts == "truncate":
+            raise ConfigError(
+                f"{key}.long_prompts: truncate changes the problems of a suite; allowed: error, "
+                "filter"
+            )
         rewards = section.rewards or config.rewards
         part = check_generation(config, section.tasks, rewards, section=key)
         check_is_finite(part.tasks, section=key)
@@ -74,20 +80,53 @@ def check_eval(config: EvaluateConfig) -> EvaluationInputs:
     files |= _check_strategies(config, suites)
     specs = _reward_specs(config)
     cues = [strategy.cue for strategy in config.strategy if strategy.name == "cot"]
-    tasks = tuple(
-        # with the cue of cot, so that the length check of prompts includes it
-        replace(with_cue(task, cues[0]) if cues else task, id=f"{suite.name}/{task.id}")
-        for suite in suites
-        for task in suite.tasks
-    )
+    sources = {
+        f"suites.{suite.name}.tasks": TaskList(
+            name=suite.name,
+            # with the cue of cot, so that the length check of prompts includes it
+            tasks=tuple(
+                replace(with_cue(task, cues[0]) if cues else task, id=_full_id(suite, task))
+                for task in suite.tasks
+            ),
+            origin=part.tasks.origin if isinstance(part.tasks, TaskList) else None,
+        )
+        for suite, part in zip(suites, parts, strict=True)
+    }
     generation = replace(
         parts[0],
-        tasks=TaskList(name=config.name, tasks=tasks),
+        tasks=_joined(config, sources),
+        sources=sources,
         mix=RewardMix(specs),
         rewards=specs,
         files=files,
     )
     return EvaluationInputs(suites=tuple(suites), generation=generation)
+
+
+def keep_fitting(
+    config: EvaluateConfig, suites: Sequence[Suite], checked: Inputs
+) -> EvaluationInputs:
+    """Return the inputs with the tasks of `checked.sources`, whose prompts are short enough.
+
+    Raises ConfigError: a noisy suite and its clean one have no longer the same problems.
+    """
+    tasks = _joined(config, checked.sources)
+    fitting = {task.id for task in tasks.tasks}
+    kept = tuple(
+        replace(suite, tasks=tuple(t for t in suite.tasks if _full_id(suite, t) in fitting))
+        for suite in suites
+    )
+    _check_pairs(kept)
+    return EvaluationInputs(suites=kept, generation=replace(checked, tasks=tasks))
+
+
+def _joined(config: EvaluateConfig, sources: Mapping[str, TaskSource]) -> TaskList:
+    tasks = (one.task(i) for one in sources.values() for i in range(one.num_tasks or 0))
+    return TaskList(name=config.name, tasks=tuple(tasks))
+
+
+def _full_id(suite: Suite, task: Task) -> str:
+    return f"{suite.name}/{task.id}"
 
 
 def _suite(name: str, section: SuiteSection, part: Inputs, config: EvaluateConfig) -> Suite:

@@ -1,42 +1,26 @@
 """Self-checks of a run: each stops the run, with the reason, where it cannot be trusted.
 
-before the first step    check_rewards (preflight): the rewards accept the gold answers
-first step               check_first_step: ratios are 1
-each step                check_graded, check_mismatch, SignalCheck
+first step    check_first_step: ratios are 1
+each step     check_graded, check_mismatch, SignalCheck
+
+What can be known before a run is checked by its preflight (rlvr.grpo.preflight).
 """
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from rewards import RewardMix, RewardResult
 from rlvr.config.sections import ChecksSection
-from rlvr.data.prompts import GoldStyle, render_gold, render_program
-from rlvr.data.tasks import TaskSource
 from rlvr.errors import CheckError
 from rlvr.grpo.advantages import has_signal
-from rlvr.grpo.grpo_config import GrpoConfig
-from rlvr.grpo.rollouts import Graders, PromptEncoder
-from rlvr.types import Group, StepReport, Task, Ungraded
+from rlvr.types import Group, StepReport
 
 __all__ = [
-    "PreflightReport",
     "SignalCheck",
     "check_first_step",
     "check_graded",
     "check_mismatch",
-    "check_rewards",
 ]
-
-logger = logging.getLogger(__name__)
-
-ACCEPT_GOLD = ("accuracy", "countdown", "passes_tests", "think_format")  # give a gold 1
-ENDLESS_TASKS = 256  # tasks of an endless source that the preflight checks
-CHUNK = 512  # completions of one grading call
-NAMED_TASKS = 20  # bad golds that the log names
 
 
 def check_graded(groups: Sequence[Group], *, limit_frac: float) -> None:
@@ -124,120 +108,3 @@ def _most_common(reasons: Iterable[str]) -> str:
     for reason in reasons:
         counts[reason] = counts.get(reason, 0) + 1
     return max(counts, key=lambda reason: counts[reason]) if counts else "no part was None"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreflightReport:
-    """Result of the preflight."""
-
-    num_tasks: int
-    bad_golds: tuple[str, ...]  # "gsm8k/17: accuracy 0 (reason)"
-
-    def __str__(self) -> str:
-        num_good = self.num_tasks - len(self.bad_golds)
-        return f"preflight: {num_good} of {self.num_tasks} gold answers earn full reward"
-
-
-async def check_rewards(
-    config: GrpoConfig, source: TaskSource, mix: RewardMix, graders: Graders, encoder: PromptEncoder
-) -> PreflightReport:
-    """Grade the gold answers, and empty answers, of the first rows.
-
-    Raises:
-        CheckError: more golds than checks.max_bad_golds miss full reward, an empty answer earns a
-            reward, or a value is not finite or outside the range that its reward declares.
-    """
-    limit = config.checks.preflight_tasks
-    available = ENDLESS_TASKS if source.num_tasks is None else source.num_tasks
-    tasks = [source.task(i) for i in range(min(limit, available))]
-    style = GoldStyle(config.prompt.answer_style)
-    golds = [_gold(task, think_prefilled=encoder.think_prefilled, style=style) for task in tasks]
-    graded = await _grade(graders, encoder, golds, tasks)
-    empty = await _grade(graders, encoder, [""] * len(tasks), tasks)
-    _check_values(tasks, [*graded, *empty], mix.ranges)
-    verifiers = [name for name in mix.names if name in ACCEPT_GOLD]
-    with_gold = [i for i, gold in enumerate(golds) if gold and verifiers]
-    bad = tuple(
-        f"{tasks[i].id}: {', '.join(missed)}"
-        for i in with_gold
-        if (missed := _missed(graded[i], verifiers))
-    )
-    _check_golds(bad, num_golds=len(with_gold), max_bad=config.checks.max_bad_golds)
-    paid = [
-        t.id for t, r in zip(tasks, empty, strict=True) if any(r.values.get(v) for v in verifiers)
-    ]
-    if paid:
-        raise CheckError(
-            f"preflight: an empty answer earns a reward on {paid[0]} and {len(paid) - 1} more rows"
-        )
-    return PreflightReport(num_tasks=len(with_gold), bad_golds=bad)
-
-
-def _gold(task: Task, *, think_prefilled: bool, style: GoldStyle) -> str:
-    """Return a correct completion, or "" if the row has neither an answer nor a solution."""
-    if "tests" in task.columns and task.columns.get("solution"):
-        solution = str(task.columns["solution"])
-        return render_program(solution, think_prefilled=think_prefilled, style=style)
-    if "answer" not in task.columns:
-        return ""
-    return render_gold(str(task.columns["answer"]), think_prefilled=think_prefilled, style=style)
-
-
-def _check_golds(bad: Sequence[str], *, num_golds: int, max_bad: int) -> None:
-    for line in bad[:NAMED_TASKS]:
-        logger.warning("preflight: the gold answer of %s", line)
-    if len(bad) > max_bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-        raise CheckError(
-            f"preflight: {len(bad)} of {num_golds} gold answers, rendered through the template, "
-            f"miss full reward (limit {max_bad}, checks.max_bad_golds): "
-            f"{'; '.join(bad[:3])}{more}; correct the rows or the template "
-            "(prompt.answer_style, rewards), or raise the limit"
-        )
-
-
-async def _grade(
-    graders: Graders, encoder: PromptEncoder, texts: Sequence[str], tasks: Sequence[Task]
-) -> list[RewardResult]:
-    results: list[RewardResult] = []
-    for first in range(0, len(tasks), CHUNK):
-        chunk = slice(first, first + CHUNK)
-        ungraded = Ungraded(
-            texts=texts[chunk],
-            columns=[task.columns for task in tasks[chunk]],
-            think_prefilled=encoder.think_prefilled,
-            prompts=[encoder.text(task) for task in tasks[chunk]],
-            completion_ids=[encoder.completion_ids(text) for text in texts[chunk]],
-        )
-        results += await graders.grade(ungraded)
-    return results
-
-
-def _missed(result: RewardResult, verifiers: Sequence[str]) -> list[str]:
-    return [
-        f"{name} {result.values[name]} ({result.reasons.get(name, '')})"
-        for name in verifiers
-        if result.values.get(name, 1.0) != 1.0  # a reward that does not apply to the row is missing
-    ]
-
-
-def _check_values(
-    tasks: Sequence[Task],
-    results: Sequence[RewardResult],
-    ranges: Mapping[str, tuple[float, float] | None],
-) -> None:
-    for i, result in enumerate(results):
-        for name, value in result.values.items():
-            if wrong := _wrong(value, ranges.get(name)):
-                task = tasks[i % len(tasks)]
-                raise CheckError(f"preflight: reward {name} is {value} on {task.id}, {wrong}")
-
-
-def _wrong(value: float | None, value_range: tuple[float, float] | None) -> str:
-    """Return the fault of a value, or ""."""
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return "not finite"
-    low, high = value_range or (value, value)
-    return "" if low <= value <= high else f"not in its range {low:g} to {high:g}"

@@ -111,9 +111,7 @@ async def _start(
     cluster: Cluster,
     stop: asyncio.Event,
 ) -> GenerationSession:
-    """Start actors and tokenizer concurrently; of two errors raise the tokenizer's, which names a
-    key of the recipe.
-    """
+    """Start the actors, and load the tokenizer meanwhile if no preflight has done it."""
     starting = asyncio.create_task(
         start_actors(
             config,
@@ -123,7 +121,9 @@ async def _start(
             rewards=inputs.rewards,
         )
     )
-    encoder = await in_daemon_thread(lambda: make_encoder(config, inputs))
+    encoder = inputs.encoder
+    if encoder is None:
+        encoder = await in_daemon_thread(lambda: make_encoder(config, inputs))
     actors = await starting
     deadline_s = config.resources.phase_deadline_s
     engines = EnginePool(actors.engines, deadline_s=deadline_s)

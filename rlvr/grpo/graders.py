@@ -6,14 +6,16 @@ import itertools
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sandbox
 from rewards import RewardMix, RewardResult, shutdown
-from rlvr.cluster.actors import Actor
 from rlvr.cluster.processes import redirect_output
 from rlvr.run.trace import span
 from rlvr.types import Ungraded
+
+if TYPE_CHECKING:
+    from rlvr.cluster.actors import Actor
 
 __all__ = ["GraderPool", "RewardWorker"]
 

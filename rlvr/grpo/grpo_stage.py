@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+from rlvr.config.sections import TasksSection
 from rlvr.data.inputs import (
     Inputs,
     check_columns,
@@ -12,7 +14,7 @@ from rlvr.data.inputs import (
     open_section,
     tasks_files,
 )
-from rlvr.data.tasks import Mixture, MixtureSource
+from rlvr.data.tasks import Mixture, MixtureSource, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.run_summary import closing_text
@@ -21,23 +23,47 @@ from rlvr.run.continuation import Trained
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.run.stage_protocol import Stage
 
-__all__ = ["STAGE", "check_inputs"]
+__all__ = ["STAGE", "check_inputs", "preflight"]
+
+EVAL_TASKS = "eval.tasks"  # section of the held-out tasks
 
 
 def check_inputs(config: GrpoConfig) -> Inputs:
     """Check the inputs of a GRPO run. Raises ConfigError for the first that is wrong."""
-    inputs = _with_more_tasks(config, check_generation(config, config.tasks, config.rewards))
-    num_tasks = inputs.tasks.num_tasks
+    inputs = check_generation(config, config.tasks, config.rewards)
+    sources, files = dict(inputs.sources), dict(inputs.files)
+    for key, section in _task_sections(config).items():
+        if key in sources:
+            continue
+        sources[key] = open_section(section, section=key, seed=config.seed)
+        if key == EVAL_TASKS:
+            check_is_finite(sources[key], section=key)
+        check_columns(sources[key], inputs.mix, section=key)
+        files |= tasks_files(section, section=key)
+    return _with_sources(config, replace(inputs, sources=sources, files=files))
+
+
+def preflight(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
+    """Return the inputs with the encoder and the tasks whose prompts fit. Raises ConfigError."""
+    from rlvr.grpo.preflight import run_preflight
+
+    return _with_sources(config, run_preflight(config, folder, inputs, _task_sections(config)))
+
+
+def _task_sections(config: GrpoConfig) -> dict[str, TasksSection]:
+    more = {f"more_tasks.{i}": section for i, section in enumerate(config.more_tasks)}
+    held_out = {EVAL_TASKS: config.eval.tasks} if config.eval.tasks else {}
+    return {"tasks": config.tasks, **more, **held_out}
+
+
+def _with_sources(config: GrpoConfig, inputs: Inputs) -> Inputs:
+    """Return the inputs with the tasks of `sources`; training tasks are mixed into one source."""
+    tasks = _mixed(config, inputs.sources)
+    num_tasks = tasks.num_tasks
     config = config.resolved(num_tasks)
     if num_tasks is not None and num_tasks < config.tasks_per_batch:
-        raise ConfigError(_too_few_tasks(config, num_tasks, inputs.tasks.name))
-    if config.eval.tasks is None:
-        return inputs
-    eval_tasks = open_section(config.eval.tasks, section="eval.tasks", seed=config.seed)
-    check_is_finite(eval_tasks, section="eval.tasks")
-    check_columns(eval_tasks, inputs.mix, section="eval.tasks")
-    files = {**inputs.files, **tasks_files(config.eval.tasks, section="eval.tasks")}
-    return replace(inputs, eval_tasks=eval_tasks, files=files)
+        raise ConfigError(_too_few_tasks(config, num_tasks, tasks.name))
+    return replace(inputs, tasks=tasks, eval_tasks=inputs.sources.get(EVAL_TASKS))
 
 
 def _too_few_tasks(config: GrpoConfig, num_tasks: int, name: str) -> str:
@@ -50,24 +76,20 @@ def _too_few_tasks(config: GrpoConfig, num_tasks: int, name: str) -> str:
     )
 
 
-def _with_more_tasks(config: GrpoConfig, inputs: Inputs) -> Inputs:
-    """Mix the task sources of a recipe into one."""
+def _mixed(config: GrpoConfig, sources: Mapping[str, TaskSource]) -> TaskSource:
     if not config.more_tasks:
-        return inputs
+        return sources["tasks"]
     sections = [config.tasks, *config.more_tasks]
-    sources, files = [inputs.tasks], dict(inputs.files)
-    for i, more in enumerate(config.more_tasks):
-        key = f"more_tasks.{i}"
-        sources.append(open_section(more, section=key, seed=config.seed))
-        check_columns(sources[-1], inputs.mix, section=key)
-        files |= tasks_files(more, section=key)
+    keys = ["tasks", *(f"more_tasks.{i}" for i in range(len(config.more_tasks)))]
     tasks_per_step = config.rollout.tasks_per_step
     parts = [
-        MixtureSource(source=source, weight=one.weight, from_index=one.from_step * tasks_per_step)
-        for source, one in zip(sources, sections, strict=True)
+        MixtureSource(
+            source=sources[key], weight=one.weight, from_index=one.from_step * tasks_per_step
+        )
+        for key, one in zip(keys, sections, strict=True)
     ]
     try:
-        return replace(inputs, tasks=Mixture(parts, seed=config.seed), files=files)
+        return Mixture(parts, seed=config.seed)
     except ValueError as error:
         raise ConfigError(f"tasks.from_step: {error}") from None
 
@@ -94,6 +116,7 @@ def _trained(config: GrpoConfig, inputs: Inputs, folder: RunFolder) -> Trained:
 STAGE = Stage(
     schema=GrpoConfig,
     check=check_inputs,
+    preflight=preflight,
     run=_run,
     closing=_closing,
     work=("checkpoints/step_*/state.json", "rollouts/step_*.parquet"),

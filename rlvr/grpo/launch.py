@@ -1,6 +1,6 @@
 """Assemble a GRPO run from a generation session.
 
-session (engines, learner, graders) --> preflight --> loop --> model, summary
+session (engines, learner, graders) --> loop --> model, summary
 """
 
 from __future__ import annotations
@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.cluster.signals import unless_stopped
 from rlvr.data.inputs import Inputs
 from rlvr.data.model_copy import copy_model
 from rlvr.data.prompts import TemplateEncoder
 from rlvr.data.tasks import TaskStream
-from rlvr.grpo.checks import check_rewards
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.loop import GrpoLoop, Log
@@ -84,9 +82,6 @@ async def _train(
     log.start_at(found[1].step if found else None)
     if found:
         log.phase(f"resuming from {found[0]}")
-    else:
-        checking = check_rewards(config, inputs.tasks, inputs.mix, session.graders, session.encoder)
-        log.phase(str(await unless_stopped(checking, session.stop, step=0)))
     loop = make_loop(config, inputs, session, checkpoints=checkpoints, log=log)
     await loop.run()
     found = checkpoints.latest()

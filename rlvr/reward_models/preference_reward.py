@@ -74,6 +74,7 @@ def harmlessness(
 
 preference.value_range = (0.0, 1.0)  # type: ignore[attr-defined]
 harmlessness.value_range = (0.0, 1.0)  # type: ignore[attr-defined]
+preference.is_tried = harmlessness.is_tried = False  # type: ignore[attr-defined]  # loads a model
 
 
 def judged_text(prompt: str, completion: Any, *, part: str, think_prefilled: bool) -> str | None:

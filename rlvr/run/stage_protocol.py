@@ -1,9 +1,10 @@
 """The stage protocol: how a command turns a recipe into a finished run folder.
 
-    recipe + overrides --load--> config --lock the folder--> check --> claim --> run --> closing
-                                                               |         |
-                                     errors of the user, before          already finished: print
-                                     torch, vLLM or Ray is imported      the closing text again
+    recipe + overrides --load--> config --lock the folder--> check --> claim --> preflight --> run
+
+    check       errors of the user, before torch, vLLM, transformers or Ray is imported
+    claim       a finished run only prints its closing text again
+    preflight   what can be known before an actor starts: tokenizer, prompts, rewards
 
 A stage module (see `STAGES`) defines `STAGE` and imports nothing heavy at its top: `Stage.run`
 imports what it needs.
@@ -46,6 +47,7 @@ class Stage(Generic[ConfigT, InputsT]):
 
     schema: type[ConfigT]
     check: Callable[[ConfigT], InputsT]  # reads inputs without heavy imports; raises ConfigError
+    preflight: Callable[[ConfigT, RunFolder, InputsT], InputsT] | None = None  # see above
     run: Callable[[ConfigT, RunFolder, InputsT], None]  # writes summary last; raises RLVRError
     closing: Callable[[ConfigT, RunFolder], str]  # the text to print for a finished run folder
     work: tuple[str, ...] = ()  # glob patterns of files worth keeping; see `claim`
@@ -60,8 +62,16 @@ def load_stage(command: str) -> Stage[Any, Any]:
     return stage
 
 
-def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[str]) -> int:
+def run_stage(
+    stage: Stage[ConfigT, InputsT],
+    recipe: str,
+    overrides: Sequence[str],
+    *,
+    check_only: bool = False,
+) -> int:
     """Run a stage, resume it, or print the closing text of a finished one; return the exit status.
+
+    With `check_only`, stop after the preflight and leave the folder unclaimed.
 
     Raises ConfigError: the recipe or its inputs are wrong, or the folder belongs to another config;
     RunLocked: another process runs in the folder; RLVRError: anything else that `Stage.run` raises.
@@ -69,9 +79,13 @@ def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[s
     config = load_config(stage.schema, recipe, overrides)
     folder = RunFolder(config.run_dir)
     with folder.locked():
-        if is_done(stage, config):
+        if not check_only and is_done(stage, config):
             return _close(stage, config, folder)
         inputs = stage.check(config)
+        if check_only:
+            _preflight(stage, config, folder, inputs)
+            print("all checks passed; without --check it starts")
+            return 0
         status = claim(
             folder,
             config,
@@ -81,8 +95,7 @@ def run_stage(stage: Stage[ConfigT, InputsT], recipe: str, overrides: Sequence[s
         )
         if status is RunStatus.FINISHED and not stage.is_repeatable:
             return _close(stage, config, folder)
-        if stage.needs_environment:
-            check_packages()
+        inputs = _preflight(stage, config, folder, inputs)
         stage.run(config, folder, inputs)
         print(stage.closing(config, folder))
     return 0
@@ -99,3 +112,11 @@ def _close(stage: Stage[ConfigT, InputsT], config: ConfigT, folder: RunFolder) -
     print(stage.closing(config, folder))
     print(f"This run is finished. To start over: another name=..., or delete {folder.path}")
     return 0
+
+
+def _preflight(
+    stage: Stage[ConfigT, InputsT], config: ConfigT, folder: RunFolder, inputs: InputsT
+) -> InputsT:
+    if stage.needs_environment:
+        check_packages()
+    return stage.preflight(config, folder, inputs) if stage.preflight else inputs

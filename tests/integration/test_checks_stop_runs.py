@@ -12,15 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from actor_groups import DEADLINE_S, make_encoder, packed, run_loop, start_grader, stored_groups
+from actor_groups import DEADLINE_S, packed, run_loop, start_grader, stored_groups
 from conftest import Stage
 
-from rewards import RewardMix
 from rlvr.cluster.actors import Actor
-from rlvr.data.tasks import open_tasks
 from rlvr.errors import ActorDied, CheckError
-from rlvr.grpo.checks import check_rewards
-from rlvr.grpo.graders import GraderPool
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.learner.learner_group import LearnerGroup
 from rlvr.rollout.engine_pool import EnginePool
@@ -104,25 +100,6 @@ def test_a_run_without_faults_passes_all_checks(
     stage: Stage, learner: LearnerGroup, config: GrpoConfig
 ) -> None:
     assert run_loop(stage.actors, config).state.step == 2
-
-
-def test_preflight_passes_golds_that_earn_full_reward(stage: Stage, config: GrpoConfig) -> None:
-    report = asyncio.run(_preflight(stage, config))
-    assert (report.num_tasks, report.bad_golds) == (16, ())
-
-
-def test_preflight_stops_a_template_that_breaks_the_format_reward(
-    stage: Stage, config: GrpoConfig
-) -> None:
-    broken = _with(config, "prompt", answer_style="r1")  # boxed; the reward wants <answer>
-    with pytest.raises(CheckError, match=r"^preflight: 16 of 16 gold answers.*think_format 0"):
-        asyncio.run(_preflight(stage, broken))
-
-
-async def _preflight(stage: Stage, config: GrpoConfig) -> Any:
-    mix = RewardMix({name: section.weight for name, section in config.rewards.items()})
-    graders = GraderPool(stage.actors.graders, deadline_s=DEADLINE_S)
-    return await check_rewards(config, open_tasks("toy"), mix, graders, make_encoder(config))
 
 
 def test_a_reward_that_cannot_grade_half_of_them_stops_the_run(

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
+from model_folders import write_model
 
 from rlvr.cli import main
 from rlvr.run.run_folder import RunFolder, write_json
@@ -20,11 +22,7 @@ RLVR = [sys.executable, "-c", "import sys; from rlvr.cli import main; sys.exit(m
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     """A recipe whose model passes every check before it is loaded."""
-    model = tmp_path / "model"
-    model.mkdir()
-    for name in ("config.json", "tokenizer.json"):
-        (model / name).write_text("{}", encoding="utf-8")
-    (model / "model.safetensors").touch()
+    model = write_model(tmp_path / "model")
     path = tmp_path / "recipe.yaml"
     content = {
         "stage": "grpo",
@@ -90,6 +88,8 @@ def test_a_folder_of_another_config_is_refused(
     folder = RunFolder(recipe.parent / "runs" / "run")
     folder.path.mkdir(parents=True)
     folder.config.write_text("num_steps: 7\n", encoding="utf-8")
+    folder.rollouts.mkdir()
+    (folder.rollouts / "step_000001.parquet").write_text("some work", encoding="utf-8")
     assert "made from another config: " in refused(capsys, "grpo", recipe)
 
 
@@ -114,6 +114,43 @@ def test_a_finished_run_prints_its_table_and_how_to_start_over(
     out = capsys.readouterr().out
     assert out.startswith("3 steps in 12 s")
     assert "To start over: another name=..., or delete" in out
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"rlvr {version('rlvr')}\n"
+
+
+def test_a_missing_extra_is_one_line_that_says_how_to_install_it() -> None:
+    code = """
+import sys
+sys.modules["pydantic"] = sys.modules["yaml"] = None  # as if they were not installed
+import importlib.util
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name: None if name in ("pydantic", "yaml") else real(name)
+from rlvr.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run([*command, "grpo", "recipe.yaml"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "rlvr: pydantic, yaml are not installed; rlvr grpo needs the extra `train`: run `make "
+        "setup` in the repository, or `pip install '.[train]'` and then the torch and vLLM of this "
+        "machine\n"
+    )
+    for option in ("--help", "--version"):
+        subprocess.run([*command, option], capture_output=True, check=True)
+
+
+def test_overrides_may_stand_behind_an_option(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capsys, "grpo", recipe, "--check", "rolout.max_tokens=3")
+    assert "did you mean rollout?" in line
+    with pytest.raises(SystemExit):
+        main(["grpo", str(recipe), "--check", "nonsense"])
+    assert "unrecognized arguments: nonsense" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["grpo"], ["gropo", "recipe.yaml"]])

@@ -153,6 +153,11 @@ def _checked_prompt(prompt: Any) -> Any:
         )
     if not prompt or (isinstance(prompt, str) and not prompt.strip()):
         raise UnreadableRow("the prompt is empty")
+    texts = [prompt] if isinstance(prompt, str) else [message["content"] for message in prompt]
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise UnreadableRow("the prompt has half a surrogate pair in it") from None
     return prompt
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlvr.data.inputs import Inputs
 from rlvr.errors import ConfigError
-from rlvr.grpo.grpo_stage import check_inputs
+from rlvr.grpo.grpo_stage import check_inputs, preflight
 from rlvr.run.run_folder import RunFolder
 from rlvr.run.stage_protocol import Stage
 from rlvr.stages.profile.profile_config import ProfileConfig
@@ -49,6 +49,7 @@ def _closing(config: ProfileConfig, folder: RunFolder) -> str:
 STAGE = Stage(
     schema=ProfileConfig,
     check=_check,
+    preflight=preflight,
     run=_run,
     closing=_closing,
     is_repeatable=True,

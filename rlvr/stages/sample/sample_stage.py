@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rlvr.config.sections import SamplingSection
@@ -52,6 +53,13 @@ def _check(config: SampleConfig) -> Inputs:
             "tasks.columns.language=COLUMN or leave the filter out"
         )
     return inputs
+
+
+def _preflight(config: SampleConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
+    from rlvr.grpo.preflight import run_preflight
+
+    checked = run_preflight(config, folder, inputs, {"tasks": config.tasks})
+    return replace(checked, tasks=checked.sources["tasks"])
 
 
 def _run(config: SampleConfig, folder: RunFolder, inputs: Inputs) -> None:
@@ -261,6 +269,7 @@ def _closing(config: SampleConfig, folder: RunFolder) -> str:
 STAGE = Stage(
     schema=SampleConfig,
     check=_check,
+    preflight=_preflight,
     run=_run,
     closing=_closing,
     work=("sampled.jsonl",),

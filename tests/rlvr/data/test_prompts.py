@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from letter_tokenizer import LetterTokenizer
 
 from rewards import think_format
 from rewards.math.extract import read_answer
@@ -18,28 +19,6 @@ from rlvr.types import Task
 
 DATA = Path(__file__).parents[3].parent / "shared/data"
 QUESTION = Task(id="t/1", prompt="What is 2+3?")
-
-
-class LetterTokenizer:
-    """One token a letter; its text begins with <s> (1) and, if asked for, ends with </s> (2)."""
-
-    bos_token = "<s>"
-    eos_token_id = 2
-
-    def __init__(self, *, chat_template: str | None = "yes", adds_eos: bool = False) -> None:
-        self.chat_template = chat_template
-        self.adds_eos = adds_eos
-
-    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
-        ids = [1] * text.startswith("<s>") + [ord(letter) for letter in text.removeprefix("<s>")]
-        return {"input_ids": [1, *ids, *[2] * self.adds_eos] if add_special_tokens else ids}
-
-    def apply_chat_template(
-        self, conversation: Any, *, tokenize: bool, add_generation_prompt: bool
-    ) -> str:
-        assert not tokenize and add_generation_prompt
-        turns = [f"[{message['role']}]{message['content']}" for message in conversation]
-        return "<s>" + "".join(turns) + "[assistant]"
 
 
 def text_of(template: PromptTemplate, prompt: str = "What is 2+3?") -> str:

@@ -125,6 +125,14 @@ def test_a_prompt_may_be_a_conversation(tmp_path: Path) -> None:
     assert open_tasks("jsonl", path=path).task(0).prompt == messages
 
 
+def test_a_prompt_that_no_tokenizer_reads_is_skipped(tmp_path: Path) -> None:
+    rows = [{"prompt": "a\ud800b"}, {"prompt": "ok"}]
+    source = open_tasks("jsonl", path=write_jsonl(tmp_path / "rows.jsonl", rows))
+    assert isinstance(source, TaskList)
+    assert [task.prompt for task in source.tasks] == ["ok"]
+    assert "rows.jsonl:1: the prompt has half a surrogate pair" in source.skipped[0]
+
+
 def test_num_tasks_takes_the_first_and_a_split_takes_a_slice(tmp_path: Path) -> None:
     rows = [{"prompt": f"{i}?", "answer": i} for i in range(1, 11)]
     path = write_jsonl(tmp_path / "train.jsonl", rows)
