@@ -9,6 +9,7 @@ from typing import Any
 
 from rlvr.grpo.held_out_eval import reported_ks
 from rlvr.run.checkpoints import complete_checkpoints
+from rlvr.run.continuation import noted_changes
 from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder
 
@@ -21,12 +22,16 @@ NUM_NEWEST = 3  # checkpoints that are named
 def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
     """Return {"before", "after", "best", "num_steps", "wall_s"}.
 
-    before, after: first and last evaluation; best: step and pass@1 of the best one, the later of
+    before, after: first and last evaluation since the held-out tasks or their sampling were last
+    changed; best: step and pass@1 of the best one, the later of
     two equal ones; None without an evaluation.
     """
     lines = MetricsFile(folder.metrics).lines()
     wall_s = sum(line.get("time/step_s", 0.0) for line in lines)
-    scored = [line for line in lines if "eval/pass_at_1" in line]
+    since = _evaluated_alike_since(folder)
+    scored = [
+        line for line in lines if "eval/pass_at_1" in line and (line["step"] > since or not since)
+    ]
     evaluations = [
         {key.removeprefix("eval/"): value for key, value in line.items() if key.startswith("eval/")}
         for line in scored
@@ -40,6 +45,16 @@ def make_summary(folder: RunFolder, *, num_steps: int) -> dict[str, Any]:
         "num_steps": num_steps,
         "wall_s": round(wall_s, 1),
     }
+
+
+def _evaluated_alike_since(folder: RunFolder) -> int:
+    """Return the step at which a continued run last changed its evaluation; 0: never."""
+    steps = (
+        one["step"]
+        for one in noted_changes(folder)
+        if one["key"].startswith("eval.") and one["key"] != "eval.every_steps"
+    )
+    return max(steps, default=0)
 
 
 def closing_text(folder: RunFolder, summary: Mapping[str, Any]) -> str:
@@ -101,7 +116,7 @@ def _examples(folder: RunFolder) -> str:
         return ""
     first, last = _first_completions(files[0]), _first_completions(files[-1])
     lines = []
-    for task_id in list(first)[:2]:
+    for task_id in [name for name in first if name in last][:2]:
         prompt, completion = first[task_id]
         lines.append(f"{task_id}: {_one_line(prompt)}")
         lines.append(f"  before: {_one_line(completion)}")

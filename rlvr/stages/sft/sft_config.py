@@ -160,7 +160,7 @@ class SftConfig(StageConfig):
     warmup_frac: Free[FracBelowOne | None] = Field(
         None, description="of all steps, or warmup_steps"
     )
-    weight_decay: Free[Annotated[float, Field(ge=0)]] = Field(0.0, description="of AdamW")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="of AdamW")
     max_grad_norm: Free[PositiveFloat] = Field(
         1.0, description="gradients are clipped to this norm"
     )

@@ -20,7 +20,6 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
-from rlvr.config.sections import RetentionSection
 from rlvr.errors import Stopped
 from rlvr.run.checkpoints import (
     MARKERS,
@@ -34,6 +33,8 @@ from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, report_disk_errors, write_json
 from rlvr.run.trackers import Trackers
 from rlvr.stages.sft.ranks import signals_handled_by
+from rlvr.stages.sft.resumed_lr import set_peak_lrs
+from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan
 from rlvr.stages.sft.text_samples import text_samples
 
@@ -67,7 +68,7 @@ def train_and_save(
         if checkpoint:
             print(f"resumes after step {step}", flush=True)
     _wait_for_all_ranks()
-    run = _Run(metrics, trackers, keep=plan.config.checkpoint.keep, is_main=is_main)
+    run = _Run(plan.config, metrics, trackers, is_main=is_main)
     trainer.add_callback(run)
     with run.display, signals_handled_by(run.on_signal):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -87,11 +88,12 @@ class _Run(TrainerCallback):
     """
 
     def __init__(
-        self, metrics: MetricsFile, trackers: Trackers, *, keep: RetentionSection, is_main: bool
+        self, config: SftConfig, metrics: MetricsFile, trackers: Trackers, *, is_main: bool
     ) -> None:
         self._metrics = metrics
         self._trackers = trackers
-        self._keep = keep
+        self._keep = config.checkpoint.keep
+        self._peak_lrs = config.matrix_lr or config.lr, config.lr
         self._is_main = is_main
         self._has_signal = False
         self._progress: Progress | None = None
@@ -107,8 +109,20 @@ class _Run(TrainerCallback):
             signal.raise_signal(number)
         self._has_signal = True
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start to measure the time left."""
+    def on_train_begin(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+        **_: Any,
+    ) -> None:
+        """Start to measure the time left; give a resumed run the recipe's learning rate."""
+        if state.global_step:
+            first, others = self._peak_lrs
+            scheduler = getattr(lr_scheduler, "scheduler", lr_scheduler)  # accelerate may wrap it
+            set_peak_lrs(optimizer, scheduler, first=first, others=others)
         self._started = time.monotonic()
         if self._is_main:
             progress = Progress("steps", total=state.max_steps, first=state.global_step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,20 @@ def test_what_makes_another_experiment_or_other_checkpoint_shards_is_fixed() -> 
 def test_the_stage_and_the_seed_are_fixed_everywhere(command: str) -> None:
     fields = load_stage(command).schema.model_fields
     assert {effect_of(fields[name]) for name in ("stage", "seed")} == {Effect.FIXED}
+
+
+@pytest.mark.parametrize("effect", [Effect.FREE, Effect.NEUTRAL])
+@pytest.mark.parametrize("schema", [GrpoConfig, SftConfig])
+def test_the_documentation_names_each_key_or_its_section(
+    schema: type[BaseModel], effect: Effect
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "runs.md").read_text(encoding="utf-8")
+    (row,) = [line for line in text.splitlines() if line.startswith(f"| `{effect}` |")]
+    cell = row.split("|")[3 if schema is GrpoConfig else 4]
+    named = set(re.findall(r"`([^`]+)`", cell))
+    keys = with_effect(schema, effect)
+    sections = {key.split(".")[0] for key in keys} & named
+    assert named == {key for key in keys if key.split(".")[0] not in sections} | sections
 
 
 def test_the_json_schema_tells_the_effect_of_a_key() -> None:

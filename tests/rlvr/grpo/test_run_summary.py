@@ -9,7 +9,7 @@ from fakes import group_of, rollout_of
 
 from rlvr.grpo.run_summary import closing_text, make_summary
 from rlvr.run.row_log import MetricsFile, rollout_rows, write_rollouts
-from rlvr.run.run_folder import RunFolder
+from rlvr.run.run_folder import RunFolder, write_json
 
 
 def evaluation(step: int, pass_at_1: float, **values: Any) -> dict[str, Any]:
@@ -55,6 +55,19 @@ def test_the_summary_has_the_first_and_the_last_evaluation_and_the_seconds_of_st
     assert summary["after"]["pass_at_1"] == 0.9
     names = {"pass_at_1", "pass_at_1_stderr", "format_frac", "num_tasks"}
     assert names <= set(summary["before"]) == set(summary["after"])
+
+
+def test_evaluations_before_a_change_of_the_held_out_tasks_are_not_compared(tmp_path: Path) -> None:
+    evaluations = [evaluation(step, step / 10) for step in range(5)]
+    folder = folder_with(tmp_path, *evaluations)
+    changes = [
+        {"step": 1, "key": "eval.tasks.num_tasks", "before": 4, "after": 8},
+        {"step": 3, "key": "eval.every_steps", "before": 1, "after": 2},
+        {"step": 3, "key": "learner.lr", "before": 1.0, "after": 2.0},
+    ]
+    write_json(folder.manifest, {"changes": changes})
+    summary = make_summary(folder, num_steps=4)
+    assert (summary["before"]["pass_at_1"], summary["after"]["pass_at_1"]) == (0.2, 0.4)
 
 
 def test_the_table_has_95_percent_intervals(tmp_path: Path) -> None:
