@@ -26,7 +26,7 @@ from bench.machine import describe_machine, load_average, use_cores
 from bench.sides import ROOT
 from bench.wide_model import make_wide_model
 from rlvr.config import load_config
-from rlvr.config.sections import RetentionSection
+from rlvr.config.training_sections import RetentionSection
 from rlvr.data.inputs import Inputs
 from rlvr.errors import RLVRError
 from rlvr.grpo.generation_session import GenerationSession, run_session

@@ -7,20 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from rlvr.config.changes import Free, Neutral
+from rlvr.config.changes import Neutral
 
 __all__ = [
-    "CheckpointSection",
-    "ChecksSection",
-    "EvalSection",
     "Frac",
     "GenerationSection",
     "GenerationStageConfig",
-    "LearnerSection",
-    "LossName",
-    "LossSection",
     "MixedTasksSection",
     "ModelSection",
     "NonNegativeFloat",
@@ -30,7 +24,6 @@ __all__ = [
     "PositiveInt",
     "PromptSection",
     "ResourcesSection",
-    "RetentionSection",
     "RewardSection",
     "Rewards",
     "RolloutSection",
@@ -39,7 +32,6 @@ __all__ = [
     "Section",
     "StageConfig",
     "TasksSection",
-    "TrackersSection",
 ]
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -207,135 +199,6 @@ class RolloutSection(GenerationSection):
         return self.max_tokens_from[max(started)] if started else self.max_tokens
 
 
-class LearnerSection(Section):
-    """Optimization with DeepSpeed."""
-
-    num_ranks: PositiveInt = Field(1, description="data-parallel learner processes")
-    zero_stage: Literal[0, 1, 2, 3] = Field(
-        0, description="ZeRO stage; bfloat16 uses at least 1, to accumulate gradients in float32"
-    )
-    lr: Free[PositiveFloat] = Field(1e-6, description="peak learning rate of AdamW")
-    lr_schedule: Free[Literal["constant", "linear", "cosine"]] = Field(
-        "constant", description="after the warm-up, until the last step of the run"
-    )
-    min_lr_frac: Free[Frac] = Field(0.0, description="of lr, at the end of linear and cosine")
-    warmup_steps: Free[NonNegativeInt] = Field(0, description="steps of linear warm-up")
-    weight_decay: Free[NonNegativeFloat] = Field(0.0, description="of AdamW")
-    max_grad_norm: Free[PositiveFloat] = Field(
-        1.0, description="gradients are clipped to this norm"
-    )
-    token_budget: Neutral[PositiveInt] = Field(
-        8192,
-        description="tokens in a micro-batch; completions of a group share their prompt, which "
-        "counts once, and nothing is padded",
-    )
-    gradient_checkpointing: Neutral[bool] = Field(
-        False, description="less memory, a third more time"
-    )
-    offload: bool = Field(False, description="optimizer states in host memory; zero_stage >= 1")
-
-    @model_validator(mode="after")
-    def _offload_needs_zero(self) -> LearnerSection:
-        if self.offload and self.zero_stage == 0:
-            raise ValueError("offload: true needs zero_stage 1, 2 or 3 (it is 0)")
-        return self
-
-
-LossName = Literal["grpo", "dr_grpo", "dapo"]
-
-
-class LossSection(Section):
-    """The objective."""
-
-    name: LossName = Field(
-        "grpo",
-        description="grpo: mean over completions of the mean over tokens; dapo: mean over tokens; "
-        "dr_grpo: sum over tokens / max_tokens",
-    )
-    clip_low: Annotated[float, Field(gt=0)] = Field(0.2, description="ratio >= 1 - clip_low")
-    clip_high: Annotated[float, Field(gt=0)] = Field(0.2, description="ratio <= 1 + clip_high")
-    beta: NonNegativeFloat = Field(0.0, description="KL weight; 0: no reference")
-    replace_reference_every: PositiveInt | None = Field(
-        None, description="steps between replacements of the reference by the policy; null: never"
-    )
-
-    @model_validator(mode="after")
-    def _reference_needs_beta(self) -> LossSection:
-        if self.replace_reference_every and self.beta == 0:
-            raise ValueError(
-                "replace_reference_every needs beta > 0 (without the KL term there is no reference)"
-            )
-        return self
-
-
-class EvalSection(Section):
-    """Evaluation on held-out tasks during training."""
-
-    tasks: TasksSection | None = Field(None, description="held-out tasks; null: no evaluation")
-    every_steps: PositiveInt | None = Field(
-        None, description="steps between evaluations; null: before the first, after the last only"
-    )
-    samples_per_task: PositiveInt = Field(1, description="completions of one task (k)")
-    temperature: PositiveFloat = Field(1.0, description="sampling temperature")
-    correct_by: str | None = Field(None, description="reward for pass@1; null: the first one")
-
-
-class RetentionSection(Section):
-    """Checkpoints that stay on disk; one that any of the three keys names is kept."""
-
-    last: PositiveInt = Field(2, description="the newest ones; a run resumes from the newest")
-    best: NonNegativeInt = Field(
-        0, description="those with the highest held-out pass@1, among the evaluated ones"
-    )
-    every: PositiveInt | None = Field(
-        None, description="those whose step is a multiple of this; null: none"
-    )
-
-
-def _expand_last(value: Any) -> Any:
-    """Expand the short form `keep: 2` to `keep: {last: 2}`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return {"last": value}
-    if not isinstance(value, dict | RetentionSection):
-        raise ValueError("give a number, or {last: 2, best: 1, every: 100}")
-    return value
-
-
-class CheckpointSection(Section):
-    """Checkpoints: to resume from, and models that every command reads as `runs/NAME@STEP`."""
-
-    every_steps: PositiveInt = Field(50, description="steps between checkpoints; also at the end")
-    keep: Annotated[RetentionSection, BeforeValidator(_expand_last)] = Field(
-        RetentionSection(),
-        description="number of newest ones, or {last: 2, best: 1, every: 100}",
-    )
-
-
-class ChecksSection(Section):
-    """Self-checks; a run that fails one stops and names the reason."""
-
-    max_mismatch_kl: PositiveFloat = Field(
-        0.01, description="k3 between learner and engine at the same weights, in nats per token"
-    )
-    max_probe_error: PositiveFloat | None = Field(
-        None, description="log-prob error on the probe text, in nats; null: 0.001, bfloat16 0.5"
-    )
-    max_first_ratio_error: PositiveFloat | None = Field(
-        None, description="|ratio - 1| at the first step; null: 0.01, in bfloat16 no limit"
-    )
-    max_ungraded_frac: Frac = Field(0.2, description="completions that no reward could grade")
-    max_no_signal_steps: PositiveInt = Field(
-        10, description="consecutive steps in which every group has equal rewards"
-    )
-    preflight_tasks: NonNegativeInt = Field(
-        20_000, description="rows whose gold must earn full reward; 0: none; endless source: 256"
-    )
-    preflight_s: PositiveFloat = Field(
-        3.0, description="seconds of grading golds; rows that are left then are not graded"
-    )
-    max_bad_golds: NonNegativeInt = Field(0, description="preflight rows that may fail")
-
-
 class ResourcesSection(Section):
     """GPUs and CPU threads per actor, and deadlines; GPUs are 0 on a cluster without any."""
 
@@ -357,21 +220,6 @@ class SandboxSection(Section):
 
     min_tier: Literal["unsafe", "remote", "landlock", "namespaces"] = Field(
         "landlock", description="weakest isolation that a run accepts (docs/sandbox.md)"
-    )
-
-
-class TrackersSection(Section):
-    """Copies of metrics.jsonl for other tools.
-
-    A tracker that cannot start is an error; one that fails later is switched off.
-    """
-
-    tensorboard: bool = Field(False, description="write event files to the run folder")
-    wandb: bool = Field(
-        False, description="metrics, config and completions to Weights & Biases; see WANDB_MODE"
-    )
-    completions_every_steps: PositiveInt = Field(
-        10, description="steps between tables of completions (wandb)"
     )
 
 

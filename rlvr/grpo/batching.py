@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.config.sections import LossName
+from rlvr.config.training_sections import LossName
 from rlvr.learner.losses import row_weights
 from rlvr.types import Batch, Group, MicroBatch, Rollout
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rlvr.config.sections import ChecksSection
+from rlvr.config.training_sections import ChecksSection
 from rlvr.errors import CheckError
 from rlvr.grpo.advantages import has_signal
 from rlvr.types import Group, StepReport

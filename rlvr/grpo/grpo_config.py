@@ -11,16 +11,18 @@ from pydantic import Field, model_validator
 from rlvr.config import GenerationStageConfig
 from rlvr.config.changes import Free, Neutral
 from rlvr.config.sections import (
-    CheckpointSection,
-    ChecksSection,
-    EvalSection,
-    LearnerSection,
-    LossSection,
     MixedTasksSection,
     PositiveFloat,
     PositiveInt,
     Rewards,
     RolloutSection,
+)
+from rlvr.config.training_sections import (
+    CheckpointSection,
+    ChecksSection,
+    EvalSection,
+    LearnerSection,
+    LossSection,
     TrackersSection,
 )
 from rlvr.errors import ConfigError

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from rewards import RewardMix, RewardResult
 from rewards.base import Outcome
-from rlvr.config.sections import ChecksSection
+from rlvr.config.training_sections import ChecksSection
 from rlvr.data.prompts import GoldStyle, TemplateEncoder, render_gold, render_program
 from rlvr.data.tasks import TaskSource, place_of
 from rlvr.errors import ConfigError

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from rlvr.config.sections import LearnerSection, LossSection
+from rlvr.config.training_sections import LearnerSection, LossSection
 from rlvr.learner.cpu_linear import use_onednn
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.packed_attention import use_packed_attention

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.config.sections import LossName
+from rlvr.config.training_sections import LossName
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rlvr.config.sections import LearnerSection
+from rlvr.config.training_sections import LearnerSection
 
 __all__ = ["lr_at"]
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from rlvr.config.sections import RetentionSection
+from rlvr.config.training_sections import RetentionSection
 from rlvr.errors import RLVRError
 from rlvr.run.run_folder import read_json, write_json
 from rlvr.types import TrainState

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rlvr.config.sections import TrackersSection
+from rlvr.config.training_sections import TrackersSection
 
 __all__ = ["Trackers"]
 

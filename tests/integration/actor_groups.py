@@ -12,7 +12,7 @@ import ray
 
 from rlvr.cluster.actors import Actor
 from rlvr.cluster.processes import actor_env
-from rlvr.config.sections import RetentionSection
+from rlvr.config.training_sections import RetentionSection
 from rlvr.data.prompts import make_template
 from rlvr.data.tasks import TaskStream, open_tasks
 from rlvr.grpo.actor_group import ActorGroup

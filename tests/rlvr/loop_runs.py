@@ -18,7 +18,7 @@ from fakes import (
     config_of,
 )
 
-from rlvr.config.sections import RetentionSection
+from rlvr.config.training_sections import RetentionSection
 from rlvr.data.tasks import TaskList, TaskStream
 from rlvr.errors import Stopped
 from rlvr.grpo.loop import GrpoLoop

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import asdict
 from typing import Any
 
-from rlvr.config.sections import TrackersSection
+from rlvr.config.training_sections import TrackersSection
 from rlvr.data.inputs import Inputs
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.launch import make_loop

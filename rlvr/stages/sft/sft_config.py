@@ -12,15 +12,14 @@ from pydantic import Field, model_validator
 from rlvr.config import StageConfig
 from rlvr.config.changes import Free, Neutral
 from rlvr.config.sections import (
-    CheckpointSection,
     NonNegativeInt,
     PathText,
     PositiveFloat,
     PositiveInt,
     PromptSection,
     Section,
-    TrackersSection,
 )
+from rlvr.config.training_sections import CheckpointSection, TrackersSection
 
 __all__ = [
     "TOY_MODELS",

@@ -8,7 +8,7 @@ import pytest
 from fakes import group_of, report_of, rollout_of
 
 from rewards import Grade, Outcome, RewardResult
-from rlvr.config.sections import ChecksSection
+from rlvr.config.training_sections import ChecksSection
 from rlvr.errors import CheckError
 from rlvr.grpo.checks import SignalCheck, check_first_step, check_graded, check_mismatch
 from rlvr.types import Group, Rollout

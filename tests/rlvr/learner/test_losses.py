@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlvr.config.sections import LossName
+from rlvr.config.training_sections import LossName
 from rlvr.grpo.batching import make_batch
 from rlvr.learner.logprobs import token_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss, row_weights

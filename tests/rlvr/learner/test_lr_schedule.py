@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rlvr.config.sections import LearnerSection
+from rlvr.config.training_sections import LearnerSection
 from rlvr.learner.lr_schedule import lr_at
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rlvr.config.sections import RetentionSection
+from rlvr.config.training_sections import RetentionSection
 from rlvr.errors import ActorDied, RLVRError
 from rlvr.run.checkpoints import Checkpoints, complete_checkpoints
 from rlvr.types import TrainState

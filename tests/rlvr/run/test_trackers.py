@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rlvr.config.sections import TrackersSection
+from rlvr.config.training_sections import TrackersSection
 from rlvr.run.trackers import Trackers
 
 LINE = {"step": 3, "reward/mean": 0.5, "policy/entropy": None, "text": "x", "tokens/useful": 7}
