@@ -38,6 +38,8 @@ RESULTS = ROOT / "bench" / "results"
 WARMUP_STEPS = 2
 TUNE_STEPS = 2  # the first one warms up
 MEAN_TOKENS = 40.0  # of the wide workload
+VOCABULARIES = {"vocab32k": 32_000, "vocab151k": 151_936}  # of Llama 2 and Qwen2.5
+VOCABULARY_OVERRIDES = ("rollout.tasks_per_step=4", "rollout.max_tokens=64")
 TRL_ROWS = (16, 32)  # of 8 to 512; larger ones exceed the cache and cost up to half more
 
 
@@ -89,13 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.compare", description=__doc__)
     add = partial(parser.add_argument, type=int)
     parser.add_argument("--model", required=True, help="directory of the toy's base model")
-    parser.add_argument("--workloads", default="toy,wide", help="toy, wide or both")
+    parser.add_argument("--workloads", default="toy,wide", help="of toy, wide, vocab32k, vocab151k")
     add("--steps", default=6, help="measured steps of a run, after 2 warm-up steps")
     add("--rounds", default=2, help="runs of each side, alternating")
     add("--cores", default=2, help="CPU cores of each side")
     add("--trl-threads", default=0, help="0: try 1 and all cores")
     add("--trl-rows", default=0, help="of a micro-batch; 0: try a few")
-    add("--our-threads", default=0, help="of engine and learner each; 0: try 1 and all cores")
+    add("--our-processes", default=0, help="engines and learner ranks; 0: try 1 and one per core")
+    add("--our-threads", default=0, help="of each of them; 0: all cores on-policy, else 1")
     return parser
 
 
@@ -106,8 +109,14 @@ def _workloads(options: argparse.Namespace, folder: Path) -> list[Workload]:
         overrides = (f"model.path={Path(options.model).resolve()}",)
         made.append(Workload("toy", ROOT / "recipes/toy/zero.yaml", overrides))
     if "wide" in names:
-        make_wide_model(folder, mean_tokens=MEAN_TOKENS)
-        made.append(Workload("wide", ROOT / "bench/wide.yaml", (f"model.path={folder}",)))
+        path = folder / "wide"
+        make_wide_model(path, mean_tokens=MEAN_TOKENS)
+        made.append(Workload("wide", ROOT / "bench/wide.yaml", (f"model.path={path}",)))
+    for name in [name for name in names if name in VOCABULARIES]:
+        path = folder / name
+        make_wide_model(path, mean_tokens=MEAN_TOKENS, vocab_size=VOCABULARIES[name])
+        vocabulary = (f"model.path={path}", *VOCABULARY_OVERRIDES)
+        made.append(Workload(name, ROOT / "bench/wide.yaml", vocabulary))
     return made
 
 
@@ -146,11 +155,20 @@ def _sides(options: argparse.Namespace) -> list[Side]:
     sides = [Side(name=TRL, run=run_trl, settings=trl)]
     for staleness in (0, 1):
         ours = [
-            OurSettings(max_staleness=staleness, engine_threads=n, learner_threads=n)
-            for n in ([options.our_threads] if options.our_threads else threads)
+            OurSettings(max_staleness=staleness, num_processes=processes, num_threads=n)
+            for processes, n in _layouts(options, staleness)
         ]
         sides.append(Side(name=f"ours, max_staleness {staleness}", run=run_ours, settings=ours))
     return sides
+
+
+def _layouts(options: argparse.Namespace, staleness: int) -> list[tuple[int, int]]:
+    """Return (engines, threads of each) to try; engines and learner ranks are as many."""
+    cores = options.cores
+    if options.our_processes:
+        return [(options.our_processes, options.our_threads or cores // options.our_processes)]
+    one = 1 if staleness else cores  # engine and learner share the cores, or take turns
+    return list(dict.fromkeys([(1, options.our_threads or one), (cores, 1)]))
 
 
 def _tune(side: Side, workload: Workload, record: Record) -> TrlSettings | OurSettings:

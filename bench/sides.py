@@ -36,15 +36,17 @@ class OurSettings:
     """The settings of this trainer that do not change its results."""
 
     max_staleness: int
-    engine_threads: int
-    learner_threads: int
+    num_processes: int  # engines, and as many learner ranks
+    num_threads: int  # of each of them
 
     def overrides(self) -> tuple[str, ...]:
         """Return the overrides for the command line."""
         return (
             f"rollout.max_staleness={self.max_staleness}",
-            f"resources.engine_threads={self.engine_threads}",
-            f"resources.learner_threads={self.learner_threads}",
+            f"rollout.num_engines={self.num_processes}",
+            f"learner.num_ranks={self.num_processes}",
+            f"resources.engine_threads={self.num_threads}",
+            f"resources.learner_threads={self.num_threads}",
         )
 
 

@@ -48,8 +48,8 @@ def markdown(speeds: Mapping[str, Mapping[str, Speed]]) -> str:
     """Return a row per workload and side; ratios are relative to TRL in the same workload."""
     lines = [
         "| workload | side | step, s (range) | generate, s | learn, s | samples/s "
-        "| useful tokens/s | samples/s to TRL | tokens/s to TRL |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| useful tokens/s | samples/s to TRL | tokens/s to TRL | learner to TRL |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for workload, sides in speeds.items():
         lines += [_row(workload, side, speed, sides[TRL]) for side, speed in sides.items()]
@@ -67,5 +67,11 @@ def _row(workload: str, side: str, speed: Speed, trl: Speed) -> str:
         f"{speed.tokens_per_s:.0f}",
         f"{speed.completions_per_s / trl.completions_per_s:.2f}",
         f"{speed.tokens_per_s / trl.tokens_per_s:.2f}",
+        f"{_learned_tokens_per_s(speed) / _learned_tokens_per_s(trl):.2f}",
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _learned_tokens_per_s(speed: Speed) -> float:
+    """Completion tokens of the median step in each second of the learner's time."""
+    return speed.tokens_per_s * speed.step_s / speed.learn_s

@@ -26,16 +26,25 @@ NEVER = -1e4  # factor of dimension 0 in the logit; exp of it is 0
 
 
 def make_wide_model(
-    folder: Path, *, mean_tokens: float | None, seed: int = 0, **sizes: int
+    folder: Path,
+    *,
+    mean_tokens: float | None,
+    seed: int = 0,
+    vocab_size: int | None = None,
+    **sizes: int,
 ) -> None:
     """Write model and tokenizer to `folder`; `sizes` are passed to `make_model`.
 
-    mean_tokens: mean length of a completion without a limit; None: it never ends.
+    mean_tokens: mean length of a completion without a limit; None: it never ends. vocab_size: that
+    of the model; tokens that the tokenizer lacks cost the same as others and are never sampled.
     """
     tokenizer = make_tokenizer(seed=seed)
     model = make_model(tokenizer, seed=seed, **sizes)
+    if vocab_size is not None:
+        model.resize_token_embeddings(vocab_size, mean_resizing=False)
     with torch.no_grad():
         _keep_dimension_0(model)
+        model.get_input_embeddings().weight[len(tokenizer) :, 0] = NEVER
         if mean_tokens is None:
             model.get_input_embeddings().weight[tokenizer.eos_token_id, 0] = NEVER
         else:
