@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SETUP = (ROOT / "scripts/setup.sh").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_the_cuda_pins_resolve(python: str) -> None:
     builds = re.search(r'"\$DEVICE" = cuda .*\n\s*install\+=\((.*)\)', SETUP)

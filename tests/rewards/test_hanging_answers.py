@@ -11,6 +11,8 @@ import pytest
 
 from rewards import accuracy, grade_accuracy
 
+pytestmark = pytest.mark.slow  # deadlines pass
+
 MONSTERS = [
     r"2^{2^{100}}",
     r"10^{10^{10}}",

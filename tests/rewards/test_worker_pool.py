@@ -57,6 +57,7 @@ def from_asyncio(ask: Callable[[], Any]) -> Any:
     return asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller", [from_main_thread, from_a_thread, from_asyncio])
 @pytest.mark.parametrize("payload", [HANG, HANG_IN_C, SLEEP, DIE, HUNGRY, "{}['x']"])
 def test_a_payload_that_fails_twice_is_at_fault_and_the_pool_goes_on(

@@ -35,7 +35,7 @@ from sandbox.judging import judge
 from sandbox.languages import language_named
 from sandbox.tiers import probe
 
-__all__ = ["Targets", "missing_tool", "targets", "try_attack", "try_honest"]
+__all__ = ["Targets", "is_slow", "missing_tool", "targets", "try_attack", "try_honest"]
 
 SLOW_FAMILIES = ("bombs", "hanging", "compiling")
 _LATE_S = 5.0  # for a busy machine; a hanging attack never ends
@@ -269,6 +269,12 @@ def _survivors(guardian: int) -> list[int]:
     return found
 
 
+def is_slow(tried: Attack | Honest) -> bool:
+    """Whether it waits or compiles."""
+    waits = tried.family in SLOW_FAMILIES if isinstance(tried, Attack) else tried.is_slow
+    return waits or tried.language != "python"
+
+
 def _main(arguments: list[str]) -> int:
     is_quick = "--quick" in arguments
     failures = 0
@@ -287,16 +293,11 @@ def _main(arguments: list[str]) -> int:
 def _try_all(backend: Any, tier: str, aims: Targets, *, is_quick: bool) -> int:
     tries: list[tuple[str, Any]] = []
     for attack in ATTACKS:
-        is_slow = attack.family in SLOW_FAMILIES or attack.language != "python"
-        if (
-            tier in attack.tiers
-            and not (is_quick and is_slow)
-            and not missing_tool(attack.language)
-        ):
+        is_tried = tier in attack.tiers and not missing_tool(attack.language)
+        if is_tried and not (is_quick and is_slow(attack)):
             tries.append((attack.name, lambda a=attack: try_attack(backend, a, aims)))
     for program in HONEST:
-        is_slow = program.is_slow or program.language != "python"
-        if not (is_quick and is_slow) and not missing_tool(program.language):
+        if not (is_quick and is_slow(program)) and not missing_tool(program.language):
             tries.append((program.name, lambda p=program: try_honest(backend, p, tier=tier)))
     failures = 0
     for name, action in tries:

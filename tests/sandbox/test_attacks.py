@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attacks import ATTACKS, Attack
-from attempts import Targets, missing_tool, targets, try_attack
+from attempts import Targets, is_slow, missing_tool, targets, try_attack
 
 from sandbox.jobs import Local
 from sandbox.tiers import Tier
@@ -20,6 +20,10 @@ from sandbox.tiers import Tier
 HERE = Path(__file__).parent
 NOBODY = 65534
 NAMES = [attack.name for attack in ATTACKS]
+PARAMETERS = [
+    pytest.param(attack, id=attack.name, marks=[pytest.mark.slow] if is_slow(attack) else [])
+    for attack in ATTACKS
+]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def aims() -> Iterator[Targets]:
         yield made
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=NAMES)
+@pytest.mark.parametrize("attack", PARAMETERS)
 def test_an_attack_gets_nowhere(attack: Attack, tier: Tier, backend: Local, aims: Targets) -> None:
     if tier.name not in attack.tiers:
         pytest.skip(f"{attack.name} needs what the tier {tier.name} does not offer")
@@ -41,6 +45,7 @@ def test_names_are_unique() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
+@pytest.mark.slow
 def test_both_tables_hold_for_an_unprivileged_user(tier: Tier) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become another user")

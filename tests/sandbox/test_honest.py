@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from attempts import missing_tool, try_honest
+from attempts import is_slow, missing_tool, try_honest
 from honest import HONEST, Honest
 
 from sandbox import Verdict
@@ -11,9 +11,13 @@ from sandbox.jobs import Local
 from sandbox.tiers import Tier
 
 NAMES = [program.name for program in HONEST]
+PARAMETERS = [
+    pytest.param(program, id=program.name, marks=[pytest.mark.slow] if is_slow(program) else [])
+    for program in HONEST
+]
 
 
-@pytest.mark.parametrize("program", HONEST, ids=NAMES)
+@pytest.mark.parametrize("program", PARAMETERS)
 def test_an_honest_program_gets_its_verdict(program: Honest, tier: Tier, backend: Local) -> None:
     if tool := missing_tool(program.language):
         pytest.skip(f"{tool} is not installed")

@@ -12,6 +12,8 @@ from sandbox.jobs import Local, Program
 from sandbox.languages import language_named
 from sandbox.tiers import Tier
 
+pytestmark = pytest.mark.slow  # each limit is reached
+
 MIB = 1 << 20
 SHORT = Limits(wall_s=5.0, cpu_s=3.0)
 
