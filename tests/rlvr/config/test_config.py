@@ -343,3 +343,27 @@ def test_epochs_are_resolved_to_steps(recipe: Path) -> None:
     assert config.resolved(8).resolved(None).num_steps == 3  # once is enough
     with pytest.raises(ConfigError, match=r"num_epochs: 1\.5: the tasks are endless"):
         config.resolved(None)
+
+
+def test_checkpoints_are_kept_by_number_by_score_and_by_step(recipe: Path) -> None:
+    held_out = ("eval.tasks={source: toy, num_tasks: 4}", "eval.every_steps=2")
+    assert load(recipe).checkpoint.keep == load(recipe, "checkpoint.keep=2").checkpoint.keep
+    assert load(recipe, "checkpoint.keep=5").checkpoint.keep.last == 5
+    keep = load(recipe, *held_out, "checkpoint.keep={best: 1, every: 100}").checkpoint.keep
+    assert (keep.last, keep.best, keep.every) == (2, 1, 100)
+    assert load(recipe, "checkpoint.keep.every=3").checkpoint.keep.every == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("0", "checkpoint.keep.last: 0 is not allowed: "),
+        ("{last: 0}", "checkpoint.keep.last: 0 is not allowed: "),
+        ("all", "checkpoint.keep: 'all' is not allowed: give a number, or {last: 2, best: 1, "),
+        ("true", "checkpoint.keep: True is not allowed: give a number, or {last: 2, best: 1, "),
+        ("{newest: 2}", "unknown key checkpoint.keep.newest; "),
+        ("{best: 1}", "checkpoint.keep.best: the best checkpoints are those with the highest "),
+    ],
+)
+def test_a_wrong_keep_is_one_line(recipe: Path, value: str, line: str) -> None:
+    assert refusal(recipe, f"checkpoint.keep={value}").startswith(line)

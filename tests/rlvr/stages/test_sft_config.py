@@ -32,6 +32,7 @@ def refusal(**values: Any) -> str:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
+        ({"checkpoint": {"keep": {"best": 1}}}, "checkpoint.keep.best: `rlvr sft` has no held-out"),
         ({"num_epochs": 1, "max_steps": 60}, "num_epochs: 1 and max_steps: 60 cannot both be set"),
         (
             {"warmup_steps": 5, "warmup_frac": 0.1},
