@@ -13,6 +13,7 @@ import torch.distributed as dist
 
 from rlvr.config.training_sections import LearnerSection, LossSection
 from rlvr.learner.cpu_linear import use_onednn
+from rlvr.learner.cpu_norm import use_cpu_norms
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.packed_attention import use_packed_attention
 from rlvr.learner.packing import PackedRows
@@ -105,6 +106,7 @@ def load_model(spec: LearnerSpec) -> Any:
         spec.model_path, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
     )
     use_onednn(model)
+    use_cpu_norms(model)
     use_packed_attention(model)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):

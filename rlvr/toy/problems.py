@@ -153,13 +153,14 @@ def _heldout_chain(rng: random.Random) -> Chain:
 
 
 def _draw_until(accept: Callable[[Chain], bool], rng: random.Random) -> Chain:
+    # the form first: long chains are rejected more often, and training would be on short ones
+    is_product = rng.random() < 0.4
+    num_terms = rng.choice((1, 2, 2) if is_product else (2, 2, 3))
     while True:
-        if rng.random() < 0.4:
+        if is_product:
             head = [rng.randint(2, LARGEST_FACTOR) for _ in range(2)]
-            num_terms = rng.choice((1, 2, 2))
         else:
             head = [rng.randint(2, LARGEST_START)]
-            num_terms = rng.choice((2, 2, 3))
         terms = tuple(rng.choice((1, -1)) * rng.randint(1, LARGEST_TERM) for _ in range(num_terms))
         chain = Chain(head=tuple(head), terms=terms)
         if all(0 < value <= LARGEST_VALUE for value in chain.values) and accept(chain):
