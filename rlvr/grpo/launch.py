@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.data.inputs import Inputs
+from rlvr.data.inputs import Inputs, hold_inputs
 from rlvr.data.model_copy import copy_model
 from rlvr.data.prompts import TemplateEncoder
 from rlvr.data.tasks import TaskStream
@@ -41,6 +41,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
         Stopped: the user stopped the run; a checkpoint is written.
     """
     config = config.resolved(inputs.tasks.num_tasks)
+    inputs = hold_inputs(config, inputs)  # the line that it prints stays above the live display
     checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
     with RunConsole(title=config.name, num_steps=config.total_steps) as console:
 
