@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.packed_attention import use_packed_attention
-from rlvr.learner.packing import AttentionBlock, PackedRows, PromptRun, pack_rows
+from rlvr.learner.packing import AttentionBlock, PromptRun, pack_rows
 from rlvr.types import MicroBatch
 
 CPU = torch.device("cpu")
@@ -245,16 +245,15 @@ def test_a_saved_model_has_no_trace_of_packed_attention(tmp_path: Path) -> None:
     assert model(torch.tensor([[1, 2, 3]])).logits.shape == (1, 3, 40)
 
 
-def test_the_whole_micro_batch_passes_through_the_decoder_once() -> None:
-    groups: Groups = [([1, 2, 3, 4], [[5], [6, 7], [8]])]
+def test_a_prompt_passes_through_the_decoder_once() -> None:
+    groups: Groups = [([1] * 40, [[5], [6] * 9, [8] * 5])]
     micro_batch, model = micro_batch_of(*groups, block_sizes=[1, 2]), packed_model("llama")
     shapes: list[tuple[int, ...]] = []
-    handle = (
-        model.get_decoder()
-        .layers[0]
-        .register_forward_hook(lambda module, args, output: shapes.append(tuple(args[0].shape)))
+    handle = model.get_input_embeddings().register_forward_hook(
+        lambda module, args, output: shapes.append(tuple(output.shape))
     )
-    packed: PackedRows = pack_rows(micro_batch, CPU)
-    completion_logprobs(model, flat_tokens(micro_batch), packed, temperature=1.0)
+    completion_logprobs(
+        model, flat_tokens(micro_batch), pack_rows(micro_batch, CPU), temperature=1.0
+    )
     handle.remove()
-    assert shapes == [(1, 4 + 4, 16)]  # the prompt once
+    assert shapes == [(1, 64, 16)]  # 40 + 15 tokens, rounded up to a multiple of 64
