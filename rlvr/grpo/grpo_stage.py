@@ -22,6 +22,7 @@ from rlvr.run.checkpoints import complete_checkpoints
 from rlvr.run.continuation import Trained
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.run.stage_protocol import Stage
+from rlvr.run.trackers import check_trackers
 
 __all__ = ["STAGE", "check_inputs", "preflight"]
 
@@ -48,6 +49,11 @@ def preflight(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
     from rlvr.grpo.preflight import run_preflight
 
     return _with_sources(config, run_preflight(config, folder, inputs, _task_sections(config)))
+
+
+def _preflight(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
+    check_trackers(config.trackers)
+    return preflight(config, folder, inputs)
 
 
 def _task_sections(config: GrpoConfig) -> dict[str, TasksSection]:
@@ -116,7 +122,7 @@ def _trained(config: GrpoConfig, inputs: Inputs, folder: RunFolder) -> Trained:
 STAGE = Stage(
     schema=GrpoConfig,
     check=check_inputs,
-    preflight=preflight,
+    preflight=_preflight,
     run=_run,
     closing=_closing,
     work=("checkpoints/step_*/state.json", "rollouts/step_*.parquet"),

@@ -43,13 +43,19 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
     config = config.resolved(inputs.tasks.num_tasks)
     inputs = hold_inputs(config, inputs)  # the line that it prints stays above the live display
     checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
+    trackers = Trackers(
+        config.trackers,
+        folder=folder.path,
+        name=config.name,
+        config=config.model_dump(mode="json"),
+    )
     with RunConsole(title=config.name, num_steps=config.total_steps) as console:
 
         async def train(session: GenerationSession) -> None:
             log = RunLogger(
                 folder,
                 console=console,
-                trackers=Trackers(config.trackers, folder=folder.path, name=config.name),
+                trackers=trackers,
                 prompt_text=session.encoder.text,
             )
             try:

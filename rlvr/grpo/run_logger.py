@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class RunLogger:
-    """Implements the loop's Log. A thread writes the parquet files, at most one file behind."""
+    """Implements the loop's Log.
+
+    A thread writes the completions, to parquet files and trackers, at most one file behind.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class RunLogger:
         """Log a training step."""
         self._metrics.append(metrics)
         self._trackers.write(metrics)
-        self._write(f"step_{metrics['step']:06d}.parquet", groups, metrics["step"])
+        self._write("step", groups, metrics["step"])
         self._console.step(metrics)
 
     def evaluation(self, evaluation: Evaluation, groups: Sequence[Group]) -> None:
@@ -61,7 +64,7 @@ class RunLogger:
         self._metrics.forget_evaluation(evaluation.step)  # a resumed run repeats its last one
         self._metrics.append(line)
         self._trackers.write(line)
-        self._write(f"eval_{evaluation.step:06d}.parquet", groups, evaluation.step)
+        self._write("eval", groups, evaluation.step)
         formed = (
             "" if evaluation.format_frac is None else f", well-formed {evaluation.format_frac:.3f}"
         )
@@ -100,10 +103,12 @@ class RunLogger:
         finally:
             self._writer.shutdown()
 
-    def _write(self, name: str, groups: Sequence[Group], step: int) -> None:
+    def _write(self, kind: str, groups: Sequence[Group], step: int) -> None:
         self.settle()
-        self._writing = self._writer.submit(self._write_now, name, groups, step)
+        self._writing = self._writer.submit(self._write_now, kind, groups, step)
 
-    def _write_now(self, name: str, groups: Sequence[Group], step: int) -> None:
+    def _write_now(self, kind: str, groups: Sequence[Group], step: int) -> None:
         prompts = [self._prompt_text(group.task) for group in groups]
-        write_rollouts(self._folder.rollouts / name, rollout_rows(groups, prompts, step=step))
+        rows = rollout_rows(groups, prompts, step=step)
+        write_rollouts(self._folder.rollouts / f"{kind}_{step:06d}.parquet", rows)
+        self._trackers.completions(rows, step=step, is_evaluation=kind == "eval")

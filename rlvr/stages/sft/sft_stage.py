@@ -10,6 +10,7 @@ from rlvr.run.checkpoints import complete_checkpoints
 from rlvr.run.continuation import Trained, write_manifest
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.run.stage_protocol import Stage
+from rlvr.run.trackers import check_trackers
 from rlvr.stages.sft.examples import check_sources
 from rlvr.stages.sft.ranks import has_gpu, run_ranks
 from rlvr.stages.sft.sft_config import SftConfig
@@ -23,6 +24,7 @@ STATE = "trainer_state.json"  # of transformers, in a checkpoint
 def _check(config: SftConfig) -> SftPlan:
     plan = make_plan(config, is_cpu=not has_gpu())
     check_sources(plan)
+    check_trackers(config.trackers)
     return plan
 
 

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
+from rlvr.config.training_sections import TrackersSection
 from rlvr.errors import Stopped
 from rlvr.run.checkpoints import (
     MARKERS,
@@ -62,7 +63,12 @@ def train_and_save(
     metrics = MetricsFile(folder.metrics)
     _wait_for_all_ranks()
     step, checkpoint = _latest_checkpoint(folder.checkpoints) or (0, None)
-    trackers = Trackers(plan.config.trackers, folder=folder.path, name=plan.config.name)
+    trackers = Trackers(
+        plan.config.trackers if is_main else TrackersSection(),
+        folder=folder.path,
+        name=plan.config.name,
+        config=plan.config.model_dump(mode="json"),
+    )
     if is_main:
         metrics.forget_after(step)
         if checkpoint:
