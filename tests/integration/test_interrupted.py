@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,10 @@ from whole_runs import (
     wait_until,
 )
 
+from rlvr.run.run_folder import read_json
+
 NUM_STEPS = 12
+NEUTRAL = ("checkpoint.every_steps=3", "rollout.max_concurrent=48")  # they change no result
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +53,7 @@ class Chain:
 
 @pytest.fixture(scope="module")
 def chain(uninterrupted_recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    """Four starts of the same command."""
+    """Four starts of the same command, the last two with other values of neutral keys."""
     folder = tmp_path_factory.mktemp("interrupted")
     recipe = {**uninterrupted_recipe, "output_dir": str(folder)}
     before = shared_memory()
@@ -65,11 +69,11 @@ def chain(uninterrupted_recipe: dict[str, Any], tmp_path_factory: pytest.TempPat
         run.wait_for_step(terminated.checkpoints[-1] + 2)
         run.process.kill()
         killed = _ended(run, before)
-    with running(recipe, folder) as run:
+    with running(recipe, folder, *NEUTRAL) as run:
         run.wait_for_step(killed.checkpoints[-1] + 2)
         os.killpg(run.process.pid, signal.SIGINT)  # a terminal sends it to the whole group
         interrupted = _ended(run, before)
-    with running(recipe, folder) as run:
+    with running(recipe, folder, *NEUTRAL) as run:
         ended = _ended(run, before)
     return Chain(
         terminated=terminated,
@@ -162,6 +166,34 @@ def test_metrics_have_each_step_and_each_evaluation_once(chain: Chain, uninterru
         assert line["learner/loss"] == expected["learner/loss"]
     evaluations = [line for line in lines(chain.folder) if "eval/pass_at_1" in line]
     assert [line["step"] for line in evaluations] == [0, NUM_STEPS]
+
+
+def test_keys_that_were_changed_on_the_way_are_in_the_manifest(chain: Chain) -> None:
+    changes = read_json(chain.folder / "manifest.json")["changes"]
+    assert [(one["step"], one["key"], one["before"], one["after"]) for one in changes] == [
+        (chain.killed.checkpoints[-1], "checkpoint.every_steps", 2, 3),
+        (chain.killed.checkpoints[-1], "rollout.max_concurrent", 64, 48),
+    ]
+
+
+def test_a_finished_run_trains_more_steps_at_another_rate(
+    chain: Chain, uninterrupted_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / chain.folder.name
+    shutil.copytree(chain.folder, folder)
+    recipe = {**uninterrupted_recipe, "output_dir": str(tmp_path), "num_steps": NUM_STEPS + 2}
+    with running(recipe, tmp_path, *NEUTRAL, "learner.lr=1e-6", "learner.weight_decay=0.5") as run:
+        assert run.wait() == 0, run.error_lines
+    assert [line["step"] for line in train_lines(folder)] == list(range(1, NUM_STEPS + 3))
+    evaluations = [line["step"] for line in lines(folder) if "eval/pass_at_1" in line]
+    assert evaluations == [0, NUM_STEPS, NUM_STEPS + 2]
+    changes = read_json(folder / "manifest.json")["changes"][2:]
+    keys = ["learner.lr", "learner.weight_decay", "num_steps", "output_dir"]
+    assert [(one["step"], one["key"]) for one in changes] == [(NUM_STEPS, key) for key in keys]
+    before = load_file(chain.folder / "model" / "model.safetensors")
+    after = load_file(folder / "model" / "model.safetensors")
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < moved < 2e-5  # two steps at 1e-6; at 1e-3 they would move by 1e-3
 
 
 def test_kill_9_while_the_actors_start_leaves_nothing(
