@@ -48,6 +48,9 @@ def refusal(**values: Any) -> str:
         ),
         ({"deepspeed": {"offload_optimizer": True}}, "(it is null)"),
         ({"num_ranks": 2}, "num_ranks: 2 needs DeepSpeed"),
+        ({"cpu_ranks": 3}, "batch_size: 32 rows cannot be shared by cpu_ranks: 3"),
+        ({"cpu_ranks": 2, "deepspeed": {"zero_stage": 0}}, "cpu_ranks: 2 is for training without"),
+        ({"samples": 2, "deepspeed": {"zero_stage": 3}}, "samples: a model whose weights are"),
         ({"load_in_4bit": True}, "add lora: {}"),
         (
             {"load_in_4bit": True, "lora": {}, "deepspeed": {"zero_stage": 0}},
