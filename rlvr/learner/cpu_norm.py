@@ -29,7 +29,7 @@ class CpuRmsNorm(nn.Module):
         """[..., H] -> [..., H]."""
         tensors = (hidden_states, self.weight)
         if any(x.device.type != "cpu" or x.dtype != torch.float32 for x in tensors):
-            return super().forward(hidden_states)  # type: ignore[no-any-return]
+            return super().forward(hidden_states)
         out: Tensor = _RmsNorm.apply(hidden_states, self.weight, self.variance_epsilon)
         return out
 

@@ -41,7 +41,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         super().__init__([{"params": matrices, **values}], {})
         self.param_groups += self._adamw.param_groups
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], Any] | None = None) -> None:
         """Step both; a closure is not supported."""
         assert closure is None

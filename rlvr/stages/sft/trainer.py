@@ -47,7 +47,7 @@ class RecipeTrainer(SFTTrainer):
         self._teacher = teacher
         super().__init__(**arguments)
         if has_flat_rows:
-            self.data_collator = FlatRows(self.data_collator.pad_token_id)
+            self.data_collator = FlatRows(self.processing_class.pad_token_id)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Create Muon if the plan has it, once adapters and DeepSpeed are in place.
@@ -103,7 +103,7 @@ class RecipeTrainer(SFTTrainer):
         self._metrics["train"]["distill/cross_entropy"].append(loss.item() / count)
         return section.alpha * kl + (1 - section.alpha) * loss
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def _count(self, logits: Tensor, targets: Tensor) -> None:
         """Add TRL's metrics over the tokens of this rank."""
         metrics = self._metrics["train"]
