@@ -41,3 +41,11 @@ else
 fi
 if [ -n "${DRY_RUN:-}" ]; then install+=(--dry-run); fi
 UV_FIND_LINKS=$(echo $find_links | tr ' ' ',') "${install[@]}"
+
+# Keep the bytecode of what a run imports, also where Python is told not to write any (as in many
+# images): otherwise each process of each run compiles it again, 7 s of processor time for SFT.
+if [ -z "${DRY_RUN:-}" ]; then
+  PYTHONDONTWRITEBYTECODE='' .venv/bin/python -W ignore -c \
+    'import rlvr.learner.deepspeed_learner, rlvr.rollout.engine, rlvr.stages.sft.trainer, vllm.v1.engine.async_llm' \
+    >/dev/null 2>&1 || echo "setup: an import failed; run rlvr to see which" >&2
+fi
