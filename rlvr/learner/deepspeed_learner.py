@@ -28,6 +28,7 @@ from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss
 from rlvr.learner.lr_schedule import lr_at
 from rlvr.learner.packing import PackedRows, pack_rows, pack_text
+from rlvr.run.trace import span
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
@@ -65,13 +66,16 @@ class DeepSpeedLearner:
         for i, micro_batch in enumerate(micro_batches):
             is_last = i + 1 == len(micro_batches)
             self._engine.set_gradient_accumulation_boundary(is_last)
-            terms, statistics = self._forward(micro_batch)
+            with span("forward", num_tokens=micro_batch.num_computed_tokens):
+                terms, statistics = self._forward(micro_batch)
             sums += statistics
             max_ratio_error = torch.maximum(max_ratio_error, terms.max_ratio_error)
-            self._engine.backward(terms.loss * self._spec.num_ranks, scale_wrt_gas=False)
+            with span("backward"):
+                self._engine.backward(terms.loss * self._spec.num_ranks, scale_wrt_gas=False)
         dist.all_reduce(sums)
         dist.all_reduce(max_ratio_error, op=dist.ReduceOp.MAX)
-        grad_norm = self._update()
+        with span("optimizer"):
+            grad_norm = self._update()
         loss, entropy, clipped, kl, mismatch, loss_tokens, tokens, computed_tokens = sums.tolist()
         if self._optimizer.skipped or not np.isfinite([loss, grad_norm]).all():
             raise CheckError(
@@ -103,7 +107,7 @@ class DeepSpeedLearner:
 
         from rlvr.weight_sync.packed_weights import pack_weights
 
-        with self._gathered():
+        with span("pack"), self._gathered():
             if self._spec.rank != 0:
                 return []
             tensors = self._engine.module.model.state_dict()  # has tied weights under each name
@@ -111,7 +115,7 @@ class DeepSpeedLearner:
 
     def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return log-probs [T-1] of a fixed text under the current weights, at temperature 1."""
-        with torch.no_grad():
+        with span("probe"), torch.no_grad():
             logprobs, _ = self._engine(*self._packed(pack_text(token_ids)), 1.0)
         return logprobs.float().cpu().numpy()
 
@@ -160,7 +164,7 @@ class DeepSpeedLearner:
         policy_logprobs, entropy = self._engine(token_ids, packed, spec.temperature)
         ref_logprobs = None
         if self._reference is not None:
-            with torch.no_grad():
+            with span("reference"), torch.no_grad():
                 ref_logprobs, _ = completion_logprobs(
                     self._reference, token_ids, packed, temperature=spec.temperature
                 )
