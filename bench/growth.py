@@ -12,6 +12,7 @@ a fixed cost per step makes it smaller. The engines share the same cores and the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -44,6 +45,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure all axes and write the report; return the exit status."""
     options = _parser().parse_args(arguments)
+    os.environ["PYTHONPATH"] = str(ROOT)  # reward workers import bench
     machine = {**describe_machine(), "cores": use_cores(options.cores)}
     axes = [axis for axis in AXES if axis.name in options.axes.split(",")]
     if options.quick:

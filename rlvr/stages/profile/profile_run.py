@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rlvr.config.training_sections import TrackersSection
-from rlvr.data.inputs import Inputs
+from rlvr.data.inputs import Inputs, hold_inputs
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.launch import make_loop
 from rlvr.grpo.run_logger import RunLogger
@@ -36,6 +36,8 @@ def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> Non
     The run has neither checkpoints nor trackers; it ends after the traced steps.
     """
     shutil.rmtree(folder.checkpoints, ignore_errors=True)  # of a profile that was stopped
+    run = config.resolved(inputs.tasks.num_tasks)
+    inputs = hold_inputs(run, inputs)
     with RunConsole(title=config.name, num_steps=config.end_step) as console:
 
         async def profile(session: GenerationSession) -> Recorded:
@@ -47,8 +49,7 @@ def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> Non
             )
             log.start_at(None)
             checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
-            whole = config.resolved(inputs.tasks.num_tasks)
-            loop = make_loop(whole, inputs, session, checkpoints=checkpoints, log=log)
+            loop = make_loop(run, inputs, session, checkpoints=checkpoints, log=log)
             torch_trace = folder.path / "torch_learner_0.json" if config.profile.torch else None
             await start_traces(session.actors, with_torch=config.profile.torch)
             try:
@@ -57,7 +58,7 @@ def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> Non
                 log.close()
             return await take_traces(session.actors, torch_trace=torch_trace)
 
-        recorded = run_session(config, folder, inputs, profile, say=console.phase)
+        recorded = run_session(run, folder, inputs, profile, say=console.phase)
     _write(config, folder, recorded)
 
 
