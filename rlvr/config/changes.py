@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Effect(StrEnum):
-    """What another value of a key means for a run that has begun."""
+    """The meaning of another value of a key for a run that has begun."""
 
     FIXED = "fixed"  # another experiment
     FREE = "free"  # applies from here on; to files that are made from stored rows: to all rows

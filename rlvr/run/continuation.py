@@ -28,7 +28,7 @@ __all__ = ["Trained", "claim", "noted_changes", "write_manifest"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """How far a training run is: step 20 of the 30 that `num_steps: 30` asks for."""
+    """The progress of a training run: step 20 of the 30 that `num_steps: 30` asks for."""
 
     step: int  # of the newest checkpoint, from which the run continues; 0 without one
     total: int  # steps of the whole run
@@ -47,7 +47,7 @@ def claim(
     """Let the folder belong to `config`; return its status, which tells whether anything is left.
 
     work: glob patterns of files that are worth keeping; a folder without any is begun anew.
-    trained: how far a stage that trains is; None for other stages. is_repeatable: a finished folder
+    trained: progress of a stage that trains; None for other stages. is_repeatable: a finished folder
     is begun anew too.
 
     Raises ConfigError: the folder belongs to another config, or the run has no step left to which

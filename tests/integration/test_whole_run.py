@@ -140,11 +140,11 @@ def test_the_same_command_again_prints_the_table_and_how_to_start_anew(
 def test_another_config_is_refused_with_the_keys_that_differ(
     uninterrupted_recipe: dict[str, Any], done: Path, tmp_path: Path
 ) -> None:
-    with running(uninterrupted_recipe, tmp_path, "learner.lr=0.5", "seed=3") as other:
+    with running(uninterrupted_recipe, tmp_path, "loss.beta=0.5", "seed=3") as other:
         assert other.wait(QUICKLY_S) == 2
     (line,) = other.error_lines
     assert line.startswith(
-        f"rlvr: {done}: made from another config: learner.lr was 0.001 and is 0.5;"
+        f"rlvr: {done}: made from another config: loss.beta was 0.0 and is 0.5;"
     )
     assert "seed was 0 and is 3" in line
 
