@@ -18,6 +18,7 @@ import torch
 import yaml
 from sft_runs import config_of, sums, trained, write_rows
 
+from rlvr.data.model_copy import hold_model, origin_of
 from rlvr.run.run_folder import RunFolder, read_json
 from rlvr.stages.export.export_config import ExportConfig
 from rlvr.stages.export.export_stage import check_export, run_export
@@ -53,6 +54,22 @@ def adapter_logits(run: RunFolder, tiny_model: Path) -> torch.Tensor:
 
     base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
     return probe_logits(PeftModel.from_pretrained(base, str(run.path / "adapter")))
+
+
+def test_a_run_that_starts_from_an_adapter_gets_the_merged_model(
+    adapter_run: RunFolder, tiny_model: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    lines: list[str] = []
+    copy = tmp_path / "run" / "base"
+    path = hold_model(str(adapter_run.path), copy=copy, say=lines.append)
+    adapter = f"{adapter_run.path}/adapter"
+    assert lines == [f"model.path: merging the adapter {adapter} with {tiny_model}"]
+    model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
+    assert (probe_logits(model) - adapter_logits(adapter_run, tiny_model)).abs().max() < 1e-5
+    assert AutoTokenizer.from_pretrained(path).eos_token is not None
+    assert origin_of(path) == adapter
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from whole_runs import (
     train_lines,
 )
 
+from rlvr.data.model_files import check_model
+
 NUM_STEPS = 12
 QUICKLY_S = 20.0  # about 2 s on a quiet machine; a run takes half a minute to start
 METRICS = """
@@ -124,6 +126,23 @@ def test_the_final_model_loads_with_from_pretrained_and_is_not_the_one_it_began_
         logits = [model(tokens["input_ids"]).logits for model in (trained, start)]
     assert torch.isfinite(logits[0]).all()
     assert (logits[0] - logits[1]).abs().max() > 0.01
+
+
+def test_each_checkpoint_is_a_model_with_the_weights_that_were_trained(done: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    loaded = {}
+    for step in checkpoint_steps(done):
+        path = check_model(f"{done}@{step}")
+        loaded[step] = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).state_dict()
+        shards = done / "checkpoints" / f"step_{step:06d}" / "learner"
+        trained = torch.load(shards / "mp_rank_00_model_states.pt", weights_only=False)["module"]
+        for name, weight in loaded[step].items():
+            assert torch.equal(weight, trained[f"model.{name}"]), name
+    before, last = loaded.values()
+    assert any(not torch.equal(before[name], last[name]) for name in last)
+    final = AutoModelForCausalLM.from_pretrained(done / "model", dtype=torch.float32).state_dict()
+    assert all(torch.equal(final[name], last[name]) for name in last)
 
 
 def test_the_same_command_again_prints_the_table_and_how_to_start_anew(
