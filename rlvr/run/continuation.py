@@ -47,8 +47,8 @@ def claim(
     """Let the folder belong to `config`; return its status, which tells whether anything is left.
 
     work: glob patterns of files that are worth keeping; a folder without any is begun anew.
-    trained: progress of a stage that trains; None for other stages. is_repeatable: a finished folder
-    is begun anew too.
+    trained: progress of a stage that trains; None for other stages. is_repeatable: a finished
+    folder is begun anew too.
 
     Raises ConfigError: the folder belongs to another config, or the run has no step left to which
     a change could apply; the message names the keys.
