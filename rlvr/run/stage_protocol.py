@@ -110,7 +110,8 @@ def is_done(stage: Stage[ConfigT, InputsT], config: ConfigT) -> bool:
 
 def _close(stage: Stage[ConfigT, InputsT], config: ConfigT, folder: RunFolder) -> int:
     print(stage.closing(config, folder))
-    print(f"This run is finished. To start over: another name=..., or delete {folder.path}")
+    more = "More steps continue it. " if stage.trained else ""
+    print(f"This run is finished. {more}To start over: another name=..., or delete {folder.path}")
     return 0
 
 

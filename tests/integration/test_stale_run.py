@@ -14,6 +14,7 @@ from actor_groups import tiny_recipe
 from whole_runs import Run, assert_nothing_is_left, rollouts, running, shared_memory, train_lines
 
 MANY = 500
+TRUNCATED = {"temperature": 1.0, "top_p": 0.8, "top_k": 40}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +34,7 @@ def ended(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
         folder,
         num_steps=MANY,
         rewards={"odd_rewards:slow_letters": 1.0},
-        rollout={"max_staleness": 1, "num_engines": 2},
+        rollout={"max_staleness": 1, "num_engines": 2, **TRUNCATED},
         eval={"tasks": None, "correct_by": None},
     )
     before = shared_memory()
@@ -80,6 +81,13 @@ def test_each_completion_carries_the_version_that_wrote_it(ended: Ended) -> None
     assert len(by_step) >= 4
     for step, rows in by_step.items():
         assert {row["policy_version"] for row in rows} == {max(0, step - 2)}
+
+
+def test_log_probs_of_truncated_sampling_are_those_of_the_whole_distribution(ended: Ended) -> None:
+    first = train_lines(ended.run.folder)[0]
+    # log-probs of what top_p leaves would differ by up to -log(0.8) from the learner's
+    assert first["policy/mismatch_kl"] < 1e-6
+    assert first["policy/max_ratio_error"] < 1e-3
 
 
 def test_stale_completions_are_corrected_by_ratios_that_are_not_1(ended: Ended) -> None:
