@@ -108,7 +108,14 @@ def _refusal(folder: RunFolder, fixed: Sequence[Change], trained: Trained | None
 def _check_steps(
     folder: RunFolder, changes: Sequence[Change], trained: Trained, *, is_finished: bool
 ) -> None:
-    """Raise ConfigError if more is trained than the run has now, or nothing is left to train."""
+    """Raise ConfigError if more is trained than the run has now, nothing is left to train, or no
+    checkpoint of a finished run is left.
+    """
+    if is_finished and not trained.step:
+        raise ConfigError(
+            f"{folder.path}: its checkpoints are gone, so it cannot be trained on; start another "
+            f"run with name=... and {trained.start_key}={folder.path}"
+        )
     if trained.total < trained.step:
         raise ConfigError(
             f"{trained.key}: {trained.total} steps are fewer than the {trained.step} that "

@@ -124,8 +124,9 @@ class _Run(TrainerCallback):
         lr_scheduler: Any = None,
         **_: Any,
     ) -> None:
-        """Start to measure the time left; give a resumed run the recipe's learning rate."""
+        """Start to measure the time left; give a resumed run the recipe's rate and intervals."""
         if state.global_step:
+            state.compute_steps(args, state.max_steps)  # the checkpoint's have replaced them
             first, others = self._peak_lrs
             scheduler = getattr(lr_scheduler, "scheduler", lr_scheduler)  # accelerate may wrap it
             set_peak_lrs(optimizer, scheduler, first=first, others=others)

@@ -114,6 +114,13 @@ def test_a_finished_run_without_a_step_left_refuses_a_change_that_could_not_appl
     assert folder.status is RunStatus.FINISHED
 
 
+def test_a_finished_run_whose_checkpoints_were_deleted_is_not_trained_again(tmp_path: Path) -> None:
+    folder = begun(tmp_path, step=0, is_finished=True)
+    with pytest.raises(ConfigError, match=f"checkpoints are gone.* from={tmp_path}"):
+        claimed(folder, step=0, total=6, num_steps=6)
+    assert folder.status is RunStatus.FINISHED
+
+
 def test_a_neutral_change_leaves_a_finished_run_as_it_is(tmp_path: Path) -> None:
     folder = begun(tmp_path, step=3, is_finished=True)
     assert claimed(folder, step=3, **NEUTRAL) is RunStatus.FINISHED
