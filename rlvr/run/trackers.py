@@ -35,7 +35,7 @@ COLUMNS = ("step", "task_id", "prompt", "completion", "reward", "advantage", "fi
 
 
 class Tracker(Protocol):
-    """What metrics are copied to."""
+    """A destination of metrics."""
 
     def write(self, numbers: Mapping[str, float], step: int) -> None: ...
 

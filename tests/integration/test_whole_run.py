@@ -168,14 +168,15 @@ def test_another_config_is_refused_with_the_keys_that_differ(
     assert "seed was 0 and is 3" in line
 
 
-def test_a_gate_ends_the_command_with_status_1_one_line_and_nothing_left(
+def test_a_failed_preflight_ends_the_command_before_an_actor_starts(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     before = shared_memory()
     recipe = tiny_recipe(tiny_model, tmp_path, prompt={"answer_style": "r1"})
     with running(recipe, tmp_path) as run:
-        assert run.wait() == 1
+        assert run.wait() == 2
         assert_nothing_is_left(run, before)
     (line,) = run.error_lines
     assert line.startswith("rlvr: preflight: 16 of 16 gold answers")
+    assert not (run.folder / "logs" / "ray").exists()
     assert not (run.folder / "summary.json").exists()

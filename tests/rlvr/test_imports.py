@@ -63,6 +63,7 @@ LIGHT = [  # in this order: each must not load anything heavy either
     "rlvr.grpo.loop",
     "rlvr.grpo.held_out_eval",
     "rlvr.grpo.checks",
+    "rlvr.grpo.preflight",
     "rlvr.grpo.run_logger",
     "rlvr.grpo.run_summary",
     "rlvr.evaluation.suite_metrics",
