@@ -1,4 +1,4 @@
-"""What the processes of a run recorded, and the part of it that belongs to the traced steps."""
+"""Records of the processes of a run, and the part of them that belongs to the traced steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Window = tuple[int, int]  # start and end, in nanoseconds of time.time_ns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Track:
-    """What one process recorded."""
+    """Spans and counters of one process."""
 
     name: str
     events: Sequence[Event]
