@@ -191,10 +191,9 @@ def _model_at(run: Path, step: str, *, key: str) -> Path:
             raise ConfigError(f"{key}: {run}@best: no checkpoint on disk has been evaluated")
         step = str(max(scores, key=lambda one: (scores[one], one)))
     if int(step) not in checkpoints:
-        has = f"those of steps {_listed(checkpoints)}" if checkpoints else "none"
         raise ConfigError(
-            f"{key}: {run} has no checkpoint of step {step}, it has {has}; "
-            "`checkpoint.keep` says which ones stay"
+            f"{key}: {run} has no checkpoint of step {step}; those on disk: "
+            f"{_listed(checkpoints) or 'none'}; `checkpoint.keep` says which ones stay"
         )
     return _model_of(checkpoints[int(step)], key=key)
 

@@ -145,10 +145,10 @@ def test_a_step_that_is_not_there_lists_those_that_are(run: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         check_model(f"{run}@25", key="run")
     assert str(refused.value).startswith(
-        f"run: {run} has no checkpoint of step 25, it has those of steps 20, 40; "
+        f"run: {run} has no checkpoint of step 25; those on disk: 20, 40; "
     )
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(ConfigError, match="no checkpoint of step 20, it has none; "):
+    with pytest.raises(ConfigError, match="no checkpoint of step 20; those on disk: none; "):
         check_model(f"{run}@20")
     with pytest.raises(ConfigError, match="has no model and no complete checkpoint yet"):
         check_model(str(run))
@@ -158,7 +158,7 @@ def test_of_many_steps_some_are_listed(run: Path) -> None:
     for step in range(100, 1100):
         (run / "checkpoints" / f"step_{step:06d}").mkdir()
         (run / "checkpoints" / f"step_{step:06d}" / "state.json").touch()
-    with pytest.raises(ConfigError, match=r"steps 20, 40, 100, .*, 107, \.\.\., 1099; "):
+    with pytest.raises(ConfigError, match=r"on disk: 20, 40, 100, .*, 107, \.\.\., 1099; "):
         check_model(f"{run}@25")
 
 

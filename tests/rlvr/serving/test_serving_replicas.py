@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -166,6 +167,48 @@ def test_the_recipe_of_a_folder_has_the_template_of_its_run(tiny_qwen: Path) -> 
     assert recipe == model_recipe(str(tiny_qwen))
     assert recipe["name"] == "serve-run"
     assert recipe["prompt"] == {"template": "Q: {prompt}", "prefill": ""}
+
+
+@pytest.fixture
+def checkpoint(tiny_qwen: Path) -> Path:
+    """A checkpoint of step 20 of the run that `tiny_qwen` belongs to, which goes on."""
+    run = tiny_qwen.parent
+    (run / "config.yaml").write_text(yaml.safe_dump({"prompt": {"template": "Q: {prompt}"}}))
+    folder = run / "checkpoints" / "step_000020"
+    folder.mkdir(parents=True)
+    (folder / "state.json").touch()
+    tiny_qwen.rename(folder / "model")
+    return folder
+
+
+def test_the_recipe_of_a_checkpoint_has_the_template_of_its_run(checkpoint: Path) -> None:
+    run = checkpoint.parents[1]
+    recipe = model_recipe(f"{run}@20")
+    assert recipe == model_recipe(str(run)) == model_recipe(str(checkpoint))
+    assert recipe["name"] == "serve-run-step_000020"
+    assert recipe["model"] == {"path": str(checkpoint / "model")}
+    assert recipe["prompt"] == {"template": "Q: {prompt}"}
+
+
+def test_a_checkpoint_is_served_from_a_copy_of_its_own(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = f"{checkpoint.parents[1]}@20"
+    assert main(["serve", run, "serve.dry_run=true", f"output_dir={tmp_path}"]) == 0
+    copy = tmp_path / "serve-run-step_000020" / "base"
+    assert f" --model {copy.resolve()} " in capsys.readouterr().out
+    shutil.rmtree(checkpoint)
+    assert (copy / "model.safetensors").exists()
+
+
+def test_a_step_without_a_checkpoint_is_one_line(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("serve", "chat"):
+        assert main([command, f"{checkpoint.parents[1]}@25"]) == 2
+        error = capsys.readouterr().err
+        assert "has no checkpoint of step 25; those on disk: 20;" in error
+        assert error.count("\n") == 1
 
 
 def test_a_dry_run_prints_a_command_for_each_replica(

@@ -12,7 +12,7 @@ import torch
 from rlvr.errors import ConfigError, RLVRError
 from rlvr.stages.export.export_config import ExportConfig, PushSection
 from rlvr.stages.export.export_stage import check_export
-from rlvr.stages.export.hub_upload import lineage, push_folder
+from rlvr.stages.export.hub_upload import lineage, push_folder, render_card
 from rlvr.stages.export.merge_adapters import check_logits
 
 
@@ -38,6 +38,23 @@ def test_wrong_export_recipes_are_one_line(tmp_path: Path) -> None:
         check_export(recipe(tmp_path, evals=["nowhere"]))
     with pytest.raises(ConfigError, match="gptq: gptqmodel is not installed"):
         check_export(recipe(tmp_path, gptq={"calibration": "rows.jsonl"}))
+
+
+def test_a_checkpoint_is_exported_without_the_scores_of_the_final_model(tmp_path: Path) -> None:
+    run = tmp_path / "rl"
+    checkpoint = run / "checkpoints" / "step_000020"
+    write(checkpoint / "model" / "config.json", {})
+    write(checkpoint / "state.json", {})
+    write(run / "config.yaml", {"seed": 1})
+    write(run / "manifest.json", {"seed": 1, "inputs": {}})
+    write(run / "summary.json", {"after": {"pass_at_1": 0.9}})
+    config = recipe(Path(f"{run}@20"))
+    inputs = check_export(config)
+    assert (inputs.model, inputs.adapter, inputs.run) == (checkpoint / "model", None, run)
+    shown = {"base": None, "measured": {"max_logit_diff": 0.0}}
+    assert "pass_at_1" in render_card(config, run, **shown)
+    card = render_card(config, run, is_final=False, **shown)
+    assert "pass_at_1" not in card and f"exported from `{run}@20`" in card and "seed 1" in card
 
 
 @pytest.mark.parametrize(
