@@ -1,7 +1,7 @@
 """The run folder: its paths, its lock, the config that it belongs to, and atomic file writes.
 
 runs/NAME/  config.yaml  manifest.json  metrics.jsonl  summary.json
-            logs/  rollouts/  checkpoints/  model/
+            logs/  rollouts/  checkpoints/  model/  base/ (if it reads a copy of its model)
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from fakes import report_of
 from loop_runs import Killed, Run, seeds, stopped_at
 
 from rlvr.errors import ActorDied, CheckError
+from rlvr.run.checkpoints import evaluated_checkpoints
 
 
 def stale(**rollout: Any) -> dict[str, Any]:
@@ -149,6 +150,15 @@ def test_evaluation_comes_before_the_first_step_every_n_and_after_the_last(tmp_p
     assert at("sync 2") < at("evaluation 2") < at("step 2")
     of_eval = [step for step in seeds(run) if len(step) == 3]
     assert of_eval == [of_eval[0]] * 4  # the same seeds each time: like is compared with like
+
+
+def test_the_score_of_a_checkpoint_is_that_of_the_evaluation_of_its_step(tmp_path: Path) -> None:
+    sections = {"num_steps": 3, "eval": {"every_steps": 2}, "checkpoint": {"every_steps": 1}}
+    run = Run(tmp_path, sections, num_eval_tasks=2)
+    run.start()
+    scores = {one.step: one.pass_at_1 for one in run.log.evaluations if one.step}
+    assert set(scores) == {2, 3}  # of the checkpoints that stay
+    assert evaluated_checkpoints(tmp_path / "checkpoints") == scores
 
 
 def test_the_completions_of_an_evaluation_are_those_of_the_version_that_it_names(
