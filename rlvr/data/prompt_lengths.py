@@ -61,10 +61,10 @@ def fit_prompts(
             f"(limit {limit})"
         )
     named = _named(source, found, limit=limit)
-    if source.num_tasks is None and policy != "error":
+    if source.num_tasks is None:
         raise ConfigError(
-            f"{section}.long_prompts: {policy} needs to know all tasks, and {source.name} is "
-            f"endless: {named}; set {section}.num_tasks or shorten the prompts where they are made"
+            f"{section}: {named}; raise it, shorten the prompts where they are made, or set "
+            f"{section}.num_tasks, so that {section}.long_prompts=filter knows all tasks"
         )
     if policy == "error":
         raise ConfigError(

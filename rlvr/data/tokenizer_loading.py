@@ -12,7 +12,7 @@ from typing import Any
 from rlvr.data.model_files import model_json, tokenizer_folder
 from rlvr.errors import ConfigError, one_line
 
-__all__ = ["known_class", "load_tokenizer"]
+__all__ = ["KNOWN_CLASSES", "known_class", "load_tokenizer"]
 
 GENERIC = "PreTrainedTokenizerFast"
 # (model type, tokenizer_class of tokenizer_config.json) -> the class that AutoTokenizer picks

@@ -62,10 +62,11 @@ class RewardProcess:
     def __enter__(self) -> RewardProcess:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         self._connection.close()  # it ends by itself where it waits for completions
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=END_S)
+        if kind is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=END_S)
         self._kill()
 
     @property
