@@ -71,14 +71,17 @@ class Junk:
     body: str = '{"choices": [{"mess'
 
 
+@dataclass(frozen=True, slots=True)
 class Hangs:
     """No answer for as long as the server lives."""
 
 
+@dataclass(frozen=True, slots=True)
 class HalfCloses:
     """Half of an answer, and the connection is closed."""
 
 
+@dataclass(frozen=True, slots=True)
 class Resets:
     """The connection is reset before any answer."""
 
