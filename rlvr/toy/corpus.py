@@ -1,7 +1,7 @@
 """Plain text of the toy world for pretraining, and worked examples for a cold start.
 
-Most documents contain no tags: drills of single facts, code, and exchanges answered in prose, in a
-box or bare. A minority reasons in tags; some of these are hasty (a guess) or broken (a missing
+Most documents contain no tags: drills of facts and chains, code, and exchanges answered in prose,
+in a box or bare. A minority reasons in tags; some of these are hasty (a guess) or broken (a missing
 tag). Some steps are wrong, with the error carried forward, and some reasoning switches the
 language. So a base model knows the arithmetic but is uncertain, mixes languages, and rarely writes
 the form that reinforcement learning rewards. No text is written about a held-out problem.
@@ -22,11 +22,12 @@ __all__ = ["CLOSE", "LEAD", "TEMPLATE", "WorkedExample", "documents", "worked_ex
 TEMPLATE = "User: {prompt}\nAssistant:"
 """The prompt template of the toy recipes; one of the layouts of the exchanges."""
 
-DRILL_FRAC = 0.3
+DRILL_FRAC = 0.4
 CODE_FRAC = 0.06
-WRONG_STEP_FRAC = {"en": 0.04, "zh": 0.09}
+WORKED_DRILL_FRAC = 0.65  # of the drills: whole chains, in which facts have neighbours
+WRONG_STEP_FRAC = {"en": 0.02, "zh": 0.05}
 MIXED_FRAC = 0.25
-NUM_DRILL_FACTS = 6
+NUM_DRILL_FACTS, NUM_DRILL_CHAINS = 6, 2
 LEAD = {"en": "So ", "zh": "算得"}  # first words of a reasoning
 CLOSE = {"en": ", ok", "zh": ",好"}  # its last words
 
@@ -58,7 +59,7 @@ def documents(seed: int = 0) -> Iterator[str]:
     while True:
         (kind,) = rng.choices(("drill", "code", "exchange"), weights=weights)
         if kind == "drill":
-            yield "\n".join(_fact(rng) for _ in range(NUM_DRILL_FACTS))
+            yield _drill(rng)
         elif kind == "code":
             yield "\n".join(train_program(rng).fenced_code for _ in range(2))
         else:
@@ -79,6 +80,15 @@ def _worked_example(rng: random.Random) -> WorkedExample:
         answer=str(chain.answer),
         language=language,
     )
+
+
+def _drill(rng: random.Random) -> str:
+    """Return single facts, or chains worked step by step."""
+    if rng.random() >= WORKED_DRILL_FRAC:
+        return "\n".join(_fact(rng) for _ in range(NUM_DRILL_FACTS))
+    chains = [train_chain(rng) for _ in range(NUM_DRILL_CHAINS)]
+    steps = [_steps(chain, chain.values, "en") for chain in chains]
+    return "\n".join(text.removeprefix(LEAD["en"]) for text in steps)
 
 
 def _fact(rng: random.Random) -> str:
