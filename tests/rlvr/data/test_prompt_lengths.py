@@ -102,9 +102,7 @@ def test_the_first_prompts_of_an_endless_source_are_measured() -> None:
     _, line = fit_prompts(toy, encoder_of(limit=99), policy="error", section="tasks")
     assert line == f"tasks: the first 1,000 prompts, the longest of {longest} tokens (limit 99)"
     said = refusal(toy, "filter", limit=20)
-    assert said.endswith(
-        "or set tasks.num_tasks, so that tasks.long_prompts=filter knows all tasks"
-    )
+    assert said.endswith("set tasks.num_tasks, so that tasks.long_prompts=filter knows all tasks")
 
 
 class CountingEncoder(TemplateEncoder):
