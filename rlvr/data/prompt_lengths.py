@@ -28,7 +28,7 @@ __all__ = ["LongPrompts", "PromptLengths", "fit_prompts", "measure_prompts", "sh
 LongPrompts = Literal["error", "filter", "truncate"]
 
 NUM_ENDLESS = 1000  # tasks of an endless source that are measured
-NUM_ALWAYS = 64  # prompts that are encoded in any case: the longest in bytes
+NUM_ALWAYS = 1000  # prompts that are encoded in any case: the longest in bytes
 NUM_NAMED = 3
 BATCH = 512
 ERROR_S = 2.0  # time for finding the prompts of a run that is refused anyway
@@ -39,7 +39,7 @@ class PromptLengths:
     """The lengths of a source's prompts."""
 
     num_tasks: int  # measured
-    longest: int  # tokens
+    longest: int  # tokens, of those that were encoded
     long: Mapping[int, int]  # index of a task -> tokens of its prompt, over the limit
     is_complete: bool = True  # False: out of time, there may be more long ones
 

@@ -116,12 +116,12 @@ class CountingEncoder(TemplateEncoder):
 
 
 def test_prompts_that_are_short_in_bytes_are_not_encoded() -> None:
-    tasks = [Task(id=f"t/{i}", prompt="x" * (1 + i % 10)) for i in range(1000)]
+    tasks = [Task(id=f"t/{i}", prompt="x" * (1 + i % 10)) for i in range(3000)]
     source = TaskList(name="t", tasks=(*tasks, Task(id="long", prompt=LONG)))
     encoder = CountingEncoder(make_template("Q: {prompt} A:"), LetterTokenizer(), LIMIT)
     found = measure_prompts(source, encoder)
-    assert (found.num_tasks, found.longest, dict(found.long)) == (1001, 21, {1000: 21})
-    assert encoder.num_encoded == 64
+    assert (found.num_tasks, found.longest, dict(found.long)) == (3001, 21, {3000: 21})
+    assert encoder.num_encoded == 1000
 
 
 def test_the_search_ends_when_its_time_is_over_and_says_so() -> None:
