@@ -29,7 +29,7 @@ from bench.wide_model import make_wide_model
 from rlvr.config import load_config
 from rlvr.config.training_sections import RetentionSection
 from rlvr.data.inputs import Inputs
-from rlvr.errors import RLVRError
+from rlvr.errors import RLVRError, Stopped
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.grpo_stage import check_inputs
@@ -58,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 found += _measure(
                     points, shape, num_engines, Path(folder), num_steps=1 if options.quick else 2
                 )
+    except Stopped as stopped:
+        print("bench: stopped; nothing is written", file=sys.stderr)
+        return stopped.exit_status
     except RLVRError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_status
