@@ -72,8 +72,7 @@ def make_batch(
     """
     parts = _graded_parts(groups, loss=loss, max_tokens=max_tokens)
     rows = [row for part in parts for row in part.rows]
-    if skip_no_signal:
-        parts = [_without_zeros(part) for part in parts]
+    parts = [_learned(part, skip_no_signal=skip_no_signal) for part in parts]
     num_kept = sum(len(part.rows) for part in parts)
     ranks = _assign(
         [part for part in parts if part.rows], token_budget=token_budget, num_ranks=num_ranks
@@ -99,8 +98,12 @@ def _graded_parts(groups: Sequence[Group], *, loss: LossName, max_tokens: int) -
     ]
 
 
-def _without_zeros(part: _Part) -> _Part:
-    return replace(part, rows=[row for row in part.rows if row.rollout.advantage != 0.0])
+def _learned(part: _Part, *, skip_no_signal: bool) -> _Part:
+    """Leave out rows without a token, and those without a signal."""
+    rows = [row for row in part.rows if row.num_tokens]
+    if skip_no_signal:
+        rows = [row for row in rows if row.rollout.advantage != 0.0]
+    return replace(part, rows=rows)
 
 
 def _assign(

@@ -21,7 +21,7 @@ from rlvr.learner.packing import PackedRows
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["PACKED_ATTENTION", "packed_attention", "use_packed_attention"]
+__all__ = ["PACKED_ATTENTION", "attend_rows", "use_packed_attention"]
 
 PACKED_ATTENTION = "rlvr_packed"
 
@@ -44,12 +44,12 @@ def use_packed_attention(model: PreTrainedModel) -> bool:
     is_plain = getattr(config, "attn_logit_softcapping", None) is None
     if not (getattr(model, "_supports_attention_backend", False) and is_full and is_plain):
         return False
-    AttentionInterface.register(PACKED_ATTENTION, packed_attention)
+    AttentionInterface.register(PACKED_ATTENTION, attend_rows)
     model.set_attn_implementation(PACKED_ATTENTION)
     return True
 
 
-def packed_attention(
+def attend_rows(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,

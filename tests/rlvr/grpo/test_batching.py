@@ -304,3 +304,10 @@ def test_micro_batches_are_about_equal(seed: int, num_ranks: int, sigma: float) 
 def test_packing_does_not_import_torch() -> None:
     code = "import sys, rlvr.grpo.batching; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_completion_without_tokens_counts_and_is_not_computed() -> None:
+    batch = packed(group_of(rollout_of([]), rollout_of([1, 2])))
+    (part,) = parts_of(batch)
+    assert part.completion_lengths.tolist() == [2]
+    assert (batch.num_rollouts, batch.num_skipped) == (2, 1)
