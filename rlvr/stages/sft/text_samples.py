@@ -13,7 +13,7 @@ import torch
 
 from rlvr.stages.sft.row_encoding import IGNORED
 
-__all__ = ["TextSample", "start_of", "text_samples"]
+__all__ = ["TextSample", "sample_texts", "start_of"]
 
 MAX_NEW_TOKENS = 64
 
@@ -29,7 +29,7 @@ class TextSample:
         return f"{self.start}▶{self.continuation}"
 
 
-def text_samples(
+def sample_texts(
     model: Any, tokenizer: Any, rows: Any, *, num_samples: int, seed: int
 ) -> list[TextSample]:
     """Sample at temperature 1 from evenly spaced rows with input_ids and labels."""

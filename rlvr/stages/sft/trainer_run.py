@@ -37,7 +37,7 @@ from rlvr.stages.sft.ranks import signals_handled_by
 from rlvr.stages.sft.resumed_lr import set_peak_lrs
 from rlvr.stages.sft.sft_config import SftConfig
 from rlvr.stages.sft.sft_plan import SftPlan
-from rlvr.stages.sft.text_samples import text_samples
+from rlvr.stages.sft.text_samples import sample_texts
 
 __all__ = ["train_and_save"]
 
@@ -223,7 +223,7 @@ def _print_samples(trainer: Any, plan: SftPlan) -> dict[str, Any]:
     """Return the samples for the summary."""
     if not plan.config.samples:
         return {}
-    samples = text_samples(
+    samples = sample_texts(
         trainer.accelerator.unwrap_model(trainer.model),
         trainer.processing_class,
         trainer.train_dataset,

@@ -6,7 +6,7 @@ import torch
 
 from rlvr.learner.packed_attention import use_packed_attention
 from rlvr.stages.sft.row_encoding import IGNORED
-from rlvr.stages.sft.text_samples import start_of, text_samples
+from rlvr.stages.sft.text_samples import sample_texts, start_of
 from rlvr.toy.toy_model import make_model, make_tokenizer
 
 TOKENIZER = make_tokenizer(seed=0)
@@ -33,8 +33,8 @@ def test_samples_come_from_evenly_spaced_rows_and_repeat_with_the_seed() -> None
     assert use_packed_attention(model)
     texts = [ids_of(f"{i}\n{i}\n{i}") for i in range(4)]
     rows = [{"input_ids": ids, "labels": ids} for ids in texts]
-    samples = text_samples(model, TOKENIZER, rows, num_samples=2, seed=1)
+    samples = sample_texts(model, TOKENIZER, rows, num_samples=2, seed=1)
     assert [sample.start for sample in samples] == ["0\n", "2\n"]
     state = torch.get_rng_state()
-    assert text_samples(model, TOKENIZER, rows, num_samples=2, seed=1) == samples
+    assert sample_texts(model, TOKENIZER, rows, num_samples=2, seed=1) == samples
     assert torch.equal(torch.get_rng_state(), state)
