@@ -162,9 +162,7 @@ def test_another_config_is_refused_with_the_keys_that_differ(
     with running(uninterrupted_recipe, tmp_path, "loss.beta=0.5", "seed=3") as other:
         assert other.wait(QUICKLY_S) == 2
     (line,) = other.error_lines
-    assert line.startswith(
-        f"rlvr: {done}: made from another config: loss.beta was 0.0 and is 0.5;"
-    )
+    assert line.startswith(f"rlvr: {done}: made from another config: loss.beta was 0.0 and is 0.5;")
     assert "seed was 0 and is 3" in line
 
 
