@@ -2,20 +2,36 @@
 
 On non-Intel processors, MKL takes its AVX2 path; oneDNN detects what the processor
 supports. Measured on an AMD EPYC with AVX-512, one thread, 2048 rows, 128 to 384 features: MKL 110
-GFLOP/s, oneDNN 160 to 250. On an Intel Xeon, MKL is faster (250 against 180 GFLOP/s, two threads);
-oneDNN is used there too, so that all machines compute the same way.
+GFLOP/s, oneDNN 160 to 250. On an Intel Xeon, MKL is faster (250 against 180 GFLOP/s, two threads).
+
+`fastest_library` measures both. They round differently, so a learner keeps its choice in its
+checkpoints. The choice holds for a whole process; without one it is oneDNN.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["OneDnnLinear", "linear", "use_onednn"]
+__all__ = [
+    "MatmulLibrary",
+    "OneDnnLinear",
+    "fastest_library",
+    "linear",
+    "use_library",
+    "use_onednn",
+]
+
+MatmulLibrary = Literal["onednn", "mkl"]
+
+TRIAL_SHAPE = (1024, 256, 512)  # rows, inputs, outputs: a millisecond or two
+NUM_TRIALS = 7
+MIN_GAIN = 1.15  # of MKL; a smaller one may be noise
 
 
 class OneDnnLinear(nn.Linear):
@@ -41,6 +57,33 @@ def use_onednn(model: nn.Module) -> None:
             module.__class__ = OneDnnLinear
 
 
+_library: MatmulLibrary = "onednn"
+
+
+def use_library(library: MatmulLibrary) -> None:
+    """Choose the library of all linear layers of this process."""
+    global _library
+    _library = library
+
+
+def fastest_library() -> MatmulLibrary:
+    """Measure one product with each library, with the threads of this process."""
+    if not torch.backends.mkldnn.is_available():
+        return "mkl"
+    num_rows, num_inputs, num_outputs = TRIAL_SHAPE
+    rows, weight = torch.zeros(num_rows, num_inputs), torch.zeros(num_outputs, num_inputs)
+    onednn_s, mkl_s = float("inf"), float("inf")
+    with torch.no_grad():
+        for _ in range(NUM_TRIALS):
+            started = time.perf_counter()
+            _product(rows, weight)
+            between = time.perf_counter()
+            F.linear(rows, weight)
+            onednn_s = min(onednn_s, between - started)
+            mkl_s = min(mkl_s, time.perf_counter() - between)
+    return "mkl" if mkl_s * MIN_GAIN < onednn_s else "onednn"
+
+
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return rows @ weight.T + bias, by oneDNN in float32 on a CPU; without a gradient."""
     return _product(rows, weight, bias) if _is_onednn(rows) else F.linear(rows, weight, bias)
@@ -64,7 +107,7 @@ class _Linear(torch.autograd.Function):
 
 def _is_onednn(rows: Tensor) -> bool:
     is_cpu_float = rows.dtype == torch.float32 and rows.device.type == "cpu"
-    return is_cpu_float and torch.backends.mkldnn.is_available()
+    return is_cpu_float and _library == "onednn" and torch.backends.mkldnn.is_available()
 
 
 def _product(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

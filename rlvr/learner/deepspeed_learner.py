@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from rlvr.cluster.processes import free_port, redirect_output
 from rlvr.errors import CheckError, RLVRError
+from rlvr.learner.cpu_linear import MatmulLibrary, fastest_library, use_library
 from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss
@@ -52,6 +53,7 @@ class DeepSpeedLearner:
         spec = self._spec
         os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
         self._engine, self._optimizer = build_engine(spec)
+        self._use_fastest_library()
         self._device = self._engine.device
         self._reference = load_model(spec).to(self._device).eval() if spec.loss.beta > 0 else None
         return os.getpid()
@@ -130,20 +132,31 @@ class DeepSpeedLearner:
 
         model/ is a Hugging Face model directory: any command can read a checkpoint.
         """
-        self._engine.save_checkpoint(folder, tag="learner")
+        library = {"matmul_library": self._library}
+        self._engine.save_checkpoint(folder, tag="learner", client_state=library)
         if self._reference is not None and self._spec.rank == 0:
             torch.save(self._reference.state_dict(), Path(folder) / "reference.pt")
         self._save_model(str(Path(folder) / "model"))
 
     def load_checkpoint(self, folder: str) -> None:
-        """Load a checkpoint of `save_checkpoint`."""
-        path, _ = self._engine.load_checkpoint(folder, tag="learner")
+        """Load a checkpoint of `save_checkpoint`, and use its library for products."""
+        path, client_state = self._engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise RLVRError(f"{folder}: DeepSpeed finds no checkpoint of the learner there")
+        self._library = client_state["matmul_library"]
+        use_library(self._library)
         if self._reference is not None:
             file = Path(folder) / "reference.pt"
             state = torch.load(file, map_location=self._device, weights_only=True)
             self._reference.load_state_dict(state)
+
+    def _use_fastest_library(self) -> None:
+        """Use the library that is fastest on rank 0 for the linear layers of all ranks."""
+        choice: list[MatmulLibrary] = [fastest_library()]
+        if self._spec.num_ranks > 1:
+            dist.broadcast_object_list(choice, device=self._engine.device)
+        (self._library,) = choice
+        use_library(self._library)
 
     def _save_model(self, folder: str) -> None:
         """Write the policy with its tokenizer (rank 0)."""

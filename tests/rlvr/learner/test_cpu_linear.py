@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import nn
 
-from rlvr.learner.cpu_linear import OneDnnLinear, use_onednn
+from rlvr.learner.cpu_linear import (
+    OneDnnLinear,
+    fastest_library,
+    linear,
+    use_library,
+    use_onednn,
+)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -60,3 +67,25 @@ def test_a_frozen_layer_gets_no_gradient() -> None:
     assert model[0].weight.grad is None
     assert model[0].bias.grad is None
     assert x.grad is not None
+
+
+@pytest.fixture
+def _onednn_again() -> Iterator[None]:
+    yield
+    use_library("onednn")
+
+
+@pytest.mark.usefixtures("_onednn_again")
+def test_with_mkl_the_layer_and_the_product_are_those_of_torch() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 4))
+    x = torch.randn(3, 8)
+    expected = model(x)
+    use_onednn(model)
+    use_library("mkl")
+    assert torch.equal(model(x), expected)
+    assert torch.equal(linear(x, model[0].weight, model[0].bias), expected)
+
+
+def test_fastest_library_is_one_of_the_two() -> None:
+    assert fastest_library() in ("onednn", "mkl")
