@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:
         raise RLVRError(f"Ray does not start on this machine: {one_line(error)}") from error
     # Ray needs a short path for its session, so the run folder only links to its logs
     link = logs / "ray"
+    if link.is_dir() and not link.is_symlink():  # of a run folder that was copied
+        shutil.rmtree(link)
     link.unlink(missing_ok=True)
     link.symlink_to(ray._private.worker._global_node.get_logs_dir_path())
 

@@ -110,7 +110,11 @@ class RewardProcess:
                 stdout=log,
                 stderr=log,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **actor_env(num_threads=1, is_cpu=True)},
+                env={
+                    **os.environ,
+                    **actor_env(num_threads=1, is_cpu=True),
+                    "PYTHONUNBUFFERED": "1",
+                },
                 start_new_session=True,  # Ctrl-C is for the driver
             )
         self._connection = Connection(ours.detach())

@@ -55,3 +55,6 @@ def stuck(completions: list[str]) -> Rewards:
     """Never return."""
     time.sleep(600)
     return letters(completions)
+
+
+stuck.is_tried = False  # type: ignore[attr-defined]  # else a run waits for it before it starts

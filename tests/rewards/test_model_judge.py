@@ -230,6 +230,15 @@ def test_a_lone_surrogate_does_not_end_the_grading_of_the_others(model: Model) -
     assert rubric(model, "fine", "bad \ud800", "fine") == [0.7] * 3
 
 
+@pytest.fixture
+def _ctrl_c_raises() -> Iterator[None]:
+    """As in a program; the workers of pytest-xdist ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_raises")
 def test_ctrl_c_cancels_the_questions_that_are_not_asked_yet(model: Model) -> None:
     def interrupt_at_the_third(question: str) -> str:
         if len(model.asked) == 3:
