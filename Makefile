@@ -33,7 +33,8 @@ distill: $(SETUP)  ## part of it: distill the final model, served on loopback, i
 ablate: $(SETUP)  ## compare base, pure RL with and without the language reward, SFT, SFT then RL
 	$(BIN)/rlvr ablate recipes/toy/ablate.yaml $(ARGS)
 
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadgroup  # tests that share actors: in one process
+# files that share actors in one process (tests/conftest.py), the long ones of tests/integration first
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
 
 test: $(SETUP)  ## all tests, in two processes
 	$(PYTEST) $(ARGS)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
@@ -19,6 +21,35 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 settings.register_profile("anywhere", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
+
+
+# files of tests/integration whose tests look at the same actors, or at the same run
+SHARED = {
+    "stage": (
+        "test_checks_stop_runs",
+        "test_engine",
+        "test_learner_ranks",
+        "test_minibatch_run",
+        "test_ray_calls",
+        "test_weight_sync",
+    ),
+    "uninterrupted": ("test_interrupted", "test_whole_run"),
+}
+
+
+class FilesTogether(LoadScopeScheduling):
+    """Scheduler of pytest-xdist: a file, or the files that share actors, stay in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        stem = PurePosixPath(file).stem
+        return next((name for name, stems in SHARED.items() if stem in stems), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """Replace the scheduler; groups by mark do not work in pytest 9.2 with pytest-xdist 3.8."""
+    return FilesTogether(config, log)
 
 
 @pytest.fixture(scope="session")

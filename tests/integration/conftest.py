@@ -21,15 +21,6 @@ os.environ.pop("RAY_ADDRESS", None)  # tests bring a cluster of their own
 os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # actors find odd_rewards there
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests that share actors or a run to one worker, and each other file to one."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            fixtures = getattr(item, "fixturenames", ())
-            shared = [name for name in ("stage", "uninterrupted") if name in fixtures]
-            item.add_marker(pytest.mark.xdist_group((shared or [item.path.stem])[0]))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """Two engines, a learner rank with a reference, a reward worker; and their config."""
