@@ -6,6 +6,9 @@ Two of Ray's agents wait a minute for a dead server. The watcher is this file ru
 its own session, so that Ctrl-C does not reach it. It finds the run's processes by a mark in the
 environment that they inherit. It inspects each process in its first two seconds, because
 processes that change their title (`ray::...`) overwrite their environment.
+
+A resource tracker of multiprocessing deletes the shared memory and semaphores of its process, once
+that is dead; so it is killed last.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ MARK = "RLVR_RUN"
 TICK_S = 0.2
 NUM_LOOKS = 10  # per new process: between fork and exec it has its parent's environment
 GRACE_S = 3.0  # Ray takes two to end by itself
+TRACKER_GRACE_S = 8.0
 GIVE_UP_S = 10.0
 
 Process = tuple[int, str]  # process id, start time
@@ -72,8 +76,9 @@ def _watch(mark: str) -> None:
         found = {process for process in found | _new_processes(mark, looks) if _is_alive(process)}
         if not found:
             return
-        if time.monotonic() - ended_at > GRACE_S:
-            for process_id, _ in found:
+        waited_s = time.monotonic() - ended_at
+        for process_id, _ in found:
+            if waited_s > (TRACKER_GRACE_S if _is_tracker(process_id) else GRACE_S):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process_id, signal.SIGKILL)
         time.sleep(TICK_S)
@@ -99,6 +104,14 @@ def _marks(process_id: int) -> list[str]:
     prefix = f"{MARK}=".encode()
     values = [entry.removeprefix(prefix) for entry in entries if entry.startswith(prefix)]
     return values[0].decode().split(":") if values else []
+
+
+def _is_tracker(process_id: int) -> bool:
+    with contextlib.suppress(OSError):
+        return (
+            b"multiprocessing.resource_tracker" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+        )
+    return False
 
 
 def _is_alive(process: Process) -> bool:

@@ -4,19 +4,20 @@ On non-Intel processors, MKL takes its AVX2 path; oneDNN detects what the proces
 supports. Measured on an AMD EPYC with AVX-512, one thread, 2048 rows, 128 to 384 features: MKL 110
 GFLOP/s, oneDNN 160 to 250. On an Intel Xeon, MKL is faster (250 against 180 GFLOP/s, two threads).
 
-`fastest_library` measures both. They round differently, so a learner keeps its choice in its
-checkpoints. The choice holds for a whole process; without one it is oneDNN.
+They round differently, so a learner keeps its choice in its checkpoints. The choice holds for a
+whole process; without one it is oneDNN.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from rlvr.run.manifest import processor_name
 
 __all__ = [
     "MatmulLibrary",
@@ -28,10 +29,6 @@ __all__ = [
 ]
 
 MatmulLibrary = Literal["onednn", "mkl"]
-
-TRIAL_SHAPE = (1024, 256, 512)  # rows, inputs, outputs: a millisecond or two
-NUM_TRIALS = 7
-MIN_GAIN = 1.15  # of MKL; a smaller one may be noise
 
 
 class OneDnnLinear(nn.Linear):
@@ -67,21 +64,11 @@ def use_library(library: MatmulLibrary) -> None:
 
 
 def fastest_library() -> MatmulLibrary:
-    """Measure one product with each library, with the threads of this process."""
-    if not torch.backends.mkldnn.is_available():
-        return "mkl"
-    num_rows, num_inputs, num_outputs = TRIAL_SHAPE
-    rows, weight = torch.zeros(num_rows, num_inputs), torch.zeros(num_outputs, num_inputs)
-    onednn_s, mkl_s = float("inf"), float("inf")
-    with torch.no_grad():
-        for _ in range(NUM_TRIALS):
-            started = time.perf_counter()
-            _product(rows, weight)
-            between = time.perf_counter()
-            F.linear(rows, weight)
-            onednn_s = min(onednn_s, between - started)
-            mkl_s = min(mkl_s, time.perf_counter() - between)
-    return "mkl" if mkl_s * MIN_GAIN < onednn_s else "onednn"
+    """Return the faster one on this processor, by its maker: a measurement at the start of a run
+    would make equal runs differ on a busy machine.
+    """
+    is_intel = processor_name().startswith("Intel")
+    return "mkl" if is_intel or not torch.backends.mkldnn.is_available() else "onednn"
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
