@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,27 +24,21 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 
 
-# files of tests/integration whose tests look at the same actors, or at the same run
-SHARED = {
-    "stage": (
-        "test_checks_stop_runs",
-        "test_engine",
-        "test_learner_ranks",
-        "test_minibatch_run",
-        "test_ray_calls",
-        "test_weight_sync",
-    ),
-    "uninterrupted": ("test_interrupted", "test_whole_run"),
-}
+# a parameter of a test -> the actors or the run that all its files look at
+SHARED = {"stage: Stage": "stage", "uninterrupted: Run": "uninterrupted"}
 
 
 class FilesTogether(LoadScopeScheduling):
     """Scheduler of pytest-xdist: a file, or the files that share actors, stay in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        stem = PurePosixPath(file).stem
-        return next((name for name, stems in SHARED.items() if stem in stems), file)
+        return _scope_of(nodeid.partition("::")[0])
+
+
+@cache
+def _scope_of(file: str) -> str:
+    text = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
+    return next((name for parameter, name in SHARED.items() if parameter in text), file)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -67,7 +67,7 @@ def fastest_library() -> MatmulLibrary:
     """Return the faster one on this processor, by its maker: a measurement at the start of a run
     would make equal runs differ on a busy machine.
     """
-    is_intel = processor_name().startswith("Intel")
+    is_intel = "Intel" in processor_name()
     return "mkl" if is_intel or not torch.backends.mkldnn.is_available() else "onednn"
 
 

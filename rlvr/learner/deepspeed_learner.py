@@ -143,7 +143,7 @@ class DeepSpeedLearner:
         path, client_state = self._engine.load_checkpoint(folder, tag="learner")
         if path is None:
             raise RLVRError(f"{folder}: DeepSpeed finds no checkpoint of the learner there")
-        self._library = client_state["matmul_library"]
+        self._library = client_state.get("matmul_library", "onednn")  # before it was stored
         use_library(self._library)
         if self._reference is not None:
             file = Path(folder) / "reference.pt"

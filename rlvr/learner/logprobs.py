@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 from rlvr.errors import ConfigError
 from rlvr.learner.cpu_linear import linear
 from rlvr.learner.packed_attention import PACKED_ATTENTION
-from rlvr.learner.packing import PackedRows
+from rlvr.learner.packing import TOKENS_MULTIPLE, PackedRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["completion_logprobs", "token_logprobs"]
 
 MAX_KEPT_PROBS = 2**22  # 16 MB in float32
-TOKENS_MULTIPLE = 64  # oneDNN compiles a product for each number of rows, which takes milliseconds
 
 # config keys that change the logits after the head, with the value that has no effect
 LOGIT_KEYS = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}

@@ -23,7 +23,19 @@ from torch import Tensor
 
 from rlvr.types import MicroBatch
 
-__all__ = ["AttentionBlock", "PackedRows", "PromptRun", "pack_rows", "pack_text", "pack_texts"]
+__all__ = [
+    "TOKENS_MULTIPLE",
+    "AttentionBlock",
+    "PackedRows",
+    "PromptRun",
+    "pack_rows",
+    "pack_text",
+    "pack_texts",
+]
+
+# Models compute a multiple of this many tokens. oneDNN compiles and keeps a product for each number
+# of rows: if all batches differ, that takes a third of the time of linear layers, and gigabytes.
+TOKENS_MULTIPLE = 64
 
 
 class PromptRun(NamedTuple):

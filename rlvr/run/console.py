@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["RunConsole", "clock", "step_line", "time_shares"]
+__all__ = ["LiveDisplay", "RunConsole", "clock", "step_line", "time_shares"]
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -42,21 +42,15 @@ def step_line(metrics: Mapping[str, Any], *, num_steps: int, left_s: float) -> s
     )
 
 
-class RunConsole:
-    """Show phases, steps and evaluations, live on a terminal."""
+class LiveDisplay:
+    """A display that is redrawn in place on a terminal; elsewhere, lines are printed."""
 
-    def __init__(self, *, title: str, num_steps: int, console: Console | None = None) -> None:
+    def __init__(self, console: Console | None) -> None:
         self._console = console or Console(highlight=False)
-        self._title = title
-        self._num_steps = num_steps
-        self._step_s: deque[float] = deque(maxlen=20)
-        self._rewards: list[float] = []
-        self._last: Mapping[str, Any] | None = None
-        self._note = ""
         is_live = self._console.is_terminal
         self._live = Live(console=self._console, refresh_per_second=4) if is_live else None
 
-    def __enter__(self) -> RunConsole:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self
@@ -64,6 +58,23 @@ class RunConsole:
     def __exit__(self, *error: object) -> None:
         if self._live:
             self._live.stop()
+
+    def print_line(self, line: str) -> None:
+        """Print a line as it is; on a terminal it stays above the live display."""
+        self._console.print(line, soft_wrap=True, markup=False)
+
+
+class RunConsole(LiveDisplay):
+    """Show phases, steps and evaluations, live on a terminal."""
+
+    def __init__(self, *, title: str, num_steps: int, console: Console | None = None) -> None:
+        super().__init__(console)
+        self._title = title
+        self._num_steps = num_steps
+        self._step_s: deque[float] = deque(maxlen=20)
+        self._rewards: list[float] = []
+        self._last: Mapping[str, Any] | None = None
+        self._note = ""
 
     def phase(self, text: str) -> None:
         """Show the current phase."""
@@ -79,8 +90,8 @@ class RunConsole:
         self._show(step_line(metrics, num_steps=self._num_steps, left_s=left_s))
 
     def evaluation(self, text: str) -> None:
-        """Print a finished evaluation; on a terminal it stays above the live display."""
-        self._console.print(text, soft_wrap=True, markup=False)
+        """Print a finished evaluation."""
+        self.print_line(text)
 
     def _left_s(self, step: int) -> float:
         return (self._num_steps - step) * sum(self._step_s) / len(self._step_s)
@@ -89,7 +100,7 @@ class RunConsole:
         if self._live:
             self._live.update(self._render())
         else:
-            self._console.print(line, soft_wrap=True, markup=False)
+            self.print_line(line)
 
     def _render(self) -> Group:
         metrics = self._last

@@ -6,16 +6,15 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from rlvr.run.console import clock
+from rlvr.run.console import LiveDisplay, clock
 
 __all__ = ["Progress"]
 
 
-class Progress:
+class Progress(LiveDisplay):
     """Show how much is done, such as `50 of 600 steps  left 1:32  loss 2.83`."""
 
     def __init__(
@@ -29,24 +28,13 @@ class Progress:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """`first`: done by an earlier process; `line_s`: between two lines, at least."""
+        super().__init__(console)
         self._unit = unit
         self._total = total
         self._first = first
         self._line_s = line_s
         self._now = now
         self._started = self._printed = now()
-        self._console = console or Console(highlight=False)
-        is_live = self._console.is_terminal
-        self._live = Live(console=self._console, refresh_per_second=4) if is_live else None
-
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._live:
-            self._live.stop()
 
     def update(self, done: int, note: str = "") -> None:
         """Show that `done` of the total are done; off a terminal, if a line is due."""
@@ -55,7 +43,7 @@ class Progress:
             self._live.update(Group(Text(self._line(done, note)), bar))
         elif done == self._total or self._now() - self._printed >= self._line_s:
             self._printed = self._now()
-            self._console.print(self._line(done, note), soft_wrap=True, markup=False)
+            self.print_line(self._line(done, note))
 
     def _line(self, done: int, note: str) -> str:
         parts = [f"{done} of {self._total} {self._unit}", self._left(done), note]

@@ -13,15 +13,12 @@ from typing import Any
 
 import torch
 
-from rlvr.learner.packing import pack_texts
+from rlvr.learner.packing import TOKENS_MULTIPLE, pack_texts
 from rlvr.stages.sft.row_encoding import IGNORED
 
 __all__ = ["FlatRows"]
 
 TEXTS_PER_BLOCK = 8  # that attention pads to the longest of them
-# oneDNN compiles and keeps a product for each N. If all batches differ in N, this takes a third of
-# the time of the linear layers, and gigabytes.
-TOKENS_MULTIPLE = 64
 
 
 @dataclass(frozen=True, slots=True)
