@@ -35,7 +35,6 @@ __all__ = ["serve_forever"]
 logger = logging.getLogger(__name__)
 
 ROUND_ROBIN = "ray.serve.experimental.round_robin_router:RoundRobinRouter"
-NICENESS = "RAY_worker_niceness"  # the default is 15
 START_POLL_S = 0.5
 STOP_S = 30.0  # for a replica to stop its server
 RUNNING_STATES = ("RUNNING", "RECOVERING", "UPDATING", "PENDING_MIGRATION")
@@ -52,7 +51,6 @@ def serve_forever(
         RLVRError: a server does not start; the message has its last error line and its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault(NICENESS, "0")
     with connected(logs=folder, weights_bytes=0) as cluster:
         asyncio.run(_serve(config, models, cluster, folder=folder, say=say))
 

@@ -72,6 +72,7 @@ def _served(config: ChatConfig, model: ModelSection) -> Iterator[str]:
     """Serve a model, from a copy for the time of the chat if `hold_model` makes one."""
     found = Path(check_model(model.path, allow_adapter=True))
     run = run_of(found.resolve())
+    run = run if run is not None and os.access(run, os.W_OK) else None
     say = partial(print, file=sys.stderr)
     with TemporaryDirectory(prefix=".chat-", dir=run) as folder:  # on the disk of the checkpoint
         copy = Path(folder) / MODEL_COPY
@@ -90,7 +91,7 @@ def _served(config: ChatConfig, model: ModelSection) -> Iterator[str]:
             prefill=config.prompt.prefill,
             dtype=model.dtype,
             max_model_tokens=config.max_model_tokens,
-            log=(run or found.parent) / "logs" / "server.log",
+            log=run / "logs" / "server.log" if run else None,
         ) as url:
             yield url
 
