@@ -173,10 +173,8 @@ class GrpoLoop:
         self._signal.check(taken.rollouts.groups)
         groups = taken.minibatch(self.state.step, seed=self.config.seed)
         batch = self._make_batch(groups, max_tokens=taken.plan.max_tokens)
-        with clock.measure("learn_s"):
-            report = await self._learn(
-                batch
-            )  # with max_staleness > 0 the next rollouts are generated meanwhile
+        with clock.measure("learn_s"):  # with max_staleness > 0 the next rollouts are generated
+            report = await self._learn(batch)
         staleness = self._check(groups, report)
         await self._replace_reference_if_due()
         self._advance(taken, groups)
