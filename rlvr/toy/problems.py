@@ -155,7 +155,7 @@ def _heldout_chain(rng: random.Random) -> Chain:
 def _draw_until(accept: Callable[[Chain], bool], rng: random.Random) -> Chain:
     # the form first: long chains are rejected more often, and training would be on short ones
     is_product = rng.random() < 0.4
-    num_terms = rng.choice((1, 2, 2) if is_product else (2, 2, 3))
+    num_terms = rng.choice((1, 2, 2) if is_product else (2, 3))
     while True:
         if is_product:
             head = [rng.randint(2, LARGEST_FACTOR) for _ in range(2)]
