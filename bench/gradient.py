@@ -170,9 +170,9 @@ def _rollouts(batch: Mapping[str, Tensor]) -> Iterator[Rollout]:
     for tokens, row_logprobs, reward in zip(
         token_ids, logprobs, batch["rewards"].tolist(), strict=True
     ):
-        completion = Completion(
-            token_ids=tokens.astype(np.int32),
-            logprobs=row_logprobs.astype(np.float32),
+        completion = Completion.sampled(
+            tokens.astype(np.int32),
+            row_logprobs.astype(np.float32),
             text="",
             finish_reason=FinishReason.STOP,
             policy_version=0,

@@ -6,13 +6,17 @@
 Letters in shapes: P prompt tokens, T completion tokens, G completions of one task (a group). In a
 micro-batch: G prompts, B completions of M tokens in all, N tokens with the prompts.
 
+A completion describes itself token by token: which tokens the policy sampled, with which log-prob,
+under which weights. Tokens that it did not sample (the output of a tool, a forced cue) may stand
+anywhere in it; they are context and have no loss.
+
 Token arrays are numpy, not lists of ints: for 512 x 8192 tokens this saves 22 MB and 2 s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -61,10 +65,57 @@ class Completion:
     """One completion as an engine generated it."""
 
     token_ids: NDArray[np.int32]  # [T], with the end-of-sequence token if one was sampled
-    logprobs: NDArray[np.float32]  # [T], under the distribution that was sampled from
+    loss_mask: NDArray[np.bool_]  # [T], True where the policy sampled the token
+    rollout_logprobs: NDArray[np.float32]  # [T], under the distribution that was sampled from
+    policy_versions: NDArray[np.int32]  # [T], of the weights that generated the token
     text: str  # without special tokens, with the stop string
     finish_reason: FinishReason
-    policy_version: int  # version of the weights that generated all of it
+
+    @classmethod
+    def sampled(
+        cls,
+        token_ids: NDArray[np.int32],
+        rollout_logprobs: NDArray[np.float32],
+        *,
+        text: str,
+        finish_reason: FinishReason,
+        policy_version: int,
+    ) -> Completion:
+        """Return a completion whose tokens were all sampled under one policy version."""
+        return cls(
+            token_ids=token_ids,
+            loss_mask=np.ones(len(token_ids), np.bool_),
+            rollout_logprobs=rollout_logprobs,
+            policy_versions=np.full(len(token_ids), policy_version, np.int32),
+            text=text,
+            finish_reason=finish_reason,
+        )
+
+    @classmethod
+    def forced(cls, token_ids: NDArray[np.int32], *, policy_version: int) -> Completion:
+        """Return tokens that the policy did not sample; their log-probs are 0."""
+        zeros = np.zeros(len(token_ids), np.float32)
+        whole = cls.sampled(
+            token_ids,
+            zeros,
+            text="",
+            finish_reason=FinishReason.LENGTH,
+            policy_version=policy_version,
+        )
+        return replace(whole, loss_mask=zeros.astype(np.bool_))
+
+    def followed_by(self, rest: Completion) -> Completion:
+        """Return both as one, which ends as `rest` does; the texts are joined."""
+        names = ("token_ids", "loss_mask", "rollout_logprobs", "policy_versions")
+        joined = {
+            name: np.concatenate([getattr(self, name), getattr(rest, name)]) for name in names
+        }
+        return replace(rest, **joined, text=self.text + rest.text)
+
+    @property
+    def num_loss_tokens(self) -> int:
+        """Number of tokens that the policy sampled."""
+        return int(self.loss_mask.sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +166,10 @@ class MicroBatch:
     prompt_index: NDArray[np.int32]  # [B], the prompt of each completion
     completion_lengths: NDArray[np.int32]  # [B]
     block_sizes: NDArray[np.int32]  # completions of each attention block
-    rollout_logprobs: NDArray[np.float32]  # [M], the engine's, of each completion token
+    loss_mask: NDArray[np.bool_]  # [M], False: context that the policy did not sample
+    rollout_logprobs: NDArray[np.float32]  # [M], the engine's; unused where the mask is False
     advantages: NDArray[np.float32]  # [B]
-    row_weights: NDArray[np.float32]  # [B], weight of each token of the row in the global loss
+    row_weights: NDArray[np.float32]  # [B], weight of each loss token of the row in the global loss
 
     @property
     def num_tokens(self) -> int:
@@ -136,7 +188,7 @@ class Batch:
     """One optimizer step; each learner rank gets the same number of micro-batches."""
 
     micro_batches: tuple[tuple[MicroBatch, ...], ...]  # [rank][i]
-    num_loss_tokens: int  # completion tokens of all graded rollouts, skipped rows included
+    num_loss_tokens: int  # sampled tokens of all graded rollouts, skipped rows included
     num_rollouts: int  # graded ones, skipped rows included
     num_skipped: int  # of these, left out because their gradient is exactly zero
 
@@ -156,7 +208,7 @@ class StepReport:
     kl: float  # k3 to the reference; 0 without one
     mismatch_kl: float  # k3 between the log-probs of learner and engine
     max_ratio_error: float  # largest |ratio - 1|
-    num_loss_tokens: int  # completion tokens in the forward passes
+    num_loss_tokens: int  # sampled tokens in the forward passes
     num_tokens: int  # these, each completion with its prompt
     num_computed_tokens: int  # in the forward passes, where completions share their prompt
     learn_s: float

@@ -50,9 +50,9 @@ class Beam:
 
     def completion(self) -> Completion:
         """Return the beam as a completion; its log-probs are not known."""
-        return Completion(
-            token_ids=self.token_ids,
-            logprobs=np.zeros(len(self.token_ids), np.float32),
+        return Completion.sampled(
+            self.token_ids,
+            np.zeros(len(self.token_ids), np.float32),
             text=self.text,
             finish_reason=self.finish_reason or FinishReason.LENGTH,
             policy_version=FIXED_POLICY_VERSION,

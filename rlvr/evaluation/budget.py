@@ -76,24 +76,19 @@ class ThinkingBudget:
         sampling: SamplingSpec,
         policy_version: int,
     ) -> AsyncIterator[list[Finished]]:
-        """Continue completions after the cue, which is not sampled: its log-probs are 0."""
+        """Continue completions after the cue, which is not sampled."""
         begun: dict[tuple[int, int], Completion] = {}
         requests: list[Request] = []
         for item in items:
             key, first = (item.task_index, item.sample_index), item.completion
-            token_ids = np.concatenate([first.token_ids, cue])
-            logprobs = np.concatenate([first.logprobs, np.zeros(len(cue), np.float32)])
-            begun[key] = replace(first, token_ids=token_ids, logprobs=logprobs)
+            begun[key] = first.followed_by(Completion.forced(cue, policy_version=policy_version))
             request = by_key[key]
-            prompt = np.concatenate([request.prompt_token_ids, token_ids])
+            prompt = np.concatenate([request.prompt_token_ids, begun[key].token_ids])
             seed = request.seed ^ 1  # other draws than those of the first part
             requests.append(replace(request, prompt_token_ids=prompt, seed=seed))
         async for chunk in self.engines.generate(requests, sampling, policy_version=policy_version):
             yield [self._joined(begun[item.task_index, item.sample_index], item) for item in chunk]
 
     def _joined(self, begun: Completion, rest: Finished) -> Finished:
-        token_ids = np.concatenate([begun.token_ids, rest.completion.token_ids])
-        logprobs = np.concatenate([begun.logprobs, rest.completion.logprobs])
-        text = self.decode(token_ids)
-        whole = replace(rest.completion, token_ids=token_ids, logprobs=logprobs, text=text)
-        return replace(rest, completion=whole)
+        whole = begun.followed_by(rest.completion)
+        return replace(rest, completion=replace(whole, text=self.decode(whole.token_ids)))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,15 +80,15 @@ def make_batch(
     )
     return Batch(
         micro_batches=tuple(tuple(_micro_batch(one) for one in rank) for rank in ranks),
-        num_loss_tokens=sum(row.num_tokens for row in rows),
+        num_loss_tokens=sum(row.rollout.completion.num_loss_tokens for row in rows),
         num_rollouts=len(rows),
         num_skipped=len(rows) - num_kept,
     )
 
 
 def _graded_parts(groups: Sequence[Group], *, loss: LossName, max_tokens: int) -> list[_Part]:
-    lengths = [len(r.completion.token_ids) for group in groups for r in group.graded]
-    weights = iter(row_weights(loss, np.array(lengths, np.int64), max_tokens=max_tokens).tolist())
+    counts = [r.completion.num_loss_tokens for group in groups for r in group.graded]
+    weights = iter(row_weights(loss, np.array(counts, np.int64), max_tokens=max_tokens).tolist())
     return [
         _Part(
             group=i,
@@ -99,8 +100,8 @@ def _graded_parts(groups: Sequence[Group], *, loss: LossName, max_tokens: int) -
 
 
 def _learned(part: _Part, *, skip_no_signal: bool) -> _Part:
-    """Leave out rows without a token, and those without a signal."""
-    rows = [row for row in part.rows if row.num_tokens]
+    """Leave out rows without a loss token, and those without a signal."""
+    rows = [row for row in part.rows if row.rollout.completion.num_loss_tokens]
     if skip_no_signal:
         rows = [row for row in rows if row.rollout.advantage != 0.0]
     return replace(part, rows=rows)
@@ -217,17 +218,21 @@ def _micro_batch(parts: Sequence[_Part]) -> MicroBatch:
         rows[i] for first, last in blocks for i in sorted(order[first:last].tolist())
     ]  # within a block, the rows of a prompt are neighbours
     completions = [row.rollout.completion for _, row in ordered]
-    nothing = [np.zeros(0, np.float32)]
     return MicroBatch(
         token_ids=np.concatenate([*prompts, *(c.token_ids for c in completions)]).astype(np.int32),
         prompt_lengths=np.array([len(prompt) for prompt in prompts], np.int32),
         prompt_index=np.array([i for i, _ in ordered], np.int32),
         completion_lengths=np.array([row.num_tokens for _, row in ordered], np.int32),
         block_sizes=np.array([last - first for first, last in blocks], np.int32),
-        rollout_logprobs=np.concatenate([c.logprobs for c in completions] or nothing),
+        loss_mask=_joined([c.loss_mask for c in completions], np.bool_),
+        rollout_logprobs=_joined([c.rollout_logprobs for c in completions], np.float32),
         advantages=np.array([row.rollout.advantage for _, row in ordered], np.float32),
         row_weights=np.array([row.weight for _, row in ordered], np.float32),
     )
+
+
+def _joined(arrays: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    return np.concatenate([*arrays, np.zeros(0, dtype)])
 
 
 def _cut(lengths: NDArray[np.int64]) -> list[tuple[int, int]]:

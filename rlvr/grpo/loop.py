@@ -245,8 +245,8 @@ class GrpoLoop:
     def _check(self, groups: Sequence[Group], report: StepReport) -> int:
         """Check the report of a step; return its staleness in optimizer steps."""
         config = self.config
-        versions = [r.completion.policy_version for g in groups for r in g.rollouts]
-        staleness = self.state.step - min(versions)
+        oldest = min(r.completion.policy_versions.min() for g in groups for r in g.rollouts)
+        staleness = self.state.step - int(oldest)
         check_mismatch(report, checks=config.checks, staleness=staleness)
         limit = config.checks.max_first_ratio_error
         if not self._is_first_checked and staleness == 0 and report.num_loss_tokens:

@@ -208,9 +208,9 @@ class RolloutCollector:
 def _check_version(chunk: Sequence[Finished], policy_version: int) -> None:
     """The staleness of a rollout, and with it the mismatch check, depends on this label."""
     for item in chunk:
-        found = item.completion.policy_version
-        if found != policy_version:
+        others = item.completion.policy_versions[item.completion.policy_versions != policy_version]
+        if others.size:
             raise CheckError(
-                f"an engine generated under policy version {found} where {policy_version} was "
+                f"an engine generated under policy version {others[0]} where {policy_version} was "
                 "asked for: the staleness of its completions is unknown"
             )

@@ -181,13 +181,21 @@ class DeepSpeedLearner:
                 ref_logprobs, _ = completion_logprobs(
                     self._reference, token_ids, packed, temperature=spec.temperature
                 )
-        lengths = micro_batch.completion_lengths
+        lengths, has_loss = micro_batch.completion_lengths, micro_batch.loss_mask
+        rollout_logprobs, advantages, weights = (
+            torch.from_numpy(values[has_loss]).to(self._device)
+            for values in (
+                micro_batch.rollout_logprobs,
+                micro_batch.advantages.repeat(lengths),
+                micro_batch.row_weights.repeat(lengths),
+            )
+        )
         terms = policy_loss(
             policy_logprobs,
-            torch.from_numpy(micro_batch.rollout_logprobs).to(self._device),
+            rollout_logprobs,
             ref_logprobs,
-            advantages=torch.from_numpy(micro_batch.advantages.repeat(lengths)).to(self._device),
-            weights=torch.from_numpy(micro_batch.row_weights.repeat(lengths)).to(self._device),
+            advantages=advantages,
+            weights=weights,
             clip_low=spec.loss.clip_low,
             clip_high=spec.loss.clip_high,
             beta=spec.loss.beta,
@@ -195,7 +203,7 @@ class DeepSpeedLearner:
         sums_of_terms = [terms.loss.detach(), entropy.detach().sum(), terms.clipped]
         sums_of_terms += [terms.kl_sum, terms.mismatch_sum]
         counts = torch.tensor(
-            [lengths.sum(), micro_batch.num_tokens, micro_batch.num_computed_tokens]
+            [has_loss.sum(), micro_batch.num_tokens, micro_batch.num_computed_tokens]
         )
         sums = torch.stack([term.double() for term in sums_of_terms])
         return terms, torch.cat([sums, counts.to(sums)])

@@ -58,16 +58,16 @@ def token_logprobs(
 def completion_logprobs(
     model: PreTrainedModel, token_ids: Tensor, packed: PackedRows, *, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Return log-probs and entropies [M] of the completion tokens of a micro-batch.
+    """Return log-probs and entropies [K] of the loss tokens of a micro-batch, in their order.
 
-    `model` is a Hugging Face causal LM, `token_ids` int64 [N]. Without completions, the log-probs
+    `model` is a Hugging Face causal LM, `token_ids` int64 [N]. Without loss tokens, the log-probs
     [0] still depend on all parameters, with gradient 0.
 
     Raises ConfigError: the model caps or scales its logits.
     """
     head = _plain_head(model)
     num_predicted = len(packed.predictors)
-    targets = token_ids[len(token_ids) - num_predicted :]
+    targets = token_ids[packed.targets]
     is_packed = model.config._attn_implementation == PACKED_ATTENTION
     hidden = _packed_hidden if is_packed else _padded_hidden
     logprobs, entropy = token_logprobs(
@@ -81,7 +81,7 @@ def completion_logprobs(
 
 
 def _packed_hidden(decoder: torch.nn.Module, token_ids: Tensor, packed: PackedRows) -> Tensor:
-    """Return the outputs [M, H] that predict completion tokens."""
+    """Return the outputs [K, H] that predict loss tokens."""
     output = decoder(
         input_ids=_round_up(token_ids[None], dim=1),
         position_ids=_round_up(packed.position_ids, dim=1),
@@ -108,7 +108,7 @@ def _padded_hidden(decoder: torch.nn.Module, token_ids: Tensor, packed: PackedRo
         hidden = decoder(input_ids=rows, use_cache=False).last_hidden_state.flatten(0, 1)
         own = block.own_keys if blocks else block.own_keys[:0]
         predictors.append(hidden.index_select(0, own - 1))
-    return torch.cat(predictors)
+    return torch.cat(predictors).index_select(0, packed.targets - prompts.last)
 
 
 class _TokenLogprobs(torch.autograd.Function):

@@ -5,7 +5,7 @@
 The three losses differ only in the row weights, whose denominators count all graded rollouts of the
 step on all ranks, so the sum over any split into micro-batches or ranks is the loss of the whole.
 
-Letters: M completion tokens of a micro-batch, N graded rollouts of the step. Only methods of
+Letters: K loss tokens of a micro-batch, N graded rollouts of the step. Only methods of
 tensors are used, so that batching can import `row_weights` without torch.
 """
 
@@ -39,7 +39,7 @@ class LossTerms:
 def row_weights(
     name: LossName, num_tokens: NDArray[np.integer[Any]], *, max_tokens: int
 ) -> NDArray[np.float32]:
-    """Return the weight [N] of each row's tokens in the global loss from N completion lengths.
+    """Return the weight [N] of each row's tokens in the global loss from N numbers of loss tokens.
 
     grpo:    1 / (N |o_i|), mean over rollouts of the mean over tokens (DeepSeekMath, eq. 3)
     dapo:    1 / sum of all |o_j|, mean over tokens (DAPO, arXiv 2503.14476, eq. 8)

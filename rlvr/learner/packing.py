@@ -6,8 +6,8 @@
 A model computes each flat token once: a prompt is shared by the completions of its group, and
 nothing is padded. Only attention sees rows, in which a completion follows its prompt.
 
-Letters: N flat tokens, G prompts, B completions, M completion tokens; R rows of a block, T its
-longest query, L its longest row.
+Letters: N flat tokens, G prompts, B completions, M completion tokens, K of them with a loss; R rows
+of a block, T its longest query, L its longest row.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class PackedRows:
     """A micro-batch as indices."""
 
     position_ids: Tensor  # [1, N]
-    predictors: Tensor  # [M], flat index of the token whose output predicts a completion token
+    targets: Tensor  # [K], flat index of each token that has a loss
+    predictors: Tensor  # [K], flat index of the token whose output predicts it
     blocks: tuple[AttentionBlock, ...]  # the first one is that of the prompts
 
 
@@ -95,11 +96,14 @@ def pack_rows(
         blocks.append(block)
     positions = [np.arange(n) for n in prompt_lengths]
     positions += [np.arange(n) + prompt_lengths[p] for n, p in zip(lengths, of_row, strict=True)]
-    predictors = np.arange(int(prompt_lengths.sum()), len(micro_batch.token_ids)) - 1
+    targets = np.arange(int(prompt_lengths.sum()), len(micro_batch.token_ids))
+    predictors = targets - 1
     predictors[np.cumsum(lengths) - lengths] = (prompt_starts + prompt_lengths - 1)[of_row]
+    has_loss = micro_batch.loss_mask
     return PackedRows(
         position_ids=torch.from_numpy(np.concatenate(positions))[None].to(device),
-        predictors=torch.from_numpy(predictors).to(device),
+        targets=torch.from_numpy(targets[has_loss]).to(device),
+        predictors=torch.from_numpy(predictors[has_loss]).to(device),
         blocks=tuple(_to(block, device) for block in blocks),
     )
 
@@ -114,6 +118,7 @@ def pack_text(token_ids: NDArray[np.int32]) -> MicroBatch:
         prompt_index=np.zeros(1, np.int32),
         completion_lengths=np.array([len(zeros)], np.int32),
         block_sizes=one,
+        loss_mask=np.ones(len(zeros), np.bool_),
         rollout_logprobs=zeros,
         advantages=np.zeros(1, np.float32),
         row_weights=np.zeros(1, np.float32),
@@ -137,6 +142,7 @@ def pack_texts(lengths: Sequence[int], *, texts_per_block: int) -> PackedRows:
     predictors = np.delete(np.arange(len(positions)), ends - 1)
     return PackedRows(
         position_ids=torch.from_numpy(positions)[None],
+        targets=torch.from_numpy(predictors + 1),
         predictors=torch.from_numpy(predictors),
         blocks=tuple(blocks),
     )

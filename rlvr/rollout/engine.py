@@ -179,10 +179,10 @@ class VllmEngine:
     def _finished(self, request: Request, output: Any) -> Finished:
         (generated,) = output.outputs
         token_ids = np.array(generated.token_ids, dtype=np.int32)
-        completion = Completion(
-            token_ids=token_ids,
+        completion = Completion.sampled(
+            token_ids,
             # one entry per token: logprobs=0
-            logprobs=np.array(generated.logprobs.logprobs, dtype=np.float32),
+            np.array(generated.logprobs.logprobs, dtype=np.float32),
             text=generated.text or self._tokenizer.decode(token_ids, skip_special_tokens=True),
             finish_reason=FinishReason(generated.finish_reason),
             policy_version=self._policy_version,

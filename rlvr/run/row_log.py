@@ -10,7 +10,7 @@ from typing import Any
 
 from rlvr.errors import ConfigError
 from rlvr.run.run_folder import atomic_write, report_disk_errors, write_text
-from rlvr.types import Group
+from rlvr.types import Completion, Group
 
 __all__ = ["MetricsFile", "RowLog", "forget_after", "rollout_rows", "write_rollouts", "write_rows"]
 
@@ -119,7 +119,7 @@ def rollout_rows(
             "completion": rollout.completion.text,
             "num_tokens": len(rollout.completion.token_ids),
             "finish_reason": str(rollout.completion.finish_reason),
-            "policy_version": rollout.completion.policy_version,
+            **_versions(rollout.completion),
             "reward": rollout.reward.value,
             "advantage": rollout.advantage,
             **{f"{name}/value": grade.value for name, grade in grades.items()},
@@ -132,6 +132,13 @@ def rollout_rows(
         )
         for grades in [rollout.reward.grades]
     ]
+
+
+def _versions(completion: Completion) -> dict[str, int | None]:
+    """Return the policy versions of the first and the last token."""
+    versions = completion.policy_versions[completion.loss_mask]
+    first, last = (int(versions[i]) if len(versions) else None for i in (0, -1))
+    return {"policy_version": first, "last_policy_version": last}
 
 
 def write_rollouts(path: Path, rows: Sequence[dict[str, Any]]) -> None:

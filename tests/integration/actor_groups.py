@@ -180,9 +180,9 @@ def stored_groups(*, seed: int = 0, num_groups: int = 4, group_size: int = 4) ->
 
 def _stored_rollout(rng: np.random.Generator) -> Rollout:
     num_tokens = int(rng.integers(2, 30))
-    completion = Completion(
-        token_ids=rng.integers(2, 500, size=num_tokens).astype(np.int32),
-        logprobs=np.full(num_tokens, -np.log(512), dtype=np.float32),
+    completion = Completion.sampled(
+        rng.integers(2, 500, size=num_tokens).astype(np.int32),
+        np.full(num_tokens, -np.log(512), dtype=np.float32),
         text="",
         finish_reason=FinishReason.STOP,
         policy_version=0,

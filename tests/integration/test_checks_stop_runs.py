@@ -66,7 +66,7 @@ class EnginesWithoutLogprobs:
 
 
 def _without_logprobs(completion: Completion) -> Completion:
-    return replace(completion, logprobs=np.full_like(completion.logprobs, np.nan))
+    return replace(completion, rollout_logprobs=np.full_like(completion.rollout_logprobs, np.nan))
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def test_the_same_requests_twice_give_the_same_tokens_and_log_probs(
     assert _tokens(first) == _tokens(again)
     assert len({tuple(tokens) for tokens in _tokens(first).values()}) == 16  # 16 seeds
     for key, completion in first.items():
-        np.testing.assert_array_equal(completion.logprobs, again[key].logprobs)
+        np.testing.assert_array_equal(completion.rollout_logprobs, again[key].rollout_logprobs)
 
 
 def test_two_engines_generate_each_completion_once_and_as_one_engine_does(
@@ -83,7 +83,7 @@ def test_log_probs_at_temperature_0_7_equal_the_learners(
                 temperature=TEMPERATURE,
             )
         expected = expected[-len(completion.token_ids) :]
-        np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=1e-4)
+        np.testing.assert_allclose(completion.rollout_logprobs, expected.numpy(), atol=1e-4)
 
 
 def test_the_end_of_sequence_token_stays_the_last_token_and_out_of_the_text(
@@ -102,7 +102,7 @@ def test_the_end_of_sequence_token_stays_the_last_token_and_out_of_the_text(
         ]
         assert "endoftext" not in completion.text
     for completion in cut:
-        assert len(completion.token_ids) == len(completion.logprobs) == 24
+        assert len(completion.token_ids) == len(completion.rollout_logprobs) == 24
         assert end not in completion.token_ids
 
 
@@ -116,7 +116,9 @@ def test_a_stop_string_ends_the_completion_and_stays_in_its_text(
     assert ended
     assert {c.finish_reason for c in ended} == {FinishReason.STOP}
     assert {c.text[c.text.index("th") :][:2] for c in ended} == {"th"}
-    assert all(c.text.count("th") == 1 and len(c.token_ids) == len(c.logprobs) for c in ended)
+    assert all(
+        c.text.count("th") == 1 and len(c.token_ids) == len(c.rollout_logprobs) for c in ended
+    )
 
 
 def test_an_engine_refuses_a_version_that_it_does_not_hold(

@@ -44,9 +44,9 @@ def completion_of(
     policy_version: int = 0,
     finish_reason: FinishReason = FinishReason.STOP,
 ) -> Completion:
-    return Completion(
-        token_ids=np.arange(4, 4 + num_tokens, dtype=np.int32),
-        logprobs=np.full(num_tokens, -0.5, np.float32),
+    return Completion.sampled(
+        np.arange(4, 4 + num_tokens, dtype=np.int32),
+        np.full(num_tokens, -0.5, np.float32),
         text=text,
         finish_reason=finish_reason,
         policy_version=policy_version,

@@ -77,6 +77,7 @@ def micro_batch_of(
         prompt_index=np.array(index, np.int32),
         completion_lengths=np.array([len(tokens) for tokens in completions], np.int32),
         block_sizes=np.array(sizes, np.int32),
+        loss_mask=np.ones(sum(map(len, completions)), np.bool_),
         rollout_logprobs=np.zeros(sum(map(len, completions)), np.float32),
         advantages=np.zeros(len(index), np.float32),
         row_weights=np.zeros(len(index), np.float32),

@@ -46,9 +46,9 @@ def batch() -> Batch:
 
 def _rollout(rng: np.random.Generator) -> Rollout:
     num_tokens = int(rng.integers(12, 37))
-    completion = Completion(
-        token_ids=rng.integers(0, 600, num_tokens).astype(np.int32),
-        logprobs=np.full(num_tokens, -6.4, np.float32),
+    completion = Completion.sampled(
+        rng.integers(0, 600, num_tokens).astype(np.int32),
+        np.full(num_tokens, -6.4, np.float32),
         text="",
         finish_reason=FinishReason.STOP,
         policy_version=0,

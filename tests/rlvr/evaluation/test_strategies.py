@@ -61,9 +61,9 @@ class LetterEngines:
             is_cut = len(text) > sampling.max_tokens
             text = text[: sampling.max_tokens]
             self.num_tokens += len(text)
-            completion = Completion(
-                token_ids=ids(text),
-                logprobs=np.full(len(text), -0.5, np.float32),
+            completion = Completion.sampled(
+                ids(text),
+                np.full(len(text), -0.5, np.float32),
                 text=text,
                 finish_reason=FinishReason.LENGTH if is_cut else FinishReason.STOP,
                 policy_version=0,
@@ -314,7 +314,7 @@ def test_reasoning_over_its_budget_is_closed_and_answered() -> None:
     assert found[0].text == "<think>one</think>5."
     assert found[0].finish_reason is FinishReason.STOP
     assert letters(found[0].token_ids) == found[0].text
-    assert len(found[0].logprobs) == len(found[0].token_ids)
+    assert len(found[0].rollout_logprobs) == len(found[0].token_ids)
     assert found[1].text == "It is 5."
     assert engines.prompts[-1] == "Q: <think>one</think>"
 

@@ -11,9 +11,9 @@ from rlvr.types import Completion, FinishReason, Group, RewardResult, Rollout, T
 
 
 def group_of(rewards: Sequence[float | None]) -> Group:
-    completion = Completion(
-        token_ids=np.array([5], np.int32),
-        logprobs=np.array([-1.0], np.float32),
+    completion = Completion.sampled(
+        np.array([5], np.int32),
+        np.array([-1.0], np.float32),
         text="5",
         finish_reason=FinishReason.STOP,
         policy_version=0,

@@ -3,12 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlvr.config.training_sections import LossName
 from rlvr.grpo.batching import make_batch
 from rlvr.types import (
     Batch,
@@ -26,9 +28,9 @@ Advantage = float | None
 
 def rollout_of(tokens: Sequence[int], *, advantage: Advantage = 1.0) -> Rollout:
     """An advantage of None stands for a rollout that could not be graded."""
-    completion = Completion(
-        token_ids=np.array(tokens, np.int32),
-        logprobs=-0.1 * np.array(tokens, np.float32),
+    completion = Completion.sampled(
+        np.array(tokens, np.int32),
+        -0.1 * np.array(tokens, np.float32),
         text="",
         finish_reason=FinishReason.STOP,
         policy_version=0,
@@ -102,6 +104,36 @@ def test_a_micro_batch_is_prompts_then_completions() -> None:
     np.testing.assert_allclose(part.row_weights, [1 / (3 * 2), 1 / (3 * 3), 1 / (3 * 2)])
     assert part.num_tokens == 3 * 2 + 2 + 7
     assert part.num_computed_tokens == 12
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dapo", "dr_grpo"])
+def test_tokens_that_the_policy_did_not_sample_are_context_without_a_weight(loss: LossName) -> None:
+    forced = Completion.forced(np.array([8, 9], np.int32), policy_version=0)
+    first, last = rollout_of([4, 5]).completion, rollout_of([6]).completion
+    whole = first.followed_by(forced).followed_by(last)
+    rollout = replace(rollout_of([1]), completion=whole)
+    batch = make_batch(
+        [group_of(rollout, rollout_of([1, 2, 3]))],
+        loss=loss,
+        max_tokens=100,
+        token_budget=1000,
+        num_ranks=1,
+        skip_no_signal=False,
+    )
+    [[part]] = batch.micro_batches
+    assert part.token_ids.tolist() == [7, 8, 9, 4, 5, 8, 9, 6, 1, 2, 3]
+    assert part.loss_mask.tolist() == [True, True, False, False, True, True, True, True]
+    assert batch.num_loss_tokens == 6
+    weights = {"grpo": [1 / 6, 1 / 6], "dapo": [1 / 6, 1 / 6], "dr_grpo": [1 / 200, 1 / 200]}[loss]
+    np.testing.assert_allclose(part.row_weights, weights)
+
+
+def test_a_completion_without_a_sampled_token_is_left_out_of_the_micro_batches() -> None:
+    forced = Completion.forced(np.array([8, 9], np.int32), policy_version=0)
+    batch = packed(group_of(replace(rollout_of([1]), completion=forced), rollout_of([1, 2])))
+    [part] = parts_of(batch)
+    assert part.completion_lengths.tolist() == [2]
+    assert (batch.num_rollouts, batch.num_loss_tokens) == (2, 2)
 
 
 def test_arrays_have_the_types_the_learner_expects() -> None:

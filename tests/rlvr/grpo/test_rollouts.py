@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import SAMPLING, FakeEncoder, FakeEngines, FakeGraders, completion_of
 
@@ -174,7 +175,8 @@ def test_a_completion_under_another_policy_version_than_asked_for_stops_the_run(
             for request in requests:
                 item = written(request)
                 version = policy_version + 1
-                yield [replace(item, completion=replace(item.completion, policy_version=version))]
+                versions = np.full_like(item.completion.policy_versions, version)
+                yield [replace(item, completion=replace(item.completion, policy_versions=versions))]
 
     with pytest.raises(CheckError, match="under policy version 1 where 0 was asked for"):
         collect(Mislabeling(), TellingGraders(asyncio.Event()))

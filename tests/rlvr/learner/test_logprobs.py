@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 import weakref
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from packed_cases import MODELS, TINY, micro_batch_of, row_logprobs, tiny_model
@@ -243,6 +245,23 @@ def test_each_token_is_predicted_by_the_tokens_before_it(
             wanted = -(expected.exp() * expected).sum()
             torch.testing.assert_close(uncertainty, wanted, atol=1e-5, rtol=0)
     assert next(found, None) is None
+
+
+@pytest.mark.parametrize("path", ["packed", "padded"])
+def test_only_tokens_with_a_loss_are_predicted(path: str) -> None:
+    model, micro_batch = model_of("qwen3", path), micro_batch_of(*GROUPS)
+    mask = np.arange(len(micro_batch.loss_mask)) % 3 != 1
+    whole, masked = (
+        completion_logprobs(
+            model,
+            torch.from_numpy(micro_batch.token_ids).long(),
+            pack_rows(replace(micro_batch, loss_mask=loss_mask), torch.device("cpu")),
+            temperature=1.0,
+        )
+        for loss_mask in (micro_batch.loss_mask, mask)
+    )
+    for every, some in zip(whole, masked, strict=True):
+        torch.testing.assert_close(some, every[torch.from_numpy(mask)], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("shift", [-1, 1])

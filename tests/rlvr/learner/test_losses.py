@@ -257,9 +257,9 @@ def test_without_tokens_all_terms_are_zero() -> None:
 
 
 def rollout_of(tokens: list[int], *, reward: float, rng: np.random.Generator) -> Rollout:
-    completion = Completion(
-        token_ids=np.array(tokens, np.int32),
-        logprobs=rng.normal(-2.5, 0.3, len(tokens)).astype(np.float32),
+    completion = Completion.sampled(
+        np.array(tokens, np.int32),
+        rng.normal(-2.5, 0.3, len(tokens)).astype(np.float32),
         text="",
         finish_reason=FinishReason.STOP,
         policy_version=0,

@@ -37,6 +37,7 @@ def test_a_row_holds_the_completion_its_rewards_and_its_task(tmp_path: Path) -> 
         "num_tokens": 2,
         "finish_reason": "stop",
         "policy_version": 3,
+        "last_policy_version": 3,
         "reward": 0.5,
         "advantage": -0.25,
         "accuracy/value": 0.5,
