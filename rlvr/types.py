@@ -30,6 +30,7 @@ __all__ = [
     "Completion",
     "FinishReason",
     "Group",
+    "Ledger",
     "MicroBatch",
     "Prompt",
     "RewardResult",
@@ -215,15 +216,34 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """Which tasks are trained, as positions in the order of the tasks, counted over epochs."""
+
+    cursor: int = 0  # positions from here on have not been dealt
+    open: tuple[int, ...] = ()  # dealt, and neither trained nor left out; ascending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainState:
     """Progress of a run, saved with each checkpoint."""
 
     step: int = 0  # optimizer steps done; also the policy version of the weights
-    cursor: int = 0  # tasks trained, counted over epochs
+    ledger: Ledger = Ledger()
     num_tokens: int = 0  # completion tokens trained
 
-    def after(self, *, cursor: int, num_tokens: int) -> TrainState:
-        """Return the state one step later; `cursor` is the new one, `num_tokens` are added."""
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainState:
+        """Return the state that `asdict` turned into JSON."""
+        ledger = values.get("ledger") or {"cursor": values["cursor"]}  # of an earlier version
+        open_positions = tuple(ledger.get("open", ()))
+        return cls(
+            step=values["step"],
+            ledger=Ledger(cursor=ledger["cursor"], open=open_positions),
+            num_tokens=values["num_tokens"],
+        )
+
+    def after(self, *, ledger: Ledger, num_tokens: int) -> TrainState:
+        """Return the state one step later; `ledger` is the new one, `num_tokens` are added."""
         return TrainState(
-            step=self.step + 1, cursor=cursor, num_tokens=self.num_tokens + num_tokens
+            step=self.step + 1, ledger=ledger, num_tokens=self.num_tokens + num_tokens
         )

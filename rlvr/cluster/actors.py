@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,9 +24,9 @@ class Actor:
     handle: Any
     log_path: str
 
-    async def call(self, method: str, *args: Any, deadline_s: float) -> Any:
+    async def call(self, method: str, *args: Any, deadline_s: float, **options: Any) -> Any:
         """Return the method's result; raise its RLVRError, or ActorDied for any other failure."""
-        ref = getattr(self.handle, method).remote(*args)
+        ref = getattr(self.handle, method).remote(*args, **options)
         return await self._wait(ref, method, deadline_s)
 
     async def run(self, function: Callable[..., ResultT], *args: Any, deadline_s: float) -> ResultT:
@@ -36,15 +36,15 @@ class Actor:
         )
         return result
 
-    async def stream(self, method: str, *args: Any, deadline_s: float) -> AsyncIterator[Any]:
-        """Call an async generator method and yield its items; the deadline is for each item."""
-        refs = getattr(self.handle, method).options(num_returns="streaming").remote(*args)
-        while True:
-            try:
-                ref = await self._wait(anext(refs), method, deadline_s)
-            except StopAsyncIteration:
-                return
-            yield await self._wait(ref, method, deadline_s)
+    def notify(self, method: str, *args: Any) -> None:
+        """Call a method and wait for nothing."""
+        getattr(self.handle, method).remote(*args)
+
+    def kill(self) -> None:
+        """End the actor's process at once."""
+        import ray
+
+        ray.kill(self.handle)
 
     async def _wait(self, ref: Awaitable[Any], method: str, deadline_s: float) -> Any:
         async def result() -> Any:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from rlvr.config.changes import Neutral
 
 __all__ = [
+    "DifficultySection",
     "Frac",
     "GenerationSection",
     "GenerationStageConfig",
@@ -156,6 +157,16 @@ class SamplingSection(GenerationSection):
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="nucleus sampling mass")
 
 
+class DifficultySection(Section):
+    """Tasks of unsuitable difficulty are drawn less often, by their running pass rate."""
+
+    low: Frac = Field(0.0, description="lowest pass rate that is drawn each time")
+    high: Frac = Field(1.0, description="highest pass rate that is drawn each time")
+    outside_frac: Frac = Field(
+        0.25, description="share of the draws of other tasks that are kept, e.g. of solved ones"
+    )
+
+
 class RolloutSection(GenerationSection):
     """Generation for GRPO: groups, and how far they may lag behind the learner."""
 
@@ -168,8 +179,25 @@ class RolloutSection(GenerationSection):
     )
     max_staleness: Annotated[int, Field(ge=0, le=8)] = Field(
         0,
-        description="rollout batches generated ahead; 0: on-policy, 1: generate while the learner "
-        "works; weights lag at most (max_staleness + 1) * num_minibatches - 1 steps",
+        description="0: on-policy, reproducible bit by bit; k: groups are generated all the time, "
+        "up to k batches ahead, and new weights are loaded between two decode steps; weights lag "
+        "at most (k + 1) * num_minibatches - 1 steps",
+    )
+    interrupt: Literal["keep", "restart"] = Field(
+        "keep",
+        description="completions under way when new weights arrive (max_staleness above 0): go on "
+        "with mixed versions, or begin again",
+    )
+    dynamic_sampling: bool | None = Field(
+        None,
+        description="leave out groups whose completions are equally right, and generate others "
+        "instead; null: with loss.name: dapo",
+    )
+    max_oversampling: Annotated[float, Field(ge=1)] = Field(
+        8.0, description="dynamic_sampling: groups generated for one batch, in batches"
+    )
+    difficulty: DifficultySection | None = Field(
+        None, description="draw tasks outside of a range of pass rates less often; null: all alike"
     )
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0,
@@ -209,9 +237,13 @@ class ResourcesSection(Section):
     reward_workers: PositiveInt = Field(1, description="actors that grade")
     start_deadline_s: PositiveFloat = Field(900.0, description="start of all actors, in seconds")
     phase_deadline_s: PositiveFloat = Field(
-        3600.0,
-        description="learner step, sync, grading or checkpoint, in seconds; for a rollout batch: "
-        "time without any finished completion",
+        3600.0, description="learner step, sync, grading or checkpoint, in seconds"
+    )
+    engine_deadline_s: PositiveFloat = Field(
+        600.0, description="time without a decode step after which an engine is started again"
+    )
+    max_restarts: NonNegativeInt = Field(
+        3, description="dead or hung engines that are started again, in one run"
     )
 
 

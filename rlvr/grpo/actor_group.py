@@ -6,8 +6,9 @@ recipe, cluster --> GPUs and threads of each actor --> start --> ActorGroup
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class ActorGroup:
     engines: tuple[Actor, ...]
     learners: tuple[Actor, ...]
     graders: tuple[Actor, ...]
+    start_engine: Callable[[int], Awaitable[Actor]]  # start the i-th engine again
 
 
 def cpus_needed(config: GenerationStageConfig) -> int:
@@ -113,10 +115,15 @@ async def start_actors(
     shares = _shares(config, cluster)
     deadline_s = config.resources.start_deadline_s
     graders = [_grader(i, config, rewards, logs) for i in range(config.resources.reward_workers)]
-    engines = [
-        _engine(i, config, cluster, shares, model_path, logs)
-        for i in range(config.rollout.num_engines)
-    ]
+    engine = partial(
+        _engine,
+        config=config,
+        cluster=cluster,
+        shares=shares,
+        model_path=model_path,
+        logs=logs,
+    )
+    engines = [engine(i) for i in range(config.rollout.num_engines)]
     learners = [
         _learner(i, config, cluster, shares, model_path, logs)
         for i in range(config.num_ranks)
@@ -126,7 +133,18 @@ async def start_actors(
         *(actor.call("ready", deadline_s=deadline_s) for actor in (*graders, *engines)),
         _start_learners(learners, deadline_s=deadline_s),
     )
-    return ActorGroup(engines=tuple(engines), learners=tuple(learners), graders=tuple(graders))
+
+    async def start_engine(i: int) -> Actor:
+        actor = engine(i)
+        await actor.call("ready", deadline_s=deadline_s)
+        return actor
+
+    return ActorGroup(
+        engines=tuple(engines),
+        learners=tuple(learners),
+        graders=tuple(graders),
+        start_engine=start_engine,
+    )
 
 
 async def _start_learners(learners: Sequence[Actor], *, deadline_s: float) -> None:
@@ -161,6 +179,7 @@ def _actor(
 
 def _engine(
     i: int,
+    *,
     config: GenerationStageConfig,
     cluster: Cluster,
     shares: _Shares,

@@ -17,6 +17,7 @@ from rlvr.cluster.processes import log_to
 from rlvr.cluster.ray_cluster import Cluster, connected
 from rlvr.cluster.signals import in_daemon_thread, stop_on_signals, unless_stopped
 from rlvr.config import GenerationStageConfig
+from rlvr.config.sections import RolloutSection
 from rlvr.data.inputs import Inputs, hold_inputs, make_encoder
 from rlvr.data.model_files import end_token_ids, weights_bytes
 from rlvr.data.prompts import TemplateEncoder
@@ -24,7 +25,7 @@ from rlvr.grpo.actor_group import ActorGroup, check_memory, cpus_needed, start_a
 from rlvr.grpo.graders import GraderPool
 from rlvr.grpo.rollouts import RolloutCollector
 from rlvr.learner.learner_group import LearnerGroup
-from rlvr.rollout.engine_pool import EnginePool
+from rlvr.rollout.engine_pool import EnginePool, EngineRestarts
 from rlvr.run.continuation import write_manifest
 from rlvr.run.manifest import make_manifest
 from rlvr.run.run_folder import RunFolder
@@ -96,6 +97,11 @@ def run_session(
         return asyncio.run(run(cluster))
 
 
+def _is_continuous(config: GenerationStageConfig) -> bool:
+    """Whether weights change while completions are generated."""
+    return isinstance(config.rollout, RolloutSection) and config.rollout.max_staleness > 0
+
+
 def _actors(config: GenerationStageConfig) -> str:
     return "engines, learner and rewards" if config.num_ranks else "engines and rewards"
 
@@ -126,7 +132,13 @@ async def _start(
         encoder = await in_daemon_thread(lambda: make_encoder(config, inputs))
     actors = await starting
     deadline_s = config.resources.phase_deadline_s
-    engines = EnginePool(actors.engines, deadline_s=deadline_s)
+    resources, is_continuous = config.resources, _is_continuous(config)
+    engines = EnginePool(
+        actors.engines,
+        deadline_s=resources.engine_deadline_s,
+        max_concurrent=config.rollout.max_concurrent if is_continuous else None,
+        restarts=EngineRestarts(start=actors.start_engine, max_restarts=resources.max_restarts),
+    )
     graders = GraderPool(
         actors.graders,
         wants=inputs.mix.wants,
@@ -140,7 +152,11 @@ async def _start(
         graders=graders,
         encoder=encoder,
         collector=RolloutCollector(
-            engines=engines, graders=graders, encoder=encoder, seed=config.seed
+            engines=engines,
+            graders=graders,
+            encoder=encoder,
+            seed=config.seed,
+            has_mixed_versions=is_continuous,
         ),
         stop_token_ids=(
             *end_token_ids(inputs.model, encoder.tokenizer),

@@ -133,6 +133,17 @@ class GrpoConfig(GenerationStageConfig):
         return self.num_steps
 
     @property
+    def accuracy_reward(self) -> str:
+        """The reward that says whether a completion is right."""
+        return self.eval.correct_by or next(iter(self.rewards))
+
+    @property
+    def filters_groups(self) -> bool:
+        """Whether groups without differences in accuracy are left out of the batches."""
+        given = self.rollout.dynamic_sampling
+        return self.loss.name == "dapo" if given is None else given
+
+    @property
     def tasks_per_batch(self) -> int:
         """Number of tasks in a rollout batch."""
         return self.rollout.tasks_per_step * min(self.rollout.num_minibatches, self.total_steps)

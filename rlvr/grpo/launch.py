@@ -5,6 +5,7 @@ session (engines, learner, graders) --> loop --> model, summary
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,16 +107,20 @@ def make_loop(
 ) -> GrpoLoop:
     """Return the loop over the actors of a session."""
     probe_token_ids = _probe_tokens(session.encoder, inputs, max_tokens=config.rollout.max_tokens)
+    sync = WeightSync(
+        engines=session.engines,
+        learner=session.learner,
+        probe_token_ids=probe_token_ids,
+        max_probe_error=_max_probe_error(config),
+        is_restart=config.rollout.interrupt == "restart",
+    )
+    session.engines.prepare = partial(sync.restore, deadline_s=config.resources.phase_deadline_s)
     return GrpoLoop(
         config=config,
         collector=session.collector,
         learner=session.learner,
-        sync_weights=WeightSync(
-            engines=session.engines,
-            learner=session.learner,
-            probe_token_ids=probe_token_ids,
-            max_probe_error=_max_probe_error(config),
-        ),
+        sync_weights=sync,
+        engine_idle_s=session.engines.take_idle_s,
         tasks=TaskStream(inputs.tasks, seed=config.seed),
         eval_tasks=inputs.all_eval_tasks,
         stop_token_ids=session.stop_token_ids,

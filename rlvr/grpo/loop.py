@@ -1,16 +1,16 @@
 """The training loop: rollouts, advantages, mini-batches, learner step, weight sync.
 
-    step t      rollouts t -> advantages, batching -> learner step -> sync -> evaluate, log, save
-    step t + 1                                        rollouts t + 1 (max_staleness: 1) ...
+    fill the buffer -> take a batch -> batching -> learner step -> sync -> evaluate, log, save
+      ^ engines generate, rewards grade: before (max_staleness: 0) or during the other parts
 
 With num_minibatches: 16 a rollout batch serves steps t to t + 15: advantages are computed on its
 whole groups, each step trains on a sixteenth of its completions, and sync, evaluation and periodic
 checkpoints follow the last. policy_version is the number of optimizer steps.
 
-One asyncio controller that holds no tensors. A sync waits for the rollout batches in progress, so
-one policy version generates a completion. A checkpoint keeps the cursor of the rollout batch that
-was trained, not of one that was prefetched; a run that ends between two mini-batches keeps the
-rollout batch itself. So each completion is trained exactly once, whenever a run is interrupted.
+One asyncio controller that holds no tensors. A sync waits for nothing: on-policy the engines are
+idle, otherwise the weights change between two decode steps. A checkpoint keeps a ledger of the
+tasks that are trained; a run that ends between two mini-batches keeps the rollout batch itself. So
+each task is trained exactly once, whenever a run is interrupted.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ from rlvr.grpo.checks import SignalCheck, check_first_step, check_graded, check_
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.held_out_eval import Evaluation, summarize
 from rlvr.grpo.metrics import StepTimes, step_metrics
-from rlvr.grpo.rollout_buffer import OpenBatch, RolloutBuffer, sampling_spec
+from rlvr.grpo.open_batch import OpenBatch
+from rlvr.grpo.rollout_buffer import RolloutBuffer
 from rlvr.grpo.rollouts import RolloutCollector
+from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.trace import span
 from rlvr.types import Batch, Group, StepReport, Task, TrainState
@@ -119,6 +121,7 @@ class GrpoLoop:
     checkpoints: Checkpoints
     log: Log
     stop: asyncio.Event
+    engine_idle_s: Callable[[], float] = lambda: 0.0  # mean over engines since the last call
     state: TrainState = field(default_factory=TrainState)
     _buffer: RolloutBuffer = field(init=False)
     _open: OpenBatch | None = field(init=False, default=None)  # has untrained mini-batches
@@ -175,7 +178,7 @@ class GrpoLoop:
         batch = self._make_batch(groups, max_tokens=taken.plan.max_tokens)
         with clock.measure("learn_s"):  # with max_staleness > 0 the next rollouts are generated
             report = await self._learn(batch)
-        staleness = self._check(groups, report)
+        self._check(groups, report)
         await self._replace_reference_if_due()
         self._advance(taken, groups)
         is_final = self.state.step == self.config.total_steps  # a shortened run leaves mini-batches
@@ -187,7 +190,8 @@ class GrpoLoop:
             report,
             clock.times(),
             step=self.state.step,
-            staleness=staleness,
+            counts=taken.counts,
+            engine_idle_s=self.engine_idle_s(),
             probe_error=probe_error,
         )
         self.log.step(metrics, groups)
@@ -205,8 +209,8 @@ class GrpoLoop:
         """Count a step; keep the rollout batch open while it has untrained mini-batches."""
         is_last = self.state.step + 1 == taken.end_step
         num_tokens = sum(len(r.completion.token_ids) for g in groups for r in g.rollouts)
-        cursor = taken.plan.cursor if is_last else self.state.cursor
-        self.state = self.state.after(cursor=cursor, num_tokens=num_tokens)
+        ledger = taken.plan.ledger if is_last else self.state.ledger
+        self.state = self.state.after(ledger=ledger, num_tokens=num_tokens)
         self._open = None if is_last else taken
 
     async def _restore(self) -> None:
@@ -214,11 +218,12 @@ class GrpoLoop:
         if found is not None:
             folder, self.state = found
             self._open = OpenBatch.load(folder)
+            self._buffer.load(folder)
             await self._unless_stopped(self.learner.load_checkpoint(str(folder.resolve())))
         if self._open is not None:
-            self._buffer.seek(step=self._open.end_step, cursor=self._open.plan.cursor)
+            self._buffer.seek(step=self._open.end_step, ledger=self._open.plan.ledger)
         else:
-            self._buffer.seek(step=self.state.step, cursor=self.state.cursor)
+            self._buffer.seek(step=self.state.step, ledger=self.state.ledger)
 
     def _unless_stopped(self, work: Awaitable[ResultT]) -> Awaitable[ResultT]:
         return unless_stopped(work, self.stop, step=self.state.step)
@@ -242,8 +247,8 @@ class GrpoLoop:
             path = self.log.broken_batch(batch, self.state.step + 1)
             raise CheckError(f"{error}; the batch is saved as {path}") from error
 
-    def _check(self, groups: Sequence[Group], report: StepReport) -> int:
-        """Check the report of a step; return its staleness in optimizer steps."""
+    def _check(self, groups: Sequence[Group], report: StepReport) -> None:
+        """Check the report of a step."""
         config = self.config
         oldest = min(r.completion.policy_versions.min() for g in groups for r in g.rollouts)
         staleness = self.state.step - int(oldest)
@@ -257,7 +262,6 @@ class GrpoLoop:
                 max_ratio_error=default if limit is None else limit,
                 is_reference_fresh=config.loss.beta > 0 and self.state.step == 0,
             )
-        return staleness
 
     async def _replace_reference_if_due(self) -> None:
         every = self.config.loss.replace_reference_every
@@ -268,9 +272,9 @@ class GrpoLoop:
         """Sync the weights to the engines; return the probe error, or None if the run is being
         stopped: the step is complete, and nothing will be generated under the new weights.
         """
+        if self.stop.is_set():
+            return None
         try:
-            with clock.measure("rollout_wait_s"):  # one policy version for each completion
-                await self._unless_stopped(self._buffer.wait_until_idle())
             with clock.measure("sync_s"):
                 sync = await self._unless_stopped(self.sync_weights(self.state.step))
         except Stopped:
@@ -293,10 +297,10 @@ class GrpoLoop:
         work = self.collector.collect(
             self.eval_tasks,
             group_size=section.samples_per_task,
-            sampling=sampling_spec(
-                self.config,
-                step=self.state.step,
+            sampling=SamplingSpec(
                 temperature=section.temperature,
+                max_tokens=self.config.rollout.max_tokens_at(self.state.step),
+                stop=tuple(self.config.rollout.stop),
                 stop_token_ids=self.stop_token_ids,
             ),
             policy_version=self.state.step,
@@ -308,7 +312,7 @@ class GrpoLoop:
         evaluation = summarize(
             rollouts.groups,
             step=self.state.step,
-            correct_by=section.correct_by or names[0],
+            correct_by=self.config.accuracy_reward,
             format_by="think_format" if "think_format" in names else None,
             think_prefilled=self.collector.encoder.think_prefilled,
         )
@@ -326,5 +330,6 @@ class GrpoLoop:
 
     async def _write_checkpoint(self, folder: str) -> None:
         await self.learner.save_checkpoint(folder)
+        self._buffer.save(Path(folder))
         if self._open is not None:
             await in_daemon_thread(partial(self._open.save, Path(folder)))

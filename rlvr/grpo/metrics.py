@@ -2,10 +2,14 @@
 
 reward/      mean  std  NAME/mean  ungraded_frac
 group/       no_signal_frac (of the whole rollout batch, the same for its mini-batches)
+buffer/      stale  no_signal (groups dropped, left out since the last batch)  waiting  under_way
 completion/  length/mean  length/max  truncated_frac  reflection_words/mean
-policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error  staleness (optimizer steps)
+policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error
+             staleness  staleness_mean (of tokens, in optimizer steps: largest, mean)
+             old_tokens_frac (share of tokens of older versions)
 learner/     loss  grad_norm
 tokens/      completion  useful  computed  per_s
+engine/      idle_frac (share of the step in which an engine had nothing to generate; mean)
 sync/        probe_error (None without a sync: mini-batches are left, or the run was stopped)
 time/        step_s = rollout_wait_s + learn_s + sync_s + other_s
              generate_s  grade_s (of the rollout batch, the same for its mini-batches; with
@@ -16,15 +20,16 @@ eval/        a line of its own for each evaluation
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from rlvr.data.reasoning_tags import num_reflection_words
 from rlvr.grpo.advantages import has_signal
+from rlvr.grpo.open_batch import BufferCounts
 from rlvr.grpo.rollouts import RolloutBatch
-from rlvr.types import FinishReason, Group, StepReport
+from rlvr.types import FinishReason, Group, Rollout, StepReport
 
 __all__ = ["StepTimes", "step_metrics"]
 
@@ -51,7 +56,8 @@ def step_metrics(
     times: StepTimes,
     *,
     step: int,
-    staleness: int,
+    counts: BufferCounts,
+    engine_idle_s: float,
     probe_error: float | None,
 ) -> dict[str, Any]:
     """Return the line of metrics.jsonl for the step that produced policy version `step`.
@@ -73,7 +79,9 @@ def step_metrics(
             np.mean([num_reflection_words(r.completion.text) for r in rollouts])
         ),
         **_policy_metrics(report),
-        "policy/staleness": staleness,
+        **_staleness_metrics(rollouts, step=step - 1),
+        **{f"buffer/{name}": value for name, value in asdict(counts).items()},
+        "engine/idle_frac": min(1.0, engine_idle_s / times.step_s),
         "learner/loss": report.loss,
         "learner/grad_norm": report.grad_norm,
         "tokens/completion": int(lengths.sum()),
@@ -88,6 +96,19 @@ def step_metrics(
         "time/learn_s": times.learn_s,
         "time/sync_s": times.sync_s,
         "time/other_s": times.other_s,
+    }
+
+
+def _staleness_metrics(rollouts: Sequence[Rollout], *, step: int) -> dict[str, float | int]:
+    """Return the ages of the sampled tokens, in steps before `step`."""
+    ages = [step - r.completion.policy_versions[r.completion.loss_mask] for r in rollouts]
+    ages_of_all = np.concatenate([*ages, np.zeros(0, np.int32)])
+    if not ages_of_all.size:
+        return {"policy/staleness": 0, "policy/staleness_mean": 0.0, "policy/old_tokens_frac": 0.0}
+    return {
+        "policy/staleness": int(ages_of_all.max()),
+        "policy/staleness_mean": float(ages_of_all.mean()),
+        "policy/old_tokens_frac": float((ages_of_all > 0).mean()),
     }
 
 

@@ -1,13 +1,16 @@
-"""One vLLM engine in a Ray actor: requests in, finished completions out, new weights in between.
+"""One vLLM engine in a Ray actor: jobs in, finished completions out, new weights in between.
 
     asyncio thread (Ray calls)                    engine thread (all vLLM calls)
-    generate(batch) --whole batch--> inbox  --->  between two decode steps: add all of it
-       ^                                          step, step, step, ...
-       +------ chunks of finished completions <---+
-    load_weights, probe ---- command ------>      run while nothing is generated
+    submit(jobs) ----------- all of them -----> inbox  --->  between two decode steps: add them
+    poll(client) <---- chunks of completions <-----------    step, step, step, ...
+    load_weights, probe ---- command ------>                 run between two decode steps
 
-vLLM runs inside this process. A batch enters as a whole between two steps, so an idle engine
-schedules it the same way every time: with a seed per completion, it gives the same tokens.
+vLLM runs inside this process. Jobs submitted together enter together between two steps, so an idle
+engine schedules them the same way every time: with a seed per completion, it gives the same tokens.
+
+Weights may change while completions are under way: they go on from the tokens that they have, with
+the KV cache of the old weights, and each token carries the version that generated it. Prompts are
+cached per version, so that a job never starts from the cache of older weights.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ import queue
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +34,14 @@ from numpy.typing import NDArray
 
 from rlvr.cluster.processes import redirect_output
 from rlvr.errors import CheckError
-from rlvr.rollout.engine_requests import EngineSpec, Finished, Request, SamplingSpec
+from rlvr.rollout.engine_requests import (
+    EngineSpec,
+    Finished,
+    Job,
+    Progress,
+    Request,
+    SamplingSpec,
+)
 from rlvr.rollout.engine_trace import BatchTrace, traced_step
 from rlvr.run.trace import span
 from rlvr.types import Completion, FinishReason
@@ -38,18 +50,25 @@ from rlvr.weight_sync.packed_weights import PackedWeights
 __all__ = ["VllmEngine"]
 
 CHUNK_S = 0.05  # shortest time between two chunks: a chunk costs about 2 ms
+PROBE = "probe"  # id of its request; those of completions are numbers
+
+
+@dataclass(slots=True, kw_only=True)
+class _Open:
+    """A completion under way."""
+
+    job: Job
+    request: Request
+    trace: BatchTrace
+    versions: list[tuple[int, int]]  # (first token, policy version), in the order of tokens
 
 
 @dataclass(slots=True)
-class _Batch:
-    """A running generate call."""
+class _Box:
+    """Finished completions that a client has not polled yet."""
 
-    requests: Sequence[Request]
-    sampling: SamplingSpec
-    loop: asyncio.AbstractEventLoop
-    chunks: asyncio.Queue[list[Finished]]
-    trace: BatchTrace
-    finished: list[Finished] = field(default_factory=list)
+    finished: list[tuple[str, Finished]] = field(default_factory=list)
+    has_news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 _Command = tuple[Callable[[], Any], Future[Any]]
@@ -62,10 +81,15 @@ class VllmEngine:
         redirect_output(spec.log_path)
         self._spec = spec
         self._policy_version = -1
-        self._inbox: queue.SimpleQueue[_Batch | _Command] = queue.SimpleQueue()
-        self._open: dict[str, tuple[_Batch, Request]] = {}
+        self._inbox: queue.SimpleQueue[Sequence[Job] | _Command] = queue.SimpleQueue()
+        self._boxes: defaultdict[str, _Box] = defaultdict(_Box)
+        self._open: dict[str, _Open] = {}
+        self._done: defaultdict[str, list[tuple[str, Finished]]] = defaultdict(list)
+        self._probed: Any = None
+        self._num_steps = 0
         self._ids = itertools.count()
         self._started: Future[None] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
         threading.Thread(target=self._run, name="vllm", daemon=True).start()
 
     async def ready(self) -> int:
@@ -73,27 +97,39 @@ class VllmEngine:
         await asyncio.wrap_future(self._started)
         return os.getpid()
 
-    async def generate(
-        self, requests: Sequence[Request], sampling: SamplingSpec, policy_version: int
-    ) -> AsyncIterator[list[Finished]]:
-        """Yield chunks of finished completions; raise CheckError if another version is loaded."""
-        if policy_version != self._policy_version:
-            raise CheckError(
-                f"engine asked to generate with policy version {policy_version}, but it holds "
-                f"{self._policy_version}"
-            )
-        loop, trace = asyncio.get_running_loop(), BatchTrace(len(requests))
-        batch = _Batch(requests, sampling, loop, asyncio.Queue(), trace)
-        self._inbox.put(batch)
-        num_left = len(requests)
-        while num_left:
-            chunk = await batch.chunks.get()
-            num_left -= len(chunk)
-            yield chunk
+    async def submit(self, jobs: Sequence[Job]) -> None:
+        """Start jobs; raise CheckError if the engine holds older weights than they ask for."""
+        self._loop = asyncio.get_running_loop()
+        for job in jobs:
+            if self._policy_version < job.policy_version:
+                raise CheckError(
+                    f"engine asked to generate with policy version {job.policy_version}, but it "
+                    f"holds {self._policy_version}"
+                )
+        self._inbox.put(jobs)
 
-    async def load_weights(self, packed: PackedWeights) -> str:
-        """Load a policy version; return the digest of the received bytes, or raise CheckError."""
-        return await self._command(lambda: self._load(packed))
+    async def poll(self, client: str, wait_s: float) -> Progress:
+        """Return the client's finished completions; wait up to `wait_s` for the first one."""
+        box = self._boxes[client]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(box.has_news.wait(), wait_s)
+        box.has_news.clear()
+        finished, box.finished = box.finished, []
+        return Progress(finished=finished, num_steps=self._num_steps)
+
+    async def abort(self, client: str, job_ids: Collection[str]) -> None:
+        """End jobs; nothing more is heard of them."""
+        await self._command(lambda: self._abort(client, job_ids))
+
+    async def load_weights(self, packed: PackedWeights, *, is_restart: bool = False) -> str:
+        """Load a policy version between two decode steps; return the digest of the received bytes.
+
+        Completions under way go on with the new weights, or with `is_restart` begin again.
+
+        Raises:
+            CheckError: the received bytes are not those that were sent.
+        """
+        return await self._command(lambda: self._load(packed, is_restart=is_restart))
 
     async def probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Return log-probs [T-1] of a fixed text under the loaded weights, at temperature 1."""
@@ -103,6 +139,11 @@ class VllmEngine:
         done: Future[Any] = Future()
         self._inbox.put((work, done))
         return await asyncio.wrap_future(done)
+
+    def _deliver(self, client: str, finished: Sequence[tuple[str, Finished]]) -> None:
+        box = self._boxes[client]
+        box.finished.extend(finished)
+        box.has_news.set()
 
     # Everything below runs on the engine thread.
 
@@ -117,7 +158,7 @@ class VllmEngine:
             while True:
                 self._take_inbox(wait=not self._open)
                 if self._open:
-                    self._step()
+                    self._generate()
         except BaseException:  # nothing joins this thread: print the error and end the actor
             traceback.print_exc()
             os._exit(1)
@@ -138,7 +179,7 @@ class VllmEngine:
         while wait or not self._inbox.empty():
             item = self._inbox.get()
             wait = False
-            if isinstance(item, _Batch):
+            if not isinstance(item, tuple):
                 self._add(item)
                 continue
             work, done = item
@@ -146,76 +187,142 @@ class VllmEngine:
                 done.set_result(work())
             except Exception as error:  # raised where the result is awaited
                 done.set_exception(error)
+            self._send()  # of completions that ended meanwhile
 
-    def _add(self, batch: _Batch) -> None:
+    def _add(self, jobs: Sequence[Job]) -> None:
         if not self._open:
             self._llm.reset_prefix_cache()  # an idle engine starts each batch from the same state
         with span("add requests"):
-            for request in batch.requests:
-                name = str(next(self._ids))
-                self._open[name] = (batch, request)
-                prompt = {"prompt_token_ids": request.prompt_token_ids.tolist()}
-                params = _sampling_params(batch.sampling, seed=request.seed)
-                self._llm.add_request(name, prompt, params)
+            for job in jobs:
+                trace = BatchTrace(len(job.requests))
+                for request in job.requests:
+                    self._begin(_Open(job=job, request=request, trace=trace, versions=[]))
 
-    def _step(self) -> None:
+    def _begin(self, one: _Open) -> None:
+        name, version = str(next(self._ids)), self._policy_version
+        one.versions = [(0, version)]
+        self._open[name] = one
+        prompt = {
+            "prompt_token_ids": one.request.prompt_token_ids.tolist(),
+            "cache_salt": str(version),
+        }
+        self._llm.add_request(
+            name, prompt, _sampling_params(one.job.sampling, seed=one.request.seed)
+        )
+
+    def _generate(self) -> None:
         """Decode until a chunk of finished completions is due, or the inbox is not empty."""
         until = time.monotonic() + CHUNK_S
-        touched: dict[int, _Batch] = {}
         while self._open and self._inbox.empty():
-            for output in traced_step(self._llm):
-                if output.finished:
-                    batch, request = self._open.pop(output.request_id)
-                    with span("finish"):
-                        batch.finished.append(self._finished(request, output))
-                    batch.trace.finished(request.task_index)
-                    touched[id(batch)] = batch
-            if touched and time.monotonic() > until:
+            self._step()
+            if self._done and time.monotonic() > until:
                 break
-        for batch in touched.values():
-            chunk, batch.finished = batch.finished, []
-            batch.loop.call_soon_threadsafe(batch.chunks.put_nowait, chunk)
+        self._send()
 
-    def _finished(self, request: Request, output: Any) -> Finished:
+    def _step(self) -> None:
+        """Take a step; keep what it finishes for the next chunk."""
+        for output in traced_step(self._llm):
+            if not output.finished:
+                continue
+            if output.request_id == PROBE:
+                self._probed = output
+                continue
+            one = self._open.pop(output.request_id)
+            with span("finish"):
+                self._done[one.job.client].append((one.job.id, self._finished(one, output)))
+            one.trace.finished(one.request.task_index)
+        self._num_steps += 1
+
+    def _send(self) -> None:
+        for client, finished in self._done.items():
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._deliver, client, finished)
+        self._done.clear()
+
+    def _finished(self, one: _Open, output: Any) -> Finished:
         (generated,) = output.outputs
         token_ids = np.array(generated.token_ids, dtype=np.int32)
-        completion = Completion.sampled(
+        whole = Completion.sampled(
             token_ids,
             # one entry per token: logprobs=0
             np.array(generated.logprobs.logprobs, dtype=np.float32),
             text=generated.text or self._tokenizer.decode(token_ids, skip_special_tokens=True),
             finish_reason=FinishReason(generated.finish_reason),
-            policy_version=self._policy_version,
+            policy_version=one.versions[0][1],
         )
+        for first, version in one.versions[1:]:
+            whole.policy_versions[first:] = version
         return Finished(
-            task_index=request.task_index, sample_index=request.sample_index, completion=completion
+            task_index=one.request.task_index,
+            sample_index=one.request.sample_index,
+            completion=whole,
         )
 
-    def _load(self, packed: PackedWeights) -> str:
-        assert not self._open, "weights may not change while the engine generates"
-        self._policy_version = -1  # generates nothing until the new weights are verified
+    def _abort(self, client: str, job_ids: Collection[str]) -> None:
+        names = [
+            name
+            for name, one in self._open.items()
+            if one.job.client == client and one.job.id in job_ids
+        ]
+        self._llm.abort_request(names)
+        for name in names:
+            del self._open[name]
+
+    def _load(self, packed: PackedWeights, *, is_restart: bool) -> str:
+        self._finish_scheduled_steps()
+        self._policy_version = -1  # nothing is generated until the new weights are verified
         with span("load weights"):
             digests = self._llm.collective_rpc("load_packed", args=(packed,))
-        self._llm.reset_prefix_cache()
         if any(digest != packed.digest for digest in digests):
             raise CheckError(
                 f"weight sync of version {packed.policy_version}: the engine received other bytes "
                 f"than the learner sent (digest {digests[0]}, sent {packed.digest})"
             )
         self._policy_version = packed.policy_version
+        if is_restart:
+            self._begin_again()
+        else:
+            self._go_on()
+        if not self._open:
+            self._llm.reset_prefix_cache()
         return digests[0]
+
+    def _finish_scheduled_steps(self) -> None:
+        """Finish the steps that vLLM schedules ahead: each token has one version."""
+        core = self._llm.engine_core.engine_core
+        ahead = getattr(core, "batch_queue", None) or ()  # of (future, scheduled, ...)
+        if not ahead:
+            return
+        core.pause_scheduler(mode="keep", clear_cache=False)  # steps then schedule no token
+        while any(item[1].total_num_scheduled_tokens for item in ahead):
+            self._step()
+        core.resume_scheduler()
+
+    def _go_on(self) -> None:
+        """Note where the tokens of the new version begin in each completion under way."""
+        if not self._open:
+            return
+        states = self._llm.output_processor.request_states.values()
+        num_tokens = {s.external_req_id: s.detokenizer.num_output_tokens() for s in states}
+        for name, one in self._open.items():
+            one.versions.append((num_tokens[name], self._policy_version))
+
+    def _begin_again(self) -> None:
+        unfinished, self._open = self._open, {}
+        self._llm.abort_request(list(unfinished))
+        for one in unfinished.values():
+            self._begin(one)
 
     def _probe(self, token_ids: NDArray[np.int32]) -> NDArray[np.float32]:
         from vllm import SamplingParams
 
-        assert not self._open, "the probe runs on an idle engine"
-        self._llm.reset_prefix_cache()
         params = SamplingParams(temperature=1.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         with span("probe"):
-            self._llm.add_request("probe", {"prompt_token_ids": token_ids.tolist()}, params)
-            while self._llm.has_unfinished_requests():
-                outputs = self._llm.step()
-        (output,) = outputs
+            prompt = {"prompt_token_ids": token_ids.tolist()}
+            self._llm.add_request(PROBE, prompt, params, priority=-1)  # before any that waits
+            while self._probed is None:
+                self._step()
+        output, self._probed = self._probed, None
         positions = zip(output.prompt_logprobs[1:], token_ids[1:], strict=True)
         return np.array([at[int(token)].logprob for at, token in positions], dtype=np.float32)
 
@@ -229,7 +336,8 @@ def _engine_args(spec: EngineSpec) -> dict[str, Any]:
         "dtype": spec.dtype,
         "seed": spec.seed,
         "max_model_len": spec.max_model_tokens,
-        "max_num_seqs": spec.max_concurrent,
+        "max_num_seqs": spec.max_concurrent + 1,  # and the probe
+        "scheduling_policy": "priority",  # the probe does not wait for completions
         "tensor_parallel_size": spec.tensor_parallel,
         "kv_cache_memory_bytes": spec.kv_cache_bytes,
         "gpu_memory_utilization": 0.05,  # must be free at the start; the cache size is explicit

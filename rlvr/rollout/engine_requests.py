@@ -1,7 +1,11 @@
-"""Requests to an engine and their results: plain values that import no vLLM."""
+"""Requests to an engine and their results: plain values that import no vLLM.
+
+requests of a task --> Job --submit--> engine --poll--> Progress(finished completions)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -10,7 +14,15 @@ from numpy.typing import NDArray
 
 from rlvr.types import Completion
 
-__all__ = ["EngineSpec", "Finished", "Request", "SamplingSpec", "completion_seed"]
+__all__ = [
+    "EngineSpec",
+    "Finished",
+    "Job",
+    "Progress",
+    "Request",
+    "SamplingSpec",
+    "completion_seed",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,25 @@ class Finished:
     task_index: int
     sample_index: int
     completion: Completion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Requests of one task: the engine that generates them computes its prompt once."""
+
+    id: str  # unique among the jobs of the client
+    client: str  # the pool that polls for the results
+    requests: Sequence[Request]
+    sampling: SamplingSpec
+    policy_version: int  # the oldest weights that may generate it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What an engine has done for a client since its last poll."""
+
+    finished: Sequence[tuple[str, Finished]]  # (id of the job, completion)
+    num_steps: int  # decode steps since the engine's start: a hung engine takes none
 
 
 def completion_seed(*parts: int | str) -> int:

@@ -53,7 +53,7 @@ class Checkpoints:
         """Return the folder and the state of the newest complete checkpoint, or None."""
         if not (paths := list(complete_checkpoints(self._folder).values())):
             return None
-        return paths[-1], TrainState(**read_json(paths[-1] / "state.json"))
+        return paths[-1], TrainState.from_json(read_json(paths[-1] / "state.json"))
 
     @property
     def latest_step(self) -> int:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rlvr.cluster.actors import Actor
 from rlvr.errors import CheckError
 from rlvr.run.trace import span
 
@@ -28,8 +29,11 @@ __all__ = ["ProbedEngines", "ProbedLearner", "SyncReport", "WeightSync"]
 class ProbedEngines(Protocol):
     """Engines that can load weights."""
 
-    async def load_weights(self, packed_ref: Any) -> None:
-        """Load weights; raise CheckError if the received bytes differ from the sent ones."""
+    async def load_weights(self, packed_ref: Any, *, is_restart: bool = False) -> None:
+        """Load weights; raise CheckError if the received bytes differ from the sent ones.
+
+        Completions under way go on, or with `is_restart` begin again.
+        """
 
     async def probe(self, token_ids: NDArray[np.int32]) -> Sequence[NDArray[np.float32]]:
         """Return the log-probs [T-1] of a text from each engine."""
@@ -54,6 +58,15 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Published:
+    """The weights that the engines should hold."""
+
+    policy_version: int
+    packed_ref: Any
+    expected: asyncio.Task[NDArray[np.float32]]  # the learner's log-probs [T-1] of the probe text
+
+
+@dataclass(slots=True, kw_only=True)
 class WeightSync:
     """Load the learner's weights into the engines and verify them."""
 
@@ -61,24 +74,43 @@ class WeightSync:
     learner: ProbedLearner
     probe_token_ids: NDArray[np.int32]  # [T], probe text, scored by learner and engines
     max_probe_error: float
+    is_restart: bool = False  # completions under way begin again with the new weights
+    _published: _Published | None = None
 
     async def __call__(self, policy_version: int) -> SyncReport:
         """Sync the weights. Raises CheckError: the engines do not hold the learner's weights."""
         started = time.monotonic()
         with span("pack"):
             packed_ref = await self.learner.weights(policy_version=policy_version)
+        expected = asyncio.ensure_future(self.learner.probe(self.probe_token_ids))
+        self._published = _Published(
+            policy_version=policy_version, packed_ref=packed_ref, expected=expected
+        )
         with span("load"):
-            await self.engines.load_weights(packed_ref)
+            await self.engines.load_weights(packed_ref, is_restart=self.is_restart)
         with span("probe"):
-            expected, found = await asyncio.gather(
-                self.learner.probe(self.probe_token_ids), self.engines.probe(self.probe_token_ids)
-            )
-        errors = [float(np.abs(logprobs - expected).max()) for logprobs in found]
-        worst = int(np.argmax(errors))
-        if not errors[worst] <= self.max_probe_error:  # also if it is nan
+            found = await self.engines.probe(self.probe_token_ids)
+            errors = [self._error(logprobs, await expected) for logprobs in found]
+        return SyncReport(sync_s=time.monotonic() - started, probe_error=max(errors))
+
+    async def restore(self, engine: Actor, *, deadline_s: float) -> None:
+        """Give a restarted engine the weights of the last sync, with the same checks."""
+        published = self._published
+        if published is None:  # before the first sync, which is going to reach the engine
+            return
+        await engine.call("load_weights", published.packed_ref, deadline_s=deadline_s)
+        logprobs = await engine.call("probe", self.probe_token_ids, deadline_s=deadline_s)
+        self._error(logprobs, await published.expected)
+
+    def _error(self, logprobs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+        """Return the probe error of an engine, or raise CheckError."""
+        assert self._published is not None
+        error = float(np.abs(logprobs - expected).max())
+        if not error <= self.max_probe_error:  # also if it is nan
             raise CheckError(
-                f"weight sync of version {policy_version}: engine {worst} and the learner differ "
-                f"by {errors[worst]:.2g} nats on the probe text (limit {self.max_probe_error:.2g}, "
-                "checks.max_probe_error): they do not hold the same weights"
+                f"weight sync of version {self._published.policy_version}: an engine and the "
+                f"learner differ by {error:.2g} nats on the probe text (limit "
+                f"{self.max_probe_error:.2g}, checks.max_probe_error): they do not hold the same "
+                "weights"
             )
-        return SyncReport(sync_s=time.monotonic() - started, probe_error=errors[worst])
+        return error

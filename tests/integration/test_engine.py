@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
 import torch
-from actor_groups import DEADLINE_S, TEMPERATURE, make_requests, make_sync, write
+from actor_groups import (
+    DEADLINE_S,
+    TEMPERATURE,
+    make_requests,
+    make_sync,
+    packed,
+    stored_groups,
+    write,
+)
 from conftest import Stage
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -19,7 +28,7 @@ from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.packed_attention import use_packed_attention
 from rlvr.learner.packing import pack_rows, pack_text
 from rlvr.rollout.engine_pool import EnginePool
-from rlvr.rollout.engine_requests import SamplingSpec
+from rlvr.rollout.engine_requests import Request, SamplingSpec
 from rlvr.types import Completion, FinishReason
 from rlvr.weight_sync.packed_weights import unpack_weights
 
@@ -126,3 +135,66 @@ def test_an_engine_refuses_a_version_that_it_does_not_hold(
 ) -> None:
     with pytest.raises(CheckError, match="asked to generate with policy version 7, but it holds 0"):
         write(pools[0], make_requests(stage.config), SAMPLING, policy_version=7)
+
+
+def _generated_across_a_sync(
+    stage: Stage, pool: EnginePool, requests: Sequence[Request], *, is_restart: bool
+) -> dict[tuple[int, int], Completion]:
+    """Completions of a call in whose middle the learner's weights come as version 1."""
+    sync = make_sync(stage.actors, stage.config)
+    sync.is_restart = is_restart
+
+    async def work() -> dict[tuple[int, int], Completion]:
+        found: dict[tuple[int, int], Completion] = {}
+        async for chunk in pool.generate(requests, SAMPLING, policy_version=0):
+            if not found:
+                await sync(1)
+            found |= {(item.task_index, item.sample_index): item.completion for item in chunk}
+        return found
+
+    try:
+        return asyncio.run(work())
+    finally:
+        asyncio.run(make_sync(stage.actors, stage.config)(0))
+
+
+def test_equal_weights_that_arrive_in_mid_generation_change_nothing_but_the_versions(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    requests = make_requests(stage.config, num_tasks=16, group_size=16)
+    expected = write(pools[1], requests, SAMPLING, policy_version=0)
+    found = _generated_across_a_sync(stage, pools[1], requests, is_restart=False)
+    assert _tokens(found) == _tokens(expected)
+    versions = [completion.policy_versions.tolist() for completion in found.values()]
+    assert all(row == sorted(row) and set(row) <= {0, 1} for row in versions)
+    assert any(set(row) == {0, 1} for row in versions)
+    assert any(set(row) == {1} for row in versions)  # 512 requests, 64 at a time
+
+
+def test_completions_under_way_begin_again_with_new_weights_if_asked_to(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    requests = make_requests(stage.config, num_tasks=16, group_size=16)
+    expected = write(pools[1], requests, SAMPLING, policy_version=0)
+    found = _generated_across_a_sync(stage, pools[1], requests, is_restart=True)
+    assert _tokens(found) == _tokens(expected)  # the seeds are the same
+    versions = [set(completion.policy_versions.tolist()) for completion in found.values()]
+    assert all(len(one) == 1 for one in versions)
+    assert {version for one in versions for version in one} == {0, 1}
+
+
+def test_other_weights_show_in_the_tokens_after_them_and_not_before(
+    stage: Stage, pools: tuple[EnginePool, EnginePool]
+) -> None:
+    requests = make_requests(stage.config, num_tasks=16, group_size=16)
+    expected = write(pools[1], requests, SAMPLING, policy_version=0)
+    learner = LearnerGroup(stage.actors.learners, deadline_s=DEADLINE_S)
+    asyncio.run(learner.step(packed(stored_groups(), stage.config), step=0))
+    found = _generated_across_a_sync(stage, pools[1], requests, is_restart=False)
+    mixed = [key for key, c in found.items() if set(c.policy_versions.tolist()) == {0, 1}]
+    assert mixed
+    for key in mixed:
+        num_old = int((found[key].policy_versions == 0).sum())
+        old, wanted = (c[key].token_ids[:num_old].tolist() for c in (found, expected))
+        assert old == wanted
+    assert any(_tokens(found)[key] != _tokens(expected)[key] for key in mixed)

@@ -14,7 +14,7 @@ from conftest import Stage
 
 from rlvr.learner.learner_group import LearnerGroup
 
-METHODS = ("generate", "step", "weights", "load_weights", "probe")
+METHODS = ("submit", "step", "weights", "load_weights", "probe")
 
 
 def _calls_of(
@@ -44,11 +44,13 @@ def test_a_step_calls_each_method_once_for_each_actor(
     per_step = {name: (long[name] - short[name]) / 3 for name in METHODS}
     num_engines, num_ranks = len(stage.actors.engines), len(stage.actors.learners)
     assert per_step == {
-        "generate": num_engines,
+        "submit": num_engines,
         "step": num_ranks,
         "weights": num_ranks,
         "load_weights": num_engines,
         "probe": num_engines + num_ranks,
     }
     rollout = stage.config.rollout
-    assert long["grade"] - short["grade"] <= 3 * rollout.tasks_per_step * rollout.group_size
+    num_completions = 3 * rollout.tasks_per_step * rollout.group_size
+    for name in ("poll", "grade"):  # one for each chunk of completions
+        assert long[name] - short[name] <= num_completions

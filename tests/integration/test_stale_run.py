@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -13,39 +11,30 @@ import pytest
 from actor_groups import tiny_recipe
 from whole_runs import Run, assert_nothing_is_left, rollouts, running, shared_memory, train_lines
 
-MANY = 500
+NUM_STEPS = 12
+KILLED_AFTER = 4
 TRUNCATED = {"temperature": 1.0, "top_p": 0.8, "top_k": 40}
 
 
-@dataclass(slots=True, kw_only=True)
-class Ended:
-    """A run whose engine was killed."""
-
-    run: Run
-    ended_after_s: float
-
-
 @pytest.fixture(scope="module")
-def ended(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """Killed once step 5 was done."""
+def ended(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One engine is killed once a few steps are done; the run goes on to its end."""
     folder = tmp_path_factory.mktemp("stale")
     recipe = tiny_recipe(
         tiny_model,
         folder,
-        num_steps=MANY,
+        num_steps=NUM_STEPS,
         rewards={"odd_rewards:slow_letters": 1.0},
         rollout={"max_staleness": 1, "num_engines": 2, **TRUNCATED},
         eval={"tasks": None, "correct_by": None},
     )
     before = shared_memory()
     with running(recipe, folder) as run:
-        run.wait_for_step(5)
+        run.wait_for_step(KILLED_AFTER)
         os.kill(_engine(run), signal.SIGKILL)
-        killed_at = time.monotonic()
-        run.wait(60)
-        ended_after_s = time.monotonic() - killed_at
+        run.wait()
         assert_nothing_is_left(run, before)
-    return Ended(run=run, ended_after_s=ended_after_s)
+    return run
 
 
 def _engine(run: Run) -> int:
@@ -62,34 +51,38 @@ def _output(pid: int) -> str:
         return ""
 
 
-def test_a_killed_engine_ends_the_run_with_one_line_that_names_it_and_its_log(ended: Ended) -> None:
-    assert ended.run.process.returncode == 1
-    (line,) = ended.run.error_lines
-    log = ended.run.folder / "logs" / "engine_1.log"
-    assert line.startswith("rlvr: engine_1 died in ") and line.endswith(f"its log: {log}")
-    assert ended.ended_after_s < 30
+def test_a_run_survives_the_death_of_an_engine(ended: Run) -> None:
+    assert ended.process.returncode == 0, ended.error_lines
+    assert [line["step"] for line in train_lines(ended.folder)] == [*range(1, NUM_STEPS + 1)]
+    driver = (ended.folder / "logs" / "driver.log").read_text(encoding="utf-8")
+    assert "engine_1 died in " in driver
 
 
-def test_from_step_2_on_completions_are_one_version_behind(ended: Ended) -> None:
-    staleness = {line["step"]: line["policy/staleness"] for line in train_lines(ended.run.folder)}
-    assert staleness == {step: min(1, step - 1) for step in range(1, len(staleness) + 1)}
-    assert len(staleness) >= 5
+def test_each_task_is_trained_exactly_once(ended: Run) -> None:
+    by_step = rollouts(ended.folder)
+    trained = [(row["task_id"], row["sample_index"]) for rows in by_step.values() for row in rows]
+    assert len(trained) == len(set(trained))
+    positions = {int(task_id.rsplit("/", 1)[1]) for task_id, _ in trained}
+    assert positions == set(range(len(positions)))  # those that an undisturbed run trains
 
 
-def test_each_completion_carries_the_version_that_wrote_it(ended: Ended) -> None:
-    by_step = rollouts(ended.run.folder)
-    assert len(by_step) >= 4
-    for step, rows in by_step.items():
-        assert {row["policy_version"] for row in rows} == {max(0, step - 2)}
+def test_each_token_is_at_most_one_version_old(ended: Run) -> None:
+    staleness = [line["policy/staleness"] for line in train_lines(ended.folder)]
+    assert staleness[0] == 0 and max(staleness) == 1
+    for step, rows in rollouts(ended.folder).items():
+        for row in rows:
+            first, last = row["policy_version"], row["last_policy_version"]
+            assert max(0, step - 2) <= first <= last <= step - 1
 
 
-def test_log_probs_of_truncated_sampling_are_those_of_the_whole_distribution(ended: Ended) -> None:
-    first = train_lines(ended.run.folder)[0]
+def test_log_probs_of_truncated_sampling_are_those_of_the_whole_distribution(ended: Run) -> None:
+    first = train_lines(ended.folder)[0]
     # log-probs of what top_p leaves would differ by up to -log(0.8) from the learner's
     assert first["policy/mismatch_kl"] < 1e-6
     assert first["policy/max_ratio_error"] < 1e-3
 
 
-def test_stale_completions_are_corrected_by_ratios_that_are_not_1(ended: Ended) -> None:
-    errors = [line["policy/max_ratio_error"] for line in train_lines(ended.run.folder)]
-    assert errors[0] < 1e-3 < min(errors[2:])
+def test_stale_completions_are_corrected_by_ratios_that_are_not_1(ended: Run) -> None:
+    lines = [line for line in train_lines(ended.folder)[2:] if line["policy/old_tokens_frac"] > 0]
+    assert lines
+    assert min(line["policy/max_ratio_error"] for line in lines) > 1e-3

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ray
 import torch
-from actor_groups import DEADLINE_S, make_sync, packed, stored_groups
+from actor_groups import DEADLINE_S, make_requests, make_sync, packed, stored_groups, write
 from conftest import Stage
 from numpy.typing import NDArray
 
@@ -124,12 +124,12 @@ def test_the_digest_sees_one_corrupted_bit_and_the_engine_serves_nothing_after_i
     with pytest.raises(CheckError, match="received other bytes"):
         asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
     with pytest.raises(CheckError, match="holds -1"):
-        asyncio.run(_write_nothing(stage))
+        _write_one(stage)
 
 
-async def _write_nothing(stage: Stage) -> None:
+def _write_one(stage: Stage) -> None:
     from test_engine import SAMPLING
 
     pool = EnginePool(stage.actors.engines, deadline_s=DEADLINE_S)
-    async for _ in pool.generate([], SAMPLING, policy_version=1):
-        pass
+    requests = make_requests(stage.config, num_tasks=1, group_size=1)
+    write(pool, requests, SAMPLING, policy_version=1)

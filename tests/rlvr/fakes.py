@@ -125,6 +125,7 @@ class FakeEngines:
 
     events: list[str] = field(default_factory=list)
     version: int | None = None  # of the weights they hold; None: none yet
+    is_mixed: bool = False  # completions may be under way when the version changes
     num_running: int = 0
     requests: list[tuple[Request, ...]] = field(default_factory=list)  # of each call
     max_tokens: list[int] = field(default_factory=list)  # of each call
@@ -146,18 +147,20 @@ class FakeEngines:
                     await self.holds[call].wait()
                 if call in self.failures:
                     raise self.failures[call]
-                assert self.version == policy_version, "a completion saw two policies"
-                yield [self._finished(request)]
+                if not self.is_mixed:
+                    assert self.version == policy_version, "a completion saw two policies"
+                yield [self._finished(request, begun_under=policy_version)]
             self.events.append(f"generate {call} ends")
         finally:
             self.num_running -= 1
 
-    def _finished(self, request: Request) -> Finished:
+    def _finished(self, request: Request, *, begun_under: int) -> Finished:
         completion = completion_of(
             "6" if request.sample_index % 2 else "5",
             num_tokens=1 + request.seed % 3,
             policy_version=self.version or 0,
         )
+        completion.policy_versions[0] = begun_under
         return Finished(
             task_index=request.task_index,
             sample_index=request.sample_index,
@@ -233,7 +236,7 @@ class FakeLearner:
 
 @dataclass(slots=True)
 class FakeSync:
-    """Gives the engines a new version, which no completion that is being written must see."""
+    """Gives the engines a new version, which no completion under way may see on-policy."""
 
     engines: FakeEngines
     failure: CheckError | None = None
@@ -242,7 +245,8 @@ class FakeSync:
     async def __call__(self, policy_version: int) -> SyncReport:
         if self.hold is not None:
             await self.hold.wait()
-        assert self.engines.num_running == 0, "a sync while completions are written"
+        is_idle = self.engines.num_running == 0
+        assert is_idle or self.engines.is_mixed, "a sync while completions are written"
         if self.failure is not None:
             raise self.failure
         self.engines.events.append(f"sync {policy_version}")

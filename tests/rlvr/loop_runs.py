@@ -63,10 +63,16 @@ class Run:
         return asyncio.run(asyncio.wait_for(self._loop().run(until=until), DEADLINE_S))
 
     def _loop(self) -> GrpoLoop:
+        config = config_of(self.folder, **self.sections)
+        self.engines.is_mixed = config.rollout.max_staleness > 0
         return GrpoLoop(
-            config=config_of(self.folder, **self.sections),
+            config=config,
             collector=RolloutCollector(
-                engines=self.engines, graders=self.graders, encoder=FakeEncoder(), seed=0
+                engines=self.engines,
+                graders=self.graders,
+                encoder=FakeEncoder(),
+                seed=0,
+                has_mixed_versions=self.engines.is_mixed,
             ),
             learner=self.learner,
             sync_weights=self.sync,

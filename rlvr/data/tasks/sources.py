@@ -100,17 +100,22 @@ class TaskStream:
 
     def take(self, num_tasks: int) -> list[Task]:
         """Return the next `num_tasks` tasks. Raises ConfigError if an epoch has fewer."""
+        self.check_batch(num_tasks)
+        tasks = [self.at(self._cursor + i) for i in range(num_tasks)]
+        self._cursor += num_tasks
+        return tasks
+
+    def check_batch(self, num_tasks: int) -> None:
+        """Raise ConfigError if an epoch has fewer tasks."""
         available = self.source.num_tasks
         if available is not None and num_tasks > available:
             raise ConfigError(
                 f"tasks: a batch of {num_tasks} tasks cannot be made of the {available} tasks of "
                 f"{self.source.name}: at most {available} per step, or add tasks"
             )
-        tasks = [self._task_at(self._cursor + i) for i in range(num_tasks)]
-        self._cursor += num_tasks
-        return tasks
 
-    def _task_at(self, cursor: int) -> Task:
+    def at(self, cursor: int) -> Task:
+        """Return the task at a position, counted over epochs."""
         if self.source.num_tasks is None:
             return self.source.task(cursor)
         epoch, place = divmod(cursor, self.source.num_tasks)

@@ -12,6 +12,7 @@ from loop_runs import Killed, Run, seeds, stopped_at
 
 from rlvr.errors import ActorDied, CheckError
 from rlvr.run.checkpoints import evaluated_checkpoints
+from rlvr.types import Ledger
 
 
 def stale(**rollout: Any) -> dict[str, Any]:
@@ -26,19 +27,19 @@ def test_on_policy_a_rollout_batch_starts_after_the_sync_of_the_step_before(tmp_
         expected += [f"generate {t} under {t}", f"generate {t} ends"]
         expected += [f"step {t}", f"step {t} ends", f"sync {t + 1}"]
     assert run.events == [*expected, "save"]
-    assert (state.step, state.cursor) == (3, 6)
+    assert (state.step, state.ledger.cursor) == (3, 6)
     assert [line["policy/staleness"] for line in run.log.steps] == [0, 0, 0]
 
 
 def test_with_staleness_1_the_next_batch_is_written_while_the_learner_works(tmp_path: Path) -> None:
     run = Run(tmp_path, {"rollout": stale()})
-    run.learner.ended[0] = run.engines.holds[1] = asyncio.Event()  # rollout batch 1 outlasts step 0
+    run.learner.ended[0] = run.engines.holds[2] = asyncio.Event()  # a group that outlasts step 0
     run.start()
     at = run.events.index
-    assert at("generate 1 under 0") < at("step 0") < at("step 0 ends") < at("generate 1 ends")
-    assert at("generate 1 ends") < at("sync 1") < at("generate 2 under 1") < at("step 1 ends")
+    assert at("generate 2 under 0") < at("step 0") < at("step 0 ends") < at("generate 2 ends")
+    assert at("sync 1") < at("generate 4 under 1") < at("step 1 ends")
     assert [line["policy/staleness"] for line in run.log.steps] == [0, 1, 1]
-    assert not [event for event in run.events if event.startswith("generate 3")]
+    assert len(run.engines.requests) == 6  # groups of the whole run
 
 
 @pytest.mark.parametrize("max_staleness", [0, 1, 2])
@@ -56,14 +57,15 @@ def test_every_task_is_trained_exactly_once(tmp_path: Path, max_staleness: int) 
     assert min(versions) == -max_staleness
 
 
-def test_what_is_saved_is_the_cursor_of_the_batch_that_was_trained(tmp_path: Path) -> None:
+def test_what_is_saved_is_the_ledger_of_the_batch_that_was_trained(tmp_path: Path) -> None:
     run = Run(tmp_path, {"num_steps": 4, "rollout": stale(), "checkpoint": {"every_steps": 1}})
     run.learner.failures[2] = Killed()
     with pytest.raises(Killed):
         run.start()
-    assert len(run.engines.requests) == 4  # two batches ahead of what is trained
+    assert len(run.engines.requests) == 8  # of two batches ahead of what is trained
     found = run.checkpoints.latest()
-    assert found is not None and (found[1].step, found[1].cursor) == (2, 4)
+    assert found is not None
+    assert (found[1].step, found[1].ledger) == (2, Ledger(cursor=6, open=(4, 5)))
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 5])
@@ -81,7 +83,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, killed_
     assert second.learner.weights == whole.learner.weights
     assert first.log.task_ids[:kept] + second.log.task_ids == whole.log.task_ids
     assert seeds(first)[:kept] + seeds(second) == seeds(whole)
-    assert (state.step, state.cursor) == (6, 12)
+    assert (state.step, state.ledger.cursor) == (6, 12)
     assert len({seed for step in seeds(whole) for seed in step}) == 6 * 4
 
 
@@ -90,10 +92,12 @@ def test_a_stop_in_the_middle_of_a_rollout_batch_keeps_the_last_whole_step(
     tmp_path: Path, max_staleness: int
 ) -> None:
     run = Run(tmp_path, {"rollout": stale(max_staleness=max_staleness)})
-    run.engines.holds[1] = asyncio.Event()  # is never set
-    assert stopped_at(run, "step 0 ends", f"generate 1 under {1 - max_staleness}") == 1
+    call = 1 + max_staleness  # a call is a batch, or a group
+    run.engines.holds[call] = asyncio.Event()  # is never set
+    assert stopped_at(run, "step 0 ends", f"generate {call} under {1 - max_staleness}") == 1
     found = run.checkpoints.latest()
-    assert found is not None and (found[1].step, found[1].cursor) == (1, 2)
+    ledger = Ledger(cursor=4, open=(2, 3)) if max_staleness else Ledger(cursor=2)
+    assert found is not None and (found[1].step, found[1].ledger) == (1, ledger)
     assert [line["step"] for line in run.log.steps] == [1]
     assert run.engines.num_running == 0
 
@@ -105,9 +109,8 @@ def test_a_run_stopped_while_it_waits_for_the_next_rollout_batch_goes_on_with_th
     whole = Run(tmp_path / "whole", sections)
     whole.start()
     first = Run(tmp_path / "stopped", sections)
-    first.engines.holds[2] = asyncio.Event()  # is never set
-    assert stopped_at(first, "step 1 ends", "generate 2 under 1") == 2
-    assert "sync 2" not in first.events  # nobody would write under these weights
+    first.engines.holds[4] = asyncio.Event()  # is never set
+    assert stopped_at(first, "step 1 ends", "generate 4 under 1") == 2
     second = Run(tmp_path / "stopped", sections)
     second.start()
     assert first.log.task_ids + second.log.task_ids == whole.log.task_ids

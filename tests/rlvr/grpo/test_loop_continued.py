@@ -39,7 +39,7 @@ def test_a_finished_run_goes_on_as_if_it_had_been_as_long_from_the_start(
     second = run_of(tmp_path / "grown", 6, **sections)
     state = second.start()
     assert first.log.task_ids + second.log.task_ids == whole.log.task_ids
-    assert (state.step, state.cursor) == (6, 12)
+    assert (state.step, state.ledger.cursor) == (6, 12)
     if max_staleness == 0:
         assert second.learner.weights == whole.learner.weights
 
@@ -73,7 +73,7 @@ def test_the_rest_of_a_rollout_batch_follows_a_last_one_that_was_smaller(tmp_pat
     assert [event for event in second.events if event.startswith("sync")] == [
         *("sync 4", "sync 6", "sync 9"),
     ]
-    assert (state.step, state.cursor) == (9, 18)
+    assert (state.step, state.ledger.cursor) == (9, 18)
     tasks = [f"train/{i}" for i in range(12)]
     per_task = [sum(name == task for name, _ in trained(first, second)) for task in tasks]
     assert sum(per_task) == 18 * 4 and min(per_task) >= 4  # an epoch and a half of 12 tasks
@@ -92,7 +92,7 @@ def test_a_run_cut_short_within_a_rollout_batch_ends_there_and_keeps_the_rest(
     assert second.events.index("sync 5") < second.events.index("evaluation 5")
     third = run_of(tmp_path, 6, num_eval_tasks=3, rollout=rollout)
     state = third.start()
-    assert (state.step, state.cursor) == (6, 12)
+    assert (state.step, state.ledger.cursor) == (6, 12)
     assert len(third.engines.requests) == 1  # of the evaluation: the rest was in the checkpoint
     everything = trained(first, second, third)
     assert len(everything) == len(set(everything)) == 6 * 8

@@ -5,6 +5,7 @@ weights, and what a run that was ended in between goes on with.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from loop_runs import Killed, Run, seeds, stopped_at
 from rlvr.errors import CheckError
 from rlvr.grpo.advantages import assign_advantages
 from rlvr.grpo.grpo_config import GrpoConfig
-from rlvr.grpo.rollout_buffer import split_minibatches
+from rlvr.grpo.open_batch import split_minibatches
 from rlvr.types import Group
 
 ROLLOUT = {"tasks_per_step": 2, "group_size": 4, "max_tokens": 16, "num_minibatches": 3}
@@ -49,7 +50,7 @@ def test_a_rollout_batch_is_trained_in_as_many_steps_as_it_has_batches(tmp_path:
         expected += [f"sync {start + 3}"]
     assert run.events == [*expected, "save"]
     assert [batch.num_rollouts for batch in run.learner.batches] == [8] * 6
-    assert (state.step, state.cursor) == (6, 12)
+    assert (state.step, state.ledger.cursor) == (6, 12)
 
 
 @pytest.mark.parametrize("max_staleness", [0, 1])
@@ -129,7 +130,7 @@ def test_a_run_killed_between_mini_batches_goes_on_from_the_last_rollout_batch(
     assert first.events.count("save") == kept // 3
     assert second.learner.weights == whole.learner.weights
     assert first.log.task_ids[:kept] + second.log.task_ids == whole.log.task_ids
-    assert (state.step, state.cursor) == (6, 12)
+    assert (state.step, state.ledger.cursor) == (6, 12)
 
 
 EVERY_STEP: dict[str, Any] = {"checkpoint": {"every_steps": 1}}
@@ -146,13 +147,15 @@ def test_a_run_stopped_between_mini_batches_keeps_the_rest_of_the_rollout_batch(
     assert stopped_at(first, f"step {stopped_after - 1}") == stopped_after
     found = first.checkpoints.latest()
     assert found is not None
-    assert (found[1].step, found[1].cursor) == (stopped_after, stopped_after // 3 * 6)
+    ledger = found[1].ledger
+    num_trained = ledger.cursor - len(ledger.open)
+    assert (found[1].step, num_trained) == (stopped_after, stopped_after // 3 * 6)
     assert (found[0] / "rollout_batch.pickle").exists() == (stopped_after % 3 > 0)
     state = second.start()
     assert second.learner.weights == whole.learner.weights
     assert trained(first, second) == TRAINED
-    assert (state.step, state.cursor, state.num_tokens) == (6, 12, whole_tokens(whole))
-    assert set(seeds(second)[0] if seeds(second) else []) <= set(seeds(whole)[-1])
+    assert (state.step, state.ledger.cursor, state.num_tokens) == (6, 12, whole_tokens(whole))
+    assert set(chain(*seeds(second))) <= set(chain(*seeds(whole)))
 
 
 def whole_tokens(run: Run) -> int:
@@ -172,7 +175,7 @@ def test_the_last_rollout_batch_is_as_large_as_the_steps_that_are_left(tmp_path:
     run = Run(tmp_path, {"num_steps": 4, "rollout": ROLLOUT})
     state = run.start()
     assert [len(requests) for requests in run.engines.requests] == [24, 8]
-    assert (state.step, state.cursor) == (4, 8)
+    assert (state.step, state.ledger.cursor) == (4, 8)
     assert [batch.num_rollouts for batch in run.learner.batches] == [8] * 4
 
 
@@ -185,7 +188,7 @@ def test_completions_may_be_longer_from_the_first_rollout_batch_behind_a_set_ste
     assert run.engines.max_tokens == [16, 32]  # rollout batches begin at 0 and 3
     run = run_of(tmp_path / "b", rollout=longer | {"num_minibatches": 1, "max_staleness": 1})
     run.start()
-    assert run.engines.max_tokens == [16, 16, 32, 32, 32, 32]
+    assert run.engines.max_tokens == [16] * 4 + [32] * 8  # of each group
 
 
 def test_dr_grpo_divides_by_the_limit_under_which_the_completions_were_generated(

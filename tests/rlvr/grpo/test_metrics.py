@@ -12,6 +12,7 @@ from fakes import completion_of, group_of, report_of, rollout_of
 
 from rlvr.errors import RLVRError
 from rlvr.grpo.metrics import StepTimes, step_metrics
+from rlvr.grpo.open_batch import BufferCounts
 from rlvr.grpo.rollouts import RolloutBatch
 from rlvr.run.row_log import MetricsFile
 from rlvr.types import FinishReason, Group, Rollout
@@ -23,6 +24,8 @@ reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungr
 group/no_signal_frac completion/length/mean completion/length/max completion/truncated_frac
 completion/reflection_words/mean
 policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
+policy/staleness_mean policy/old_tokens_frac
+buffer/stale buffer/no_signal buffer/waiting buffer/under_way engine/idle_frac
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
 sync/probe_error time/step_s time/generate_s time/grade_s time/rollout_wait_s time/learn_s
 time/sync_s time/other_s
@@ -44,7 +47,14 @@ def cut_off(rollout: Rollout, num_tokens: int) -> Rollout:
 def metrics_of(*groups: Group, **report: Any) -> dict[str, Any]:
     batch = RolloutBatch(groups=groups, generate_s=0.75, grade_s=0.125, num_tokens=30)
     return step_metrics(
-        batch, groups, report_of(**report), TIMES, step=4, staleness=1, probe_error=1e-6
+        batch,
+        groups,
+        report_of(**report),
+        TIMES,
+        step=4,
+        counts=BufferCounts(stale=1, no_signal=2, waiting=3, under_way=4),
+        engine_idle_s=0.5,
+        probe_error=1e-6,
     )
 
 
@@ -90,11 +100,23 @@ def test_the_parts_of_the_time_add_up() -> None:
     assert (metrics["time/generate_s"], metrics["time/grade_s"]) == (0.75, 0.125)
 
 
+def test_ages_are_those_of_sampled_tokens() -> None:
+    old = completion_of(num_tokens=4, policy_version=3)
+    old.policy_versions[:] = [1, 2, 3, 3]
+    old.loss_mask[0] = False  # of a tool
+    metrics = metrics_of(group_of(dataclasses.replace(rollout_of(1.0), completion=old)))
+    assert metrics["policy/staleness"] == 1
+    assert metrics["policy/staleness_mean"] == pytest.approx(1 / 3)
+    assert metrics["policy/old_tokens_frac"] == pytest.approx(1 / 3)
+    assert metrics["engine/idle_frac"] == 0.25
+    assert metrics["buffer/waiting"] == 3
+
+
 def test_what_was_not_measured_is_null_and_not_zero() -> None:
     metrics = metrics_of(group_of(rollout_of(None), rollout_of(None)), num_loss_tokens=0)
     for name in ("reward/mean", "reward/std", "reward/accuracy/mean", "policy/entropy"):
         assert metrics[name] is None
-    assert metrics["policy/staleness"] == 1
+    assert metrics["policy/staleness"] == 3  # version 0, before step 4
 
 
 def test_a_line_is_plain_json() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes import SAMPLING, FakeEncoder, FakeEngines, FakeGraders, completion_of
+from fake_engine import FakeEngine, written
+from fakes import SAMPLING, FakeEncoder, FakeEngines, FakeGraders
 
 from rlvr.errors import ActorDied, CheckError
 from rlvr.grpo.rollouts import Engines, Graders, RolloutBatch, RolloutCollector
@@ -67,14 +68,6 @@ class TellingGraders:
         return [RewardResult(value=float(text), grades={}) for text in ungraded.texts]
 
 
-def written(request: Request) -> Finished:
-    return Finished(
-        task_index=request.task_index,
-        sample_index=request.sample_index,
-        completion=completion_of(f"{request.task_index}.{request.sample_index}"),
-    )
-
-
 def test_rewards_start_before_the_last_completion_is_written() -> None:
     engines = WaitingEngines()
     found = collect(engines, TellingGraders(engines.graded))  # else it would wait for ever
@@ -98,53 +91,27 @@ def test_each_completion_comes_to_its_place_with_its_own_grade_and_columns() -> 
     assert found.generate_s >= 0 and found.grade_s >= 0
 
 
-@dataclass(slots=True)
-class FakeActor:
-    """An engine behind the pool: one completion a chunk, and dead after so many."""
-
-    name: str
-    dies_after: int | None = None
-    requests: list[Request] = field(default_factory=list)
-
-    async def stream(self, method: str, *args: Any, deadline_s: float) -> AsyncIterator[Any]:
-        requests, _, _ = args
-        self.requests += requests
-        for i, request in enumerate(requests):
-            if i == self.dies_after:
-                raise ActorDied(f"{self.name} died in {method}")
-            await asyncio.sleep(0)
-            yield [written(request)]
-
-
-def pooled(*actors: FakeActor) -> EnginePool:
-    return EnginePool(list(actors), deadline_s=20)  # type: ignore[arg-type]
+def pooled(*engines: FakeEngine) -> EnginePool:
+    return EnginePool(list(engines), deadline_s=20)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("num_engines", [1, 2, 3, 7])
 def test_seeds_and_results_do_not_hang_on_the_number_of_engines(num_engines: int) -> None:
-    alone = FakeActor("engine 0")
-    several = [FakeActor(f"engine {i}") for i in range(num_engines)]
+    alone = FakeEngine("engine 0")
+    several = [FakeEngine(f"engine {i}") for i in range(num_engines)]
     graders = [TellingGraders(asyncio.Event()) for _ in range(2)]
     expected = collect(pooled(alone), graders[0])
     found = collect(pooled(*several), graders[1])
-    dealt = [request for actor in several for request in actor.requests]
+    dealt = [request for engine in several for request in engine.requests]
     assert seeds_of(dealt) == seeds_of(alone.requests)
     assert len(dealt) == len(seeds_of(dealt)) == 15  # each once
     assert len(set(seeds_of(dealt).values())) == 15
     assert sorted(graders[1].texts) == sorted(graders[0].texts)
-    for actor in several:  # a group stays together: its prompt is computed once
-        assert all(r.task_index % num_engines == int(actor.name[-1]) for r in actor.requests)
     assert [g.task.id for g in found.groups] == [g.task.id for g in expected.groups]
 
 
 def seeds_of(requests: Sequence[Request]) -> dict[tuple[int, int], int]:
     return {(r.task_index, r.sample_index): r.seed for r in requests}
-
-
-def test_one_dead_engine_among_several_ends_the_rollout_batch_under_its_name() -> None:
-    actors = pooled(FakeActor("engine 0"), FakeActor("engine 1", dies_after=2))
-    with pytest.raises(ActorDied, match="engine 1 died in generate"):
-        collect(actors, TellingGraders(asyncio.Event()))
 
 
 def test_a_dead_grader_ends_the_rollout_batch_and_the_writing() -> None:
