@@ -120,7 +120,7 @@ def make_loop(
         collector=session.collector,
         learner=session.learner,
         sync_weights=sync,
-        engine_idle_s=session.engines.take_idle_s,
+        engines=session.engines,
         tasks=TaskStream(inputs.tasks, seed=config.seed),
         eval_tasks=inputs.all_eval_tasks,
         stop_token_ids=session.stop_token_ids,

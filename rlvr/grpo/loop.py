@@ -37,7 +37,7 @@ from rlvr.grpo.held_out_eval import Evaluation, summarize
 from rlvr.grpo.metrics import StepTimes, step_metrics
 from rlvr.grpo.open_batch import OpenBatch
 from rlvr.grpo.rollout_buffer import RolloutBuffer
-from rlvr.grpo.rollouts import RolloutCollector
+from rlvr.grpo.rollouts import EngineLoad, RolloutCollector
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.trace import span
@@ -121,7 +121,7 @@ class GrpoLoop:
     checkpoints: Checkpoints
     log: Log
     stop: asyncio.Event
-    engine_idle_s: Callable[[], float] = lambda: 0.0  # mean over engines since the last call
+    engines: EngineLoad | None = None  # those of the collector
     state: TrainState = field(default_factory=TrainState)
     _buffer: RolloutBuffer = field(init=False)
     _open: OpenBatch | None = field(init=False, default=None)  # has untrained mini-batches
@@ -135,6 +135,7 @@ class GrpoLoop:
             collector=self.collector,
             tasks=self.tasks,
             stop_token_ids=self.stop_token_ids,
+            engines=self.engines,
         )
 
     async def run(self, *, until: int | None = None) -> TrainState:
@@ -191,7 +192,7 @@ class GrpoLoop:
             clock.times(),
             step=self.state.step,
             counts=taken.counts,
-            engine_idle_s=self.engine_idle_s(),
+            engine_idle_s=self.engines.take_idle_s() if self.engines else 0.0,
             probe_error=probe_error,
         )
         self.log.step(metrics, groups)

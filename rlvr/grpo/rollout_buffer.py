@@ -5,14 +5,15 @@
       +---- put back: too old <----------------------------+----> left out: equally right
 
 max_staleness: 0  The tasks of a batch are generated together, with the weights of its first step.
-max_staleness: k  Groups flow one by one. At most k + 1 batches of them are under way or complete,
-                  so the engines are full while the learner works, and no completion waits for a
-                  batch. A batch is made of complete groups, the oldest first. Groups that would be
-                  too old for the next batch belong to this one, which waits for them: no completion
-                  is lost because it is long.
+max_staleness: k  Groups flow one by one. When one is complete, another is begun: the engines are
+                  full while the learner works, and no completion waits for a batch. A batch is made
+                  of complete groups, the oldest first. Groups that would be too old for the next
+                  batch belong to this one, which waits for them: no completion is lost because it
+                  is long.
 
-Ages are counted in rollout batches: a group that was begun when the engines held the weights of
-batch b may be trained in the batches b to b + max_staleness.
+Ages are counted in rollout batches: a group that is begun under the weights of batch b is trained
+in one of the batches b to b + k. Under these weights groups are begun only for the batches up to
+b + k, so there is always one that has room for it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rlvr.errors import CheckError
 from rlvr.grpo.advantages import AdvantageScale, assign_advantages
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.open_batch import BatchPlan, BufferCounts, OpenBatch
-from rlvr.grpo.rollouts import RolloutBatch, RolloutCollector
+from rlvr.grpo.rollouts import EngineLoad, RolloutBatch, RolloutCollector
 from rlvr.grpo.task_dealer import DealtTask, TaskDealer
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.types import Group, Ledger
@@ -40,7 +41,7 @@ __all__ = ["RolloutBuffer"]
 class _Wave:
     """Tasks whose groups are generated and graded in one call."""
 
-    step: int  # optimizer steps before it was begun
+    policy_version: int  # of the engines when it was begun
     tasks: Sequence[DealtTask]
     work: asyncio.Task[RolloutBatch]
 
@@ -49,7 +50,7 @@ class _Wave:
 class _Complete:
     """A complete group."""
 
-    step: int  # of its wave
+    policy_version: int  # of its wave
     position: int  # of its task
     group: Group
     generate_s: float
@@ -74,13 +75,18 @@ class RolloutBuffer:
         collector: RolloutCollector,
         tasks: TaskStream,
         stop_token_ids: tuple[int, ...],
+        engines: EngineLoad | None = None,
     ) -> None:
+        """Without `engines`, as many tasks are under way as may be trained."""
         self._config = config
         self._collector = collector
         self._dealer = TaskDealer(tasks, difficulty=config.rollout.difficulty, seed=config.seed)
         self._stop_token_ids = stop_token_ids
+        self._engines = engines if config.rollout.max_staleness else None
         self._step = 0  # of the next batch
+        self._policy_version = 0  # of the engines
         self._waves: list[_Wave] = []
+        self._num_unsubmitted = 0  # tasks of waves that have not reached the engines
         self._complete: list[_Complete] = []
         self._num_stale = 0  # since the last batch
         self._left_out: Counter[str] = Counter()  # task ids, since the last batch
@@ -100,16 +106,21 @@ class RolloutBuffer:
 
     def fill(self, *, policy_version: int) -> None:
         """Start tasks up to the limit; the engines hold the weights `policy_version`."""
-        config = self._config
-        num_missing = self._room()
+        self._policy_version = policy_version
+        if self._engines is not None:
+            self._engines.on_room = self._refill  # full while the learner works
+        self._dealer.check_batch(self._num_groups())
+        self._refill()
+
+    def _refill(self) -> None:
+        config, num_missing = self._config, self._room()
         if num_missing <= 0:
             return
         tasks = self._dealer.deal(num_missing)
         size = len(tasks) if config.rollout.max_staleness == 0 else 1
         for first in range(0, len(tasks), size):
             max_tokens = config.rollout.max_tokens_at(self._due())
-            wave = self._begin(tasks[first : first + size], policy_version, max_tokens=max_tokens)
-            self._waves.append(wave)
+            self._waves.append(self._begin(tasks[first : first + size], max_tokens=max_tokens))
 
     async def take(self, *, advantage_scale: AdvantageScale) -> OpenBatch:
         """Return the next rollout batch, with advantages, in the order of the tasks.
@@ -117,23 +128,21 @@ class RolloutBuffer:
         Raises:
             CheckError: too many tasks in a row have no signal, or a token has a wrong version.
         """
-        config, step = self._config, self._step
-        num_steps = config.steps_in_batch(step)
-        num_groups = num_steps * config.rollout.tasks_per_step
+        config, step, num_groups = self._config, self._step, self._num_groups()
         while True:
             self._sort_out()
-            self.fill(policy_version=step)  # in place of groups that were dropped
+            self._refill()  # in place of groups that were dropped
             if len(self._complete) >= num_groups and not self._is_one_overdue():
                 break
             works = [wave.work for wave in self._waves]
             await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
-        self._complete.sort(key=lambda one: (one.step, one.position))
+        self._complete.sort(key=lambda one: (one.policy_version, one.position))
         taken = sorted(self._complete[:num_groups], key=lambda one: one.position)
         self._complete = self._complete[num_groups:]
-        self._step = step + num_steps
+        self._step = step + config.steps_in_batch(step)
         plan = BatchPlan(
             first_step=step,
-            num_steps=num_steps,
+            num_steps=self._step - step,
             ledger=self._ledger(),
             max_tokens=config.rollout.max_tokens_at(step),
         )
@@ -142,6 +151,8 @@ class RolloutBuffer:
 
     async def cancel(self) -> None:
         """Cancel what is under way."""
+        if self._engines is not None:
+            self._engines.on_room = None
         works = [wave.work for wave in self._waves]
         for work in works:
             work.cancel()
@@ -149,15 +160,24 @@ class RolloutBuffer:
 
     # What is begun
 
+    def _num_groups(self) -> int:
+        """Return the size of the next batch."""
+        return self._config.steps_in_batch(self._step) * self._config.rollout.tasks_per_step
+
     def _room(self) -> int:
         """Return how many tasks may be started now."""
         rollout = self._config.rollout
-        num_groups = self._config.steps_in_batch(self._step) * rollout.tasks_per_step
         if rollout.max_staleness == 0:
-            return 0 if self._waves else num_groups - len(self._complete)
-        steps_left = self._config.total_steps - self._step
-        limit = (rollout.max_staleness + 1) * rollout.num_minibatches
-        return min(limit, steps_left) * rollout.tasks_per_step - self._num_held()
+            return 0 if self._waves else self._num_groups() - len(self._complete)
+        # what is begun under a policy version is trained at most max_staleness batches later
+        last_step = self._policy_version + (rollout.max_staleness + 1) * rollout.num_minibatches
+        num_steps = min(last_step, self._config.total_steps) - self._step
+        num_trained = num_steps * rollout.tasks_per_step - self._num_held()
+        if self._engines is None:
+            return num_trained
+        # a group that waits for an engine ages: fill the engines, and keep one for each at hand
+        num_full = -(-self._engines.room() // rollout.group_size) - self._num_unsubmitted
+        return min(num_trained, num_full + rollout.num_engines)
 
     def _num_held(self) -> int:
         return len(self._complete) + sum(len(wave.tasks) for wave in self._waves)
@@ -168,7 +188,7 @@ class RolloutBuffer:
         num_batches = self._num_held() // (num_minibatches * self._config.rollout.tasks_per_step)
         return self._step + num_batches * num_minibatches
 
-    def _begin(self, tasks: Sequence[DealtTask], policy_version: int, *, max_tokens: int) -> _Wave:
+    def _begin(self, tasks: Sequence[DealtTask], *, max_tokens: int) -> _Wave:
         rollout = self._config.rollout
         sampling = SamplingSpec(
             temperature=rollout.temperature,
@@ -178,14 +198,20 @@ class RolloutBuffer:
             top_p=rollout.top_p,
             top_k=rollout.top_k,
         )
-        work = self._collector.collect(
-            [one.task for one in tasks],
-            group_size=rollout.group_size,
-            sampling=sampling,
-            policy_version=policy_version,
-            seed_parts=("train", tasks[0].position),
-        )
-        return _Wave(step=self._step, tasks=tasks, work=asyncio.create_task(work))
+        version = self._policy_version
+        self._num_unsubmitted += len(tasks)
+
+        async def work() -> RolloutBatch:
+            self._num_unsubmitted -= len(tasks)
+            return await self._collector.collect(
+                [one.task for one in tasks],
+                group_size=rollout.group_size,
+                sampling=sampling,
+                policy_version=version,
+                seed_parts=("train", tasks[0].position),
+            )
+
+        return _Wave(policy_version=version, tasks=tasks, work=asyncio.create_task(work()))
 
     # What is complete
 
@@ -214,7 +240,8 @@ class RolloutBuffer:
 
     def _is_one_overdue(self) -> bool:
         """Whether a group under way will be too old for the next batch."""
-        return any(wave.step <= self._step - self._max_age for wave in self._waves)
+        oldest = self._step - self._max_age
+        return any(wave.policy_version <= oldest for wave in self._waves)
 
     def _check_versions(self, one: _Complete) -> None:
         if one.newest_version > self._step:
@@ -235,8 +262,7 @@ class RolloutBuffer:
         return not config.filters_groups or len(set(values)) > 1
 
     def _check_left_out(self) -> None:
-        rollout = self._config.rollout
-        num_groups = self._config.steps_in_batch(self._step) * rollout.tasks_per_step
+        rollout, num_groups = self._config.rollout, self._num_groups()
         if self._left_out.total() <= (rollout.max_oversampling - 1) * num_groups:
             return
         names = ", ".join(name for name, _ in self._left_out.most_common(5))
@@ -271,7 +297,7 @@ def _groups_of(wave: _Wave) -> Iterator[_Complete]:
     rollouts = wave.work.result()
     for dealt, group in zip(wave.tasks, rollouts.groups, strict=True):
         yield _Complete(
-            step=wave.step,
+            policy_version=wave.policy_version,
             position=dealt.position,
             group=group,
             generate_s=rollouts.generate_s,

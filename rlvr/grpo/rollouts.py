@@ -25,6 +25,7 @@ from rlvr.types import Group, RewardResult, Rollout, Task, Ungraded
 
 __all__ = [
     "FIXED_POLICY_VERSION",
+    "EngineLoad",
     "Engines",
     "GradedRollout",
     "Graders",
@@ -44,6 +45,18 @@ class Engines(Protocol):
         self, requests: Sequence[Request], sampling: SamplingSpec, *, policy_version: int
     ) -> AsyncIterator[list[Finished]]:
         """Yield chunks of completions as they finish, each request exactly once."""
+
+
+class EngineLoad(Protocol):
+    """How busy engines are."""
+
+    on_room: Callable[[], None] | None  # called when completions have ended
+
+    def room(self) -> int:
+        """Return how many completions the engines can take beyond those that wait for them."""
+
+    def take_idle_s(self) -> float:
+        """Return the mean over engines of the seconds without a job since the last call."""
 
 
 class Graders(Protocol):

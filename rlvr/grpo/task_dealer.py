@@ -57,9 +57,12 @@ class TaskDealer:
         self._tasks.seek(ledger.cursor)
         self._returned = list(ledger.open)
 
-    def deal(self, num_tasks: int) -> list[DealtTask]:
-        """Return the next tasks. Raises ConfigError if an epoch has fewer."""
+    def check_batch(self, num_tasks: int) -> None:
+        """Raise ConfigError if an epoch has fewer tasks than a batch."""
         self._tasks.check_batch(num_tasks)
+
+    def deal(self, num_tasks: int) -> list[DealtTask]:
+        """Return the next tasks."""
         dealt: list[DealtTask] = []
         while len(dealt) < num_tasks:
             if self._returned:

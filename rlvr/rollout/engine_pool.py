@@ -82,6 +82,8 @@ class EnginePool:
         self._last_error: ActorDied | None = None
         self.prepare: Callable[[Actor], Awaitable[None]] | None = None
         """Gives a restarted engine the current weights, and verifies them."""
+        self.on_room: Callable[[], None] | None = None
+        """Called when completions have ended, so that others may be started."""
 
     @property
     def num_restarts(self) -> int:
@@ -116,6 +118,13 @@ class EnginePool:
             if num_left:
                 self._abandon(call.job_ids)
 
+    def room(self) -> int:
+        """Return how many completions the engines can take beyond those that wait for them."""
+        limit = self._max_concurrent
+        assert limit is not None, "dealt jobs have no limit"
+        free = sum(max(0, limit - lane.load) for lane in self._lanes if lane.is_up)
+        return free - sum(len(job.requests) for job in self._queue)
+
     def take_idle_s(self) -> float:
         """Return the mean over engines of the seconds without a job since the last call."""
         return sum(lane.take_idle_s() for lane in self._lanes) / len(self._lanes)
@@ -143,6 +152,8 @@ class EnginePool:
             self._calls[job_id].arrived.put_nowait(list(finished))
         if self._queue:
             self._assign()
+        if self.on_room is not None:
+            self.on_room()
 
     def fail(self, job_id: str, error: RLVRError) -> None:
         """End the call of a job."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,14 @@ class FakeCollector:
     seeds: list[Sequence[int | str]] = field(default_factory=list)
     max_tokens: list[int] = field(default_factory=list)
     under_way: dict[str, asyncio.Event] = field(default_factory=dict)
+    on_room: Callable[[], None] | None = None
+    places: int = 0  # of the engines
+
+    def room(self) -> int:
+        return self.places - 2 * len(self.under_way)
+
+    def take_idle_s(self) -> float:
+        return 0.0
 
     async def collect(
         self,
@@ -75,6 +83,9 @@ class FakeCollector:
         for i in indices:
             self.under_way[f"t/{i}"].set()
             await settled()
+            if self.on_room is not None:
+                self.on_room()
+            await settled()
 
     async def finish_all(self) -> None:
         for event in list(self.under_way.values()):
@@ -88,7 +99,12 @@ async def settled() -> None:
 
 
 def buffer_of(
-    collector: FakeCollector, *, num_tasks: int = 100, num_steps: int = 50, **sections: Any
+    collector: FakeCollector,
+    *,
+    engines: FakeCollector | None = None,
+    num_tasks: int = 100,
+    num_steps: int = 50,
+    **sections: Any,
 ) -> RolloutBuffer:
     rollout = {"tasks_per_step": 2, "group_size": 2, "max_tokens": 16, "max_staleness": 1}
     sections["rollout"] = rollout | sections.get("rollout", {})
@@ -100,6 +116,7 @@ def buffer_of(
         collector=collector,  # type: ignore[arg-type]
         tasks=stream,
         stop_token_ids=(2,),
+        engines=engines,
     )
 
 
@@ -148,9 +165,29 @@ def test_groups_flow_one_by_one_up_to_the_limit(max_staleness: int) -> None:
         assert collector.seeds[3] == ("train", 3)
         await collector.finish(0, 1)
         await take(buffer)
+        await settled()
         assert len(collector.calls) == 2 * (max_staleness + 1)  # more only after the sync
         await started(buffer, policy_version=1)
         assert len(collector.calls) == 2 * (max_staleness + 2)
+
+    asyncio.run(work())
+
+
+def test_engines_are_kept_full_and_nothing_waits_for_them() -> None:
+    async def work() -> None:
+        collector = FakeCollector(places=6)
+        full = {"max_staleness": 4, "num_engines": 2}
+        buffer = buffer_of(collector, engines=collector, rollout=full)
+        await started(buffer)
+        assert under_way(collector) == [0, 1, 2, 3, 4]  # 3 groups of 2 fill 6 places; one each more
+        await collector.finish(2)
+        assert under_way(collector) == [0, 1, 3, 4, 5]  # without a call of the loop
+        await collector.finish(0, 1)
+        await take(buffer)
+        await collector.finish(3)
+        assert under_way(collector) == [4, 5, 6, 7, 8]
+        await buffer.cancel()
+        assert collector.on_room is None
 
     asyncio.run(work())
 
