@@ -53,16 +53,10 @@ class _Complete:
     policy_version: int  # of its wave
     position: int  # of its task
     group: Group
+    oldest_version: int  # of its tokens
+    newest_version: int
     generate_s: float
     grade_s: float
-
-    @property
-    def oldest_version(self) -> int:
-        return min(int(r.completion.policy_versions.min()) for r in self.group.rollouts)
-
-    @property
-    def newest_version(self) -> int:
-        return max(int(r.completion.policy_versions.max()) for r in self.group.rollouts)
 
 
 class RolloutBuffer:
@@ -86,6 +80,7 @@ class RolloutBuffer:
         self._step = 0  # of the next batch
         self._policy_version = 0  # of the engines
         self._waves: list[_Wave] = []
+        self._num_under_way = 0  # tasks of waves
         self._num_unsubmitted = 0  # tasks of waves that have not reached the engines
         self._complete: list[_Complete] = []
         self._num_stale = 0  # since the last batch
@@ -180,7 +175,7 @@ class RolloutBuffer:
         return min(num_trained, num_full + rollout.num_engines)
 
     def _num_held(self) -> int:
-        return len(self._complete) + sum(len(wave.tasks) for wave in self._waves)
+        return len(self._complete) + self._num_under_way
 
     def _due(self) -> int:
         """Return the first step of the batch in which the next task would be trained in turn."""
@@ -199,6 +194,7 @@ class RolloutBuffer:
             top_k=rollout.top_k,
         )
         version = self._policy_version
+        self._num_under_way += len(tasks)
         self._num_unsubmitted += len(tasks)
 
         async def work() -> RolloutBatch:
@@ -219,6 +215,7 @@ class RolloutBuffer:
         """Move what is finished to the complete groups; drop what may not be trained."""
         finished = [wave for wave in self._waves if wave.work.done()]
         self._waves = [wave for wave in self._waves if not wave.work.done()]
+        self._num_under_way = sum(len(wave.tasks) for wave in self._waves)
         for wave in finished:
             for one in _groups_of(wave):
                 self._check_versions(one)
@@ -286,7 +283,7 @@ class RolloutBuffer:
             stale=self._num_stale,
             no_signal=self._left_out.total(),
             waiting=len(self._complete),
-            under_way=sum(len(wave.tasks) for wave in self._waves),
+            under_way=self._num_under_way,
         )
         self._num_stale = 0
         self._left_out.clear()
@@ -300,6 +297,8 @@ def _groups_of(wave: _Wave) -> Iterator[_Complete]:
             policy_version=wave.policy_version,
             position=dealt.position,
             group=group,
+            oldest_version=min(int(r.completion.policy_versions.min()) for r in group.rollouts),
+            newest_version=max(int(r.completion.policy_versions.max()) for r in group.rollouts),
             generate_s=rollouts.generate_s,
             grade_s=rollouts.grade_s,
         )
