@@ -1,9 +1,8 @@
 """One vLLM engine in a Ray actor: jobs in, finished completions out, new weights in between.
 
     asyncio thread (Ray calls)                    engine thread (all vLLM calls)
-    submit(jobs) ----------- all of them -----> inbox  --->  between two decode steps: add them
-    poll(client) <---- chunks of completions <-----------    step, step, step, ...
-    load_weights, probe ---- command ------>                 run between two decode steps
+    submit, load_weights, probe --command--> inbox  --->  run between two decode steps
+    poll(client) <---- chunks of completions <---------   step, step, step, ...
 
 vLLM runs inside this process. Jobs submitted together enter together between two steps, so an idle
 engine schedules them the same way every time: with a seed per completion, it gives the same tokens.
@@ -81,7 +80,7 @@ class VllmEngine:
         redirect_output(spec.log_path)
         self._spec = spec
         self._policy_version = -1
-        self._inbox: queue.SimpleQueue[Sequence[Job] | _Command] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Command] = queue.SimpleQueue()
         self._boxes: defaultdict[str, _Box] = defaultdict(_Box)
         self._open: dict[str, _Open] = {}
         self._done: defaultdict[str, list[tuple[str, Finished]]] = defaultdict(list)
@@ -100,13 +99,7 @@ class VllmEngine:
     async def submit(self, jobs: Sequence[Job]) -> None:
         """Start jobs; raise CheckError if the engine holds older weights than they ask for."""
         self._loop = asyncio.get_running_loop()
-        for job in jobs:
-            if self._policy_version < job.policy_version:
-                raise CheckError(
-                    f"engine asked to generate with policy version {job.policy_version}, but it "
-                    f"holds {self._policy_version}"
-                )
-        self._inbox.put(jobs)
+        await self._command(lambda: self._add(jobs))
 
     async def poll(self, client: str, wait_s: float) -> Progress:
         """Return the client's finished completions; wait up to `wait_s` for the first one."""
@@ -177,12 +170,8 @@ class VllmEngine:
 
     def _take_inbox(self, *, wait: bool) -> None:
         while wait or not self._inbox.empty():
-            item = self._inbox.get()
+            work, done = self._inbox.get()
             wait = False
-            if not isinstance(item, tuple):
-                self._add(item)
-                continue
-            work, done = item
             try:
                 done.set_result(work())
             except Exception as error:  # raised where the result is awaited
@@ -190,6 +179,12 @@ class VllmEngine:
             self._send()  # of completions that ended meanwhile
 
     def _add(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            if self._policy_version < job.policy_version:
+                raise CheckError(
+                    f"engine asked to generate with policy version {job.policy_version}, but it "
+                    f"holds {self._policy_version}"
+                )
         if not self._open:
             self._llm.reset_prefix_cache()  # an idle engine starts each batch from the same state
         with span("add requests"):
