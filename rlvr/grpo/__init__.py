@@ -7,7 +7,9 @@
       generation_session   start and stop the actors; also for stages without a learner
       actor_group          the actors and their resources
       loop                 the training loop
-        rollout_buffer       rollout batches in progress
+        rollout_buffer       groups under way, complete groups, batches
+          task_dealer        which task comes next
+          open_batch         the batch being trained and its mini-batches
         rollouts             generate and grade
         graders              the reward actors
         advantages           advantages within groups
