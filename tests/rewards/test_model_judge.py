@@ -14,6 +14,8 @@ import pytest
 from rewards import Outcome, RewardMix, judge_preference, judge_rubric
 from rewards.verifiers.model_judge import JudgeEndpoint, grade_by_judge
 
+pytestmark = pytest.mark.slow  # servers are started
+
 
 class Model(ThreadingHTTPServer):
     """`reply` turns a question into the answer's text, or a status that stands for a fault."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attacks import ATTACKS, Attack
-from attempts import Targets, is_slow, missing_tool, targets, try_attack
+from attempts import Targets, missing_tool, targets, try_attack
 
 from sandbox.jobs import Local
 from sandbox.tiers import Tier
@@ -20,10 +20,9 @@ from sandbox.tiers import Tier
 HERE = Path(__file__).parent
 NOBODY = 65534
 NAMES = [attack.name for attack in ATTACKS]
-PARAMETERS = [
-    pytest.param(attack, id=attack.name, marks=[pytest.mark.slow] if is_slow(attack) else [])
-    for attack in ATTACKS
-]
+PARAMETERS = [pytest.param(attack, id=attack.name) for attack in ATTACKS]
+
+pytestmark = pytest.mark.slow  # programs are run
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,6 @@ def test_names_are_unique() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
-@pytest.mark.slow
 def test_both_tables_hold_for_an_unprivileged_user(tier: Tier) -> None:
     if os.getuid() != 0:
         pytest.skip("only root can become another user")

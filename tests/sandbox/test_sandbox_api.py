@@ -17,6 +17,8 @@ import pytest
 import sandbox
 from sandbox import Checker, Limits, Verdict, ajudge, arun, judge, run
 
+pytestmark = pytest.mark.slow  # processes are started
+
 ROOT = Path(__file__).parents[2]
 DOUBLE = "print(int(input()) * 2)"
 TWICE = [{"input": "21", "output": "42"}, {"input": "4", "output": "8\n"}]

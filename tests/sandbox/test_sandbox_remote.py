@@ -17,6 +17,8 @@ from sandbox.judging import judge as judge_on_backend
 from sandbox.remote import Remote
 from sandbox.verdicts import Judgement, SandboxUnavailable
 
+pytestmark = pytest.mark.slow  # a server is started
+
 STATUS = {Verdict.ACCEPTED: "Finished", Verdict.TIME_LIMIT: "TimeLimitExceeded"}
 
 

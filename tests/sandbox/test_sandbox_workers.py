@@ -20,6 +20,8 @@ from sandbox.jobs import Local, Program
 from sandbox.tiers import Tier, probe
 from sandbox.workers import SandboxPool
 
+pytestmark = pytest.mark.slow  # workers are killed and hang
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = Program(payload={"mode": "script", "code": "print(6 * 7)"})
 SLEEPER = Program(payload={"mode": "script", "code": "import time; time.sleep(1); print('up')"})

@@ -16,6 +16,8 @@ from rlvr.cli import main
 from rlvr.errors import ConfigError
 from rlvr.serving.chat_command import Conversation, chat, first_model
 
+pytestmark = pytest.mark.slow  # a server is started
+
 APART = [{"reasoning": "2 and 3"}, {"reasoning": " are 5"}, {"content": "\nfive"}, {}]
 INLINE = [{"content": "<thi"}, {"content": "nk>2 and 3 are 5</think>\nfi"}, {"content": "ve"}]
 

@@ -26,6 +26,8 @@ from rlvr.serving.vllm_server import ServerProcess, wait_healthy
 # answers /health, and has a child in a session of its own that would outlive it
 SERVER = """
 import http.server, os, subprocess, sys
+
+pytestmark = pytest.mark.slow  # servers are started and killed
 print("server", os.getpid(), flush=True)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
                          start_new_session=True)

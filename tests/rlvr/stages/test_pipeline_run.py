@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow  # stages run in processes
+
 ROWS = [
     {"prompt": "a?", "reasoning_content": "1. x\n2. y\n3. z", "content": "a", "answer": "a"},
     {"prompt": "b?", "reasoning_content": "1. x", "content": "b", "answer": "b"},

@@ -31,6 +31,8 @@ from rlvr.teacher import (
 )
 from rlvr.teacher.teacher_config import AskSection, TeacherSection
 
+pytestmark = pytest.mark.slow  # servers fail and hang
+
 FIVE = Says("5", thought="2 and 3")
 QUICK = {"timeout_s": 3.0, "backoff_s": 0.01, "put_aside_s": 0.05}
 KEY = "sk-Very-Secret-1"
