@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rlvr.rollout.engine_requests import Finished, Job, Progress, Request
+from rlvr.rollout.engine_requests import EngineJob, EngineProgress, Finished, Request
 from rlvr.types import Completion, FinishReason
 
 __all__ = ["EngineTimes", "LocalActor", "SimulatedEngine", "num_tokens_of"]
@@ -47,7 +47,7 @@ class SimulatedEngine:
 
     times: EngineTimes
     _version: int = 0
-    _waiting: deque[tuple[Job, Request]] = field(default_factory=deque)
+    _waiting: deque[tuple[EngineJob, Request]] = field(default_factory=deque)
     _running: dict[tuple[str, int, int], asyncio.Task[None]] = field(default_factory=dict)
     _done: list[tuple[str, Finished]] = field(default_factory=list)
     _has_news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,12 +60,12 @@ class SimulatedEngine:
         """Return at once."""
         return 0
 
-    async def submit(self, jobs: Sequence[Job]) -> None:
+    async def submit(self, jobs: Sequence[EngineJob]) -> None:
         """Start jobs."""
         self._waiting += [(job, request) for job in jobs for request in job.requests]
         self._start()
 
-    async def poll(self, client: str, wait_s: float) -> Progress:
+    async def poll(self, client: str, wait_s: float) -> EngineProgress:
         """Return the finished completions; wait up to `wait_s` for the first one."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._has_news.wait(), wait_s)
@@ -73,7 +73,7 @@ class SimulatedEngine:
             await asyncio.sleep(CHUNK_S)  # what ends soon after it comes with it
         self._has_news.clear()
         finished, self._done = self._done, []
-        return Progress(finished=finished, num_steps=round(_now() * 1e6))
+        return EngineProgress(finished=finished, num_steps=round(_now() * 1e6))
 
     async def abort(self, client: str, job_ids: Collection[str]) -> None:
         """End jobs."""

@@ -217,7 +217,7 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """Which tasks are trained, as positions in the order of the tasks, counted over epochs."""
+    """The trained tasks, as positions in the order of all tasks, counted over epochs."""
 
     cursor: int = 0  # positions from here on have not been dealt
     open: tuple[int, ...] = ()  # dealt, and neither trained nor left out; ascending

@@ -48,7 +48,7 @@ class Engines(Protocol):
 
 
 class EngineLoad(Protocol):
-    """How busy engines are."""
+    """The load of the engines."""
 
     on_room: Callable[[], None] | None  # called when completions have ended
 

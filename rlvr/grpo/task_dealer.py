@@ -1,4 +1,4 @@
-"""Which task comes next: those that were dealt and not trained, then new ones.
+"""The order of the tasks: those that were dealt and not trained, then new ones.
 
     stream --position--> drawn or skipped, by its pass rate --> dealt --> trained
                                                                   |

@@ -34,10 +34,10 @@ from numpy.typing import NDArray
 from rlvr.cluster.processes import redirect_output
 from rlvr.errors import CheckError
 from rlvr.rollout.engine_requests import (
+    EngineJob,
+    EngineProgress,
     EngineSpec,
     Finished,
-    Job,
-    Progress,
     Request,
     SamplingSpec,
 )
@@ -56,14 +56,14 @@ PROBE = "probe"  # id of its request; those of completions are numbers
 class _Open:
     """A completion under way."""
 
-    job: Job
+    job: EngineJob
     request: Request
     trace: BatchTrace
     versions: list[tuple[int, int]]  # (first token, policy version), in the order of tokens
 
 
 @dataclass(slots=True)
-class _Box:
+class _Mailbox:
     """Finished completions that a client has not polled yet."""
 
     finished: list[tuple[str, Finished]] = field(default_factory=list)
@@ -81,7 +81,7 @@ class VllmEngine:
         self._spec = spec
         self._policy_version = -1
         self._inbox: queue.SimpleQueue[_Command] = queue.SimpleQueue()
-        self._boxes: defaultdict[str, _Box] = defaultdict(_Box)
+        self._boxes: defaultdict[str, _Mailbox] = defaultdict(_Mailbox)
         self._open: dict[str, _Open] = {}
         self._done: defaultdict[str, list[tuple[str, Finished]]] = defaultdict(list)
         self._probed: Any = None
@@ -96,19 +96,19 @@ class VllmEngine:
         await asyncio.wrap_future(self._started)
         return os.getpid()
 
-    async def submit(self, jobs: Sequence[Job]) -> None:
+    async def submit(self, jobs: Sequence[EngineJob]) -> None:
         """Start jobs; raise CheckError if the engine holds older weights than they ask for."""
         self._loop = asyncio.get_running_loop()
         await self._command(lambda: self._add(jobs))
 
-    async def poll(self, client: str, wait_s: float) -> Progress:
+    async def poll(self, client: str, wait_s: float) -> EngineProgress:
         """Return the client's finished completions; wait up to `wait_s` for the first one."""
         box = self._boxes[client]
         with suppress(TimeoutError):
             await asyncio.wait_for(box.has_news.wait(), wait_s)
         box.has_news.clear()
         finished, box.finished = box.finished, []
-        return Progress(finished=finished, num_steps=self._num_steps)
+        return EngineProgress(finished=finished, num_steps=self._num_steps)
 
     async def abort(self, client: str, job_ids: Collection[str]) -> None:
         """End jobs; nothing more is heard of them."""
@@ -178,7 +178,7 @@ class VllmEngine:
                 done.set_exception(error)
             self._send()  # of completions that ended meanwhile
 
-    def _add(self, jobs: Sequence[Job]) -> None:
+    def _add(self, jobs: Sequence[EngineJob]) -> None:
         for job in jobs:
             if self._policy_version < job.policy_version:
                 raise CheckError(

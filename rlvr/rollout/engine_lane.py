@@ -17,7 +17,7 @@ from typing import Protocol
 
 from rlvr.cluster.actors import Actor
 from rlvr.errors import ActorDied, RLVRError
-from rlvr.rollout.engine_requests import Finished, Job, Progress, Request
+from rlvr.rollout.engine_requests import EngineJob, EngineProgress, Finished, Request
 
 __all__ = ["EngineLane", "LaneOwner"]
 
@@ -27,7 +27,7 @@ Place = tuple[int, int]  # task index, sample index
 
 
 class LaneOwner(Protocol):
-    """What a lane tells its pool."""
+    """The pool, as its lanes see it."""
 
     def deliver(self, job_id: str, finished: Sequence[Finished]) -> None:
         """Take finished completions of a job."""
@@ -41,7 +41,7 @@ class LaneOwner(Protocol):
 
 @dataclass(slots=True)
 class _UnderWay:
-    job: Job
+    job: EngineJob
     left: dict[Place, Request]  # requests without a completion
 
 
@@ -68,7 +68,7 @@ class EngineLane:
         """Number of completions under way."""
         return self._num_left
 
-    def assign(self, jobs: Sequence[Job]) -> None:
+    def assign(self, jobs: Sequence[EngineJob]) -> None:
         """Start jobs on the engine; those of one call enter it together."""
         for job in jobs:
             left = {(one.task_index, one.sample_index): one for one in job.requests}
@@ -88,7 +88,7 @@ class EngineLane:
         if mine and self.is_up:
             self.actor.notify("abort", self.client, mine)
 
-    def take_back(self) -> list[Job]:
+    def take_back(self) -> list[EngineJob]:
         """Return the jobs under way with their unfinished requests, and forget them."""
         jobs = [replace(one.job, requests=tuple(one.left.values())) for one in self._jobs.values()]
         for job in jobs:
@@ -117,7 +117,7 @@ class EngineLane:
         self._tasks.add(task)  # the loop itself keeps weak references only
         task.add_done_callback(self._tasks.discard)
 
-    async def _submit(self, jobs: Sequence[Job]) -> None:
+    async def _submit(self, jobs: Sequence[EngineJob]) -> None:
         try:
             await self.actor.call("submit", jobs, deadline_s=self.deadline_s)
         except ActorDied as error:
@@ -143,7 +143,7 @@ class EngineLane:
             if self._polled is actor:
                 self._polled = None
 
-    def _deliver(self, progress: Progress) -> None:
+    def _deliver(self, progress: EngineProgress) -> None:
         by_job: dict[str, list[Finished]] = {}
         for job_id, item in progress.finished:
             under_way = self._jobs.get(job_id)  # None: abandoned meanwhile
@@ -155,7 +155,7 @@ class EngineLane:
         for job_id, finished in by_job.items():
             self.owner.deliver(job_id, finished)
 
-    def _check_alive(self, progress: Progress) -> None:
+    def _check_alive(self, progress: EngineProgress) -> None:
         now = time.monotonic()
         if progress.num_steps != self._num_steps:
             self._num_steps, self._stepped_at = progress.num_steps, now

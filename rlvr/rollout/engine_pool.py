@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from rlvr.cluster.actors import Actor
 from rlvr.errors import ActorDied, RLVRError
 from rlvr.rollout.engine_lane import EngineLane
-from rlvr.rollout.engine_requests import Finished, Job, Request, SamplingSpec
+from rlvr.rollout.engine_requests import EngineJob, Finished, Request, SamplingSpec
 
 __all__ = ["EnginePool", "EngineRestarts"]
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineRestarts:
-    """How a dead engine is replaced."""
+    """Replacement of dead engines."""
 
     start: Callable[[int], Awaitable[Actor]]  # start the i-th engine and wait until it is ready
     max_restarts: int  # of all engines together
@@ -73,7 +73,7 @@ class EnginePool:
         self._max_concurrent = max_concurrent
         self._restarts = restarts
         self._num_restarts = 0
-        self._queue: deque[Job] = deque()
+        self._queue: deque[EngineJob] = deque()
         self._calls: dict[str, _Call] = {}  # by job id
         self._ids = itertools.count()
         self._reviving: set[asyncio.Task[None]] = set()
@@ -179,12 +179,12 @@ class EnginePool:
 
     def _jobs(
         self, requests: Sequence[Request], sampling: SamplingSpec, policy_version: int
-    ) -> list[Job]:
+    ) -> list[EngineJob]:
         by_task: dict[int, list[Request]] = {}
         for request in requests:
             by_task.setdefault(request.task_index, []).append(request)
         return [
-            Job(
+            EngineJob(
                 id=str(next(self._ids)),
                 client=self._client,
                 requests=some,
@@ -194,7 +194,7 @@ class EnginePool:
             for some in by_task.values()
         ]
 
-    def _start(self, jobs: Sequence[Job]) -> None:
+    def _start(self, jobs: Sequence[EngineJob]) -> None:
         if not self._can_serve():
             assert self._last_error is not None
             raise self._last_error
@@ -209,7 +209,7 @@ class EnginePool:
 
     def _assign(self) -> None:
         """Give waiting jobs to the engines with the fewest completions, while they have room."""
-        shares: dict[int, list[Job]] = {}
+        shares: dict[int, list[EngineJob]] = {}
         loads = {i: lane.load for i, lane in enumerate(self._lanes) if lane.is_up}
         while self._queue and loads:
             i = min(loads, key=lambda i: loads[i])

@@ -1,6 +1,6 @@
 """Requests to an engine and their results: plain values that import no vLLM.
 
-requests of a task --> Job --submit--> engine --poll--> Progress(finished completions)
+requests of a task --> EngineJob --submit--> engine --poll--> EngineProgress(finished completions)
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from rlvr.types import Completion
 
 __all__ = [
+    "EngineJob",
+    "EngineProgress",
     "EngineSpec",
     "Finished",
-    "Job",
-    "Progress",
     "Request",
     "SamplingSpec",
     "completion_seed",
@@ -76,7 +76,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class EngineJob:
     """Requests of one task: the engine that generates them computes its prompt once."""
 
     id: str  # unique among the jobs of the client
@@ -87,8 +87,8 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What an engine has done for a client since its last poll."""
+class EngineProgress:
+    """Results of an engine for a client since its last poll."""
 
     finished: Sequence[tuple[str, Finished]]  # (id of the job, completion)
     num_steps: int  # decode steps since the engine's start: a hung engine takes none

@@ -14,14 +14,16 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.cluster.actors import Actor
 from rlvr.errors import CheckError
 from rlvr.run.trace import span
+
+if TYPE_CHECKING:
+    from rlvr.cluster.actors import Actor
 
 __all__ = ["ProbedEngines", "ProbedLearner", "SyncReport", "WeightSync"]
 

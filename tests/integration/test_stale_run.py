@@ -1,4 +1,4 @@
-"""A run with max_staleness 1 and two engines, one of which is killed in the middle."""
+"""A run with max_staleness 1 and two engines, one of which is killed, and then the other hangs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from actor_groups import tiny_recipe
 from whole_runs import Run, assert_nothing_is_left, rollouts, running, shared_memory, train_lines
 
 NUM_STEPS = 12
-KILLED_AFTER = 4
+KILLED_AFTER, HUNG_AFTER = 3, 6  # steps
 TRUNCATED = {"temperature": 1.0, "top_p": 0.8, "top_k": 40}
 
 
 @pytest.fixture(scope="module")
 def ended(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """One engine is killed once a few steps are done; the run goes on to its end."""
+    """One engine is killed, the other stopped for ever; the run goes on to its end."""
     folder = tmp_path_factory.mktemp("stale")
     recipe = tiny_recipe(
         tiny_model,
@@ -27,19 +27,22 @@ def ended(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         rewards={"odd_rewards:slow_letters": 1.0},
         rollout={"max_staleness": 1, "num_engines": 2, **TRUNCATED},
         eval={"tasks": None, "correct_by": None},
+        resources={"engine_deadline_s": 10.0},
     )
     before = shared_memory()
     with running(recipe, folder) as run:
         run.wait_for_step(KILLED_AFTER)
-        os.kill(_engine(run), signal.SIGKILL)
+        os.kill(_engine(run, 1), signal.SIGKILL)
+        run.wait_for_step(HUNG_AFTER)
+        os.kill(_engine(run, 0), signal.SIGSTOP)
         run.wait()
         assert_nothing_is_left(run, before)
     return run
 
 
-def _engine(run: Run) -> int:
-    """The process that writes engine_1's log."""
-    log = str(run.folder / "logs" / "engine_1.log")
+def _engine(run: Run, i: int) -> int:
+    """The process that writes the i-th engine's log."""
+    log = str(run.folder / "logs" / f"engine_{i}.log")
     (pid,) = [pid for pid in run.tree if psutil.pid_exists(pid) and _output(pid) == log]
     return pid
 
@@ -51,11 +54,12 @@ def _output(pid: int) -> str:
         return ""
 
 
-def test_a_run_survives_the_death_of_an_engine(ended: Run) -> None:
+def test_a_run_survives_the_death_of_an_engine_and_one_that_hangs(ended: Run) -> None:
     assert ended.process.returncode == 0, ended.error_lines
     assert [line["step"] for line in train_lines(ended.folder)] == [*range(1, NUM_STEPS + 1)]
     driver = (ended.folder / "logs" / "driver.log").read_text(encoding="utf-8")
-    assert "engine_1 died in " in driver
+    assert "engine_1 died in " in driver and "engine_1 is started again" in driver
+    assert "engine_0 did not finish " in driver and "engine_0 is started again" in driver
 
 
 def test_each_task_is_trained_exactly_once(ended: Run) -> None:

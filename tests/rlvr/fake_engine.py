@@ -12,7 +12,7 @@ from typing import Any
 from fakes import completion_of
 
 from rlvr.errors import ActorDied, CheckError
-from rlvr.rollout.engine_requests import Finished, Job, Progress, Request
+from rlvr.rollout.engine_requests import EngineJob, EngineProgress, Finished, Request
 
 
 def written(request: Request, *, policy_version: int = 0) -> Finished:
@@ -40,7 +40,7 @@ class FakeEngine:
     num_finished: int = 0
     largest_load: int = 0
     gate: asyncio.Event | None = None  # nothing finishes before it is set
-    _left: deque[tuple[Job, Request]] = field(default_factory=deque)
+    _left: deque[tuple[EngineJob, Request]] = field(default_factory=deque)
     _has_work: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, method: str, *args: Any, deadline_s: float, **options: Any) -> Any:
@@ -58,7 +58,7 @@ class FakeEngine:
     def kill(self) -> None:
         self.is_killed = True
 
-    async def _submit(self, jobs: Sequence[Job]) -> None:
+    async def _submit(self, jobs: Sequence[EngineJob]) -> None:
         for job in jobs:
             if job.policy_version > self.version:
                 raise CheckError(f"engine holds {self.version}")
@@ -67,7 +67,7 @@ class FakeEngine:
         self.largest_load = max(self.largest_load, len(self._left))
         self._has_work.set()
 
-    async def _poll(self, client: str, wait_s: float) -> Progress:
+    async def _poll(self, client: str, wait_s: float) -> EngineProgress:
         if self.gate is not None:
             await self.gate.wait()
         with suppress(TimeoutError):
@@ -77,7 +77,7 @@ class FakeEngine:
             raise ActorDied(f"{self.name} died in poll; its log: {self.log_path}")
         if self.num_finished == self.hangs_after:
             await asyncio.sleep(wait_s)
-            return Progress(finished=[], num_steps=self.num_finished)
+            return EngineProgress(finished=[], num_steps=self.num_finished)
         finished = []
         if self._left:
             job, request = self._left.popleft()
@@ -85,7 +85,7 @@ class FakeEngine:
             self.num_finished += 1
         if not self._left:
             self._has_work.clear()
-        return Progress(finished=finished, num_steps=self.num_finished)
+        return EngineProgress(finished=finished, num_steps=self.num_finished)
 
     async def _load_weights(self, packed_ref: Any, *, is_restart: bool = False) -> None:
         self.loaded.append((packed_ref, is_restart))

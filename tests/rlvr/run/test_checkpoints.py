@@ -11,11 +11,11 @@ import pytest
 from rlvr.config.training_sections import RetentionSection
 from rlvr.errors import ActorDied, RLVRError
 from rlvr.run.checkpoints import Checkpoints, complete_checkpoints
-from rlvr.types import TrainState
+from rlvr.types import Ledger, TrainState
 
 
 def state_at(step: int) -> TrainState:
-    return TrainState(step=step, cursor=2 * step, num_tokens=10 * step)
+    return TrainState(step=step, ledger=Ledger(cursor=2 * step, open=(1,)), num_tokens=10 * step)
 
 
 async def write(folder: str) -> None:
@@ -39,7 +39,10 @@ def test_a_saved_checkpoint_is_the_latest(tmp_path: Path) -> None:
     found = checkpoints.latest()
     assert found is not None
     path, state = found
-    assert (path.name, state) == ("step_000003", TrainState(step=3, cursor=6, num_tokens=30))
+    assert (path.name, state) == (
+        "step_000003",
+        TrainState(step=3, ledger=Ledger(cursor=6, open=(1,)), num_tokens=30),
+    )
     assert (path / "learner" / "weights.bin").read_bytes() == b"weights"
 
 

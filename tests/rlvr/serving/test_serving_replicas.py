@@ -23,11 +23,11 @@ from rlvr.serving.serve_config import model_recipe
 from rlvr.serving.server_spec import ServerSpec, server_command, server_env
 from rlvr.serving.vllm_server import ServerProcess, wait_healthy
 
+pytestmark = pytest.mark.slow  # servers are started and killed
+
 # answers /health, and has a child in a session of its own that would outlive it
 SERVER = """
 import http.server, os, subprocess, sys
-
-pytestmark = pytest.mark.slow  # servers are started and killed
 print("server", os.getpid(), flush=True)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
                          start_new_session=True)
