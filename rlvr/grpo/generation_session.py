@@ -79,7 +79,7 @@ def run_session(
     async def run(cluster: Cluster) -> ResultT:
         stop = stop_on_signals(say)
         say(f"starting {_actors(config)} on {_machines(cluster)}")
-        starting = _start(config, folder, held, cluster, stop)
+        starting = _start(config, folder, held, cluster, stop, say)
         session = await unless_stopped(starting, stop, step=step)
         manifest = make_manifest(
             config, inputs=inputs.files, cluster=cluster, uses_sandbox=inputs.mix.uses_sandbox
@@ -116,6 +116,7 @@ async def _start(
     inputs: Inputs,
     cluster: Cluster,
     stop: asyncio.Event,
+    say: Callable[[str], None],
 ) -> GenerationSession:
     """Start the actors, and load the tokenizer meanwhile if no preflight has done it."""
     starting = asyncio.create_task(
@@ -137,7 +138,9 @@ async def _start(
         actors.engines,
         deadline_s=resources.engine_deadline_s,
         max_concurrent=config.rollout.max_concurrent if is_continuous else None,
-        restarts=EngineRestarts(start=actors.start_engine, max_restarts=resources.max_restarts),
+        restarts=EngineRestarts(
+            start=actors.start_engine, max_restarts=resources.max_restarts, say=say
+        ),
     )
     graders = GraderPool(
         actors.graders,

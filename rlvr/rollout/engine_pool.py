@@ -40,6 +40,7 @@ class EngineRestarts:
 
     start: Callable[[int], Awaitable[Actor]]  # start the i-th engine and wait until it is ready
     max_restarts: int  # of all engines together
+    say: Callable[[str], None] = lambda text: None  # tell the user
 
 
 @dataclass(slots=True)
@@ -168,6 +169,7 @@ class EnginePool:
         restarts = self._restarts
         if restarts is not None and self._num_restarts < restarts.max_restarts:
             self._num_restarts += 1
+            restarts.say(f"{error}; starting it again")
             task = asyncio.ensure_future(self._revive(lane, restarts))
             self._reviving.add(task)
             task.add_done_callback(self._reviving.discard)
