@@ -1,4 +1,4 @@
-"""How busy engines and learner are, by `max_staleness`: `python -m bench.buffer`.
+"""Load of engines and learner by `max_staleness`: `python -m bench.buffer`.
 
 default     in virtual time, so that the machine's load has no effect: two engines, then clusters of
             64 and 512 GPUs (bench/simulated_run.py)
