@@ -210,6 +210,11 @@ class RolloutSection(GenerationSection):
     max_tokens_from: dict[NonNegativeInt, PositiveInt] = Field(
         {}, description="step: max_tokens of rollout batches that start then or later"
     )
+    store: Neutral[Literal["text", "tokens"]] = Field(
+        "tokens",
+        description="rollouts/step_*.parquet has texts and rewards, or with tokens also the token "
+        "ids and log-probs that a replay needs; evaluations hold texts",
+    )
 
     @property
     def is_truncated(self) -> bool:

@@ -58,6 +58,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
                 console=console,
                 trackers=trackers,
                 prompt_text=session.encoder.text,
+                with_tokens=config.rollout.store == "tokens",
             )
             try:
                 await _train(config, folder, inputs, session, checkpoints, log)

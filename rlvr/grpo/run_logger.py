@@ -13,7 +13,8 @@ import numpy as np
 from rlvr.grpo.held_out_eval import Evaluation
 from rlvr.grpo.run_summary import Z_95
 from rlvr.run.console import RunConsole
-from rlvr.run.row_log import MetricsFile, forget_after, rollout_rows, write_rollouts
+from rlvr.run.rollout_store import forget_after, rollout_rows, write_rollouts
+from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, report_disk_errors
 from rlvr.run.trackers import Trackers
 from rlvr.types import Batch, Group, Task
@@ -36,11 +37,14 @@ class RunLogger:
         console: RunConsole,
         trackers: Trackers,
         prompt_text: Callable[[Task], str],
+        with_tokens: bool = True,
     ) -> None:
+        """`with_tokens`: store the token ids and log-probs of trained completions too."""
         self._folder = folder
         self._console = console
         self._trackers = trackers
         self._prompt_text = prompt_text
+        self._with_tokens = with_tokens
         self._metrics = MetricsFile(folder.metrics)
         self._writer = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
@@ -109,6 +113,7 @@ class RunLogger:
 
     def _write_now(self, kind: str, groups: Sequence[Group], step: int) -> None:
         prompts = [self._prompt_text(group.task) for group in groups]
-        rows = rollout_rows(groups, prompts, step=step)
+        with_tokens = self._with_tokens and kind == "step"
+        rows = rollout_rows(groups, prompts, step=step, with_tokens=with_tokens)
         write_rollouts(self._folder.rollouts / f"{kind}_{step:06d}.parquet", rows)
         self._trackers.completions(rows, step=step, is_evaluation=kind == "eval")

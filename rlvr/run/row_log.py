@@ -1,18 +1,17 @@
-"""Rows of a run: JSONL files that survive a kill, metrics, and rollouts as parquet."""
+"""Rows of a run: JSONL files that survive a kill, and metrics."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rlvr.errors import ConfigError
-from rlvr.run.run_folder import atomic_write, report_disk_errors, write_text
-from rlvr.types import Completion, Group
+from rlvr.run.run_folder import report_disk_errors, write_text
 
-__all__ = ["MetricsFile", "RowLog", "forget_after", "rollout_rows", "write_rollouts", "write_rows"]
+__all__ = ["MetricsFile", "RowLog", "write_rows"]
 
 
 class RowLog:
@@ -104,56 +103,3 @@ def _read_complete_rows(path: Path) -> list[dict[str, Any]]:
                 f"{path}:{number}: not a row of this stage; delete the line or the file"
             ) from None
     return rows
-
-
-def rollout_rows(
-    groups: Sequence[Group], prompts: Sequence[str], *, step: int
-) -> list[dict[str, Any]]:
-    """Return the rows of a step's groups; `prompts` are the texts after the template, one each."""
-    return [
-        {
-            "step": step,
-            "task_id": group.task.id,
-            "sample_index": k,
-            "prompt": prompt,
-            "completion": rollout.completion.text,
-            "num_tokens": len(rollout.completion.token_ids),
-            "finish_reason": str(rollout.completion.finish_reason),
-            **_versions(rollout.completion),
-            "reward": rollout.reward.value,
-            "advantage": rollout.advantage,
-            **{f"{name}/value": grade.value for name, grade in grades.items()},
-            **{f"{name}/outcome": grade.outcome.value for name, grade in grades.items()},
-            **{f"{name}/reason": grade.reason for name, grade in grades.items()},
-        }
-        for group, prompt in zip(groups, prompts, strict=True)
-        for k, rollout in zip(
-            group.sample_indices or range(len(group.rollouts)), group.rollouts, strict=True
-        )
-        for grades in [rollout.reward.grades]
-    ]
-
-
-def _versions(completion: Completion) -> dict[str, int | None]:
-    """Return the policy versions of the first and the last token."""
-    versions = completion.policy_versions[completion.loss_mask]
-    first, last = (int(versions[i]) if len(versions) else None for i in (0, -1))
-    return {"policy_version": first, "last_policy_version": last}
-
-
-def write_rollouts(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows as zstd-compressed parquet, atomically."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    names = dict.fromkeys(name for row in rows for name in row)  # rewards differ between rows
-    table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    with atomic_write(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-
-
-def forget_after(folder: Path, step: int) -> None:
-    """Delete the files of later steps: a resumed run writes them again."""
-    for path in folder.glob("*.parquet"):
-        if int(path.stem.rpartition("_")[2]) > step:
-            path.unlink()

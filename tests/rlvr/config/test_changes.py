@@ -66,6 +66,7 @@ def test_the_neutral_keys_of_grpo() -> None:
         "rollout.tensor_parallel",
         "rollout.max_concurrent",
         "rollout.kv_cache_gib",
+        "rollout.store",
         "learner.token_budget",
         "learner.gradient_checkpointing",
     }

@@ -8,7 +8,8 @@ from typing import Any
 from fakes import group_of, rollout_of
 
 from rlvr.grpo.run_summary import closing_text, make_summary
-from rlvr.run.row_log import MetricsFile, rollout_rows, write_rollouts
+from rlvr.run.rollout_store import rollout_rows, write_rollouts
+from rlvr.run.row_log import MetricsFile
 from rlvr.run.run_folder import RunFolder, write_json
 
 
