@@ -215,6 +215,9 @@ class RolloutSection(GenerationSection):
         description="rollouts/step_*.parquet has texts and rewards, or with tokens also the token "
         "ids and log-probs that a replay needs; evaluations hold texts",
     )
+    only: bool = Field(
+        False, description="generate, grade and store with the weights of model.path; no learner"
+    )
 
     @property
     def is_truncated(self) -> bool:
@@ -283,6 +286,16 @@ class GenerationStageConfig(StageConfig):
     rollout: GenerationSection = GenerationSection()
     resources: Neutral[ResourcesSection] = ResourcesSection()
     sandbox: Neutral[SandboxSection] = SandboxSection()
+
+    @property
+    def num_engines(self) -> int:
+        """Number of engines."""
+        return self.rollout.num_engines
+
+    @property
+    def num_reward_workers(self) -> int:
+        """Number of actors that grade."""
+        return self.resources.reward_workers
 
     @property
     def num_ranks(self) -> int:

@@ -11,6 +11,7 @@ from rlvr.config.sections import (
     Frac,
     NonNegativeFloat,
     NonNegativeInt,
+    PathText,
     PositiveFloat,
     PositiveInt,
     Section,
@@ -55,6 +56,9 @@ class LearnerSection(Section):
         False, description="less memory, a third more time"
     )
     offload: bool = Field(False, description="optimizer states in host memory; zero_stage >= 1")
+    from_rollouts: PathText | None = Field(
+        None, description="run whose stored batches are trained, one a step, without engines"
+    )
 
     @model_validator(mode="after")
     def _offload_needs_zero(self) -> LearnerSection:

@@ -47,7 +47,7 @@ class ActorGroup:
 
 def cpus_needed(config: GenerationStageConfig) -> int:
     """Return the CPU threads that the recipe assigns, or one for each actor."""
-    engines = config.rollout.num_engines * (config.resources.engine_threads or 1)
+    engines = config.num_engines * (config.resources.engine_threads or 1)
     return engines + config.num_ranks * (config.resources.learner_threads or 1)
 
 
@@ -68,11 +68,8 @@ def _shares(config: GenerationStageConfig, cluster: Cluster) -> _Shares:
     Raises:
         ConfigError: the cluster has fewer GPUs than the run needs.
     """
-    resources, num_engines, num_ranks = (
-        config.resources,
-        config.rollout.num_engines,
-        config.num_ranks,
-    )
+    resources = config.resources
+    num_engines, num_ranks = config.num_engines, config.num_ranks
     cores = cluster.num_cpus
     half = cores if config.colocated else max(1, cores // 2)
     engine_gpus, learner_gpus = resources.engine_gpus, resources.learner_gpus
@@ -93,7 +90,7 @@ def _shares(config: GenerationStageConfig, cluster: Cluster) -> _Shares:
     return _Shares(
         engine_gpus=engine_gpus,
         learner_gpus=learner_gpus,
-        engine_threads=resources.engine_threads or max(1, half // num_engines),
+        engine_threads=resources.engine_threads or max(1, half // max(1, num_engines)),
         learner_threads=resources.learner_threads or max(1, half // max(1, num_ranks)),
     )
 
@@ -114,7 +111,7 @@ async def start_actors(
     """
     shares = _shares(config, cluster)
     deadline_s = config.resources.start_deadline_s
-    graders = [_grader(i, config, rewards, logs) for i in range(config.resources.reward_workers)]
+    graders = [_grader(i, config, rewards, logs) for i in range(config.num_reward_workers)]
     engine = partial(
         _engine,
         config=config,
@@ -123,7 +120,7 @@ async def start_actors(
         model_path=model_path,
         logs=logs,
     )
-    engines = [engine(i) for i in range(config.rollout.num_engines)]
+    engines = [engine(i) for i in range(config.num_engines)]
     learners = [
         _learner(i, config, cluster, shares, model_path, logs)
         for i in range(config.num_ranks)
@@ -249,15 +246,15 @@ def needed_bytes(config: GenerationStageConfig, *, weights_bytes: int) -> int:
     weights, or 1 + 3 / num_ranks times with ZeRO. A bfloat16 run adds a float32 copy.
     """
     cache = int(config.rollout.kv_cache_gib * (1 << 30))
-    engines = config.rollout.num_engines * (weights_bytes + cache + PROCESS_BYTES)
+    engines = config.num_engines * (weights_bytes + cache + PROCESS_BYTES)
     learners = _learner_bytes(config, weights_bytes) if isinstance(config, GrpoConfig) else 0
     return learners + engines + 2 * weights_bytes
 
 
 def _learner_bytes(config: GrpoConfig, weights_bytes: int) -> int:
-    ranks = config.learner.num_ranks
+    ranks = config.num_ranks
     master = weights_bytes * (1 if config.model.dtype == "float32" else 2)
-    states = 3 * master // (ranks if config.learner.zero_stage else 1)
+    states = 3 * master // (config.learner.num_ranks if config.learner.zero_stage else 1)
     reference = weights_bytes if config.loss.beta > 0 else 0
     return ranks * (master + states + reference + PROCESS_BYTES)
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlvr.config.training_sections import LossName
+from rlvr.config.training_sections import LearnerSection, LossName, LossSection
 from rlvr.learner.losses import row_weights
 from rlvr.types import Batch, Group, MicroBatch, Rollout
 
-__all__ = ["make_batch"]
+__all__ = ["make_batch", "step_batch"]
 
 # With several ranks, the slowest determines the time of a step. Groups are cut into parts of at
 # most this fraction of a micro-batch if that makes the largest micro-batch smaller: small parts
@@ -51,6 +51,20 @@ class _Part:
     def num_tokens(self) -> int:
         """Tokens to compute."""
         return len(self.prompt_token_ids) + sum(row.num_tokens for row in self.rows)
+
+
+def step_batch(
+    groups: Sequence[Group], *, loss: LossSection, learner: LearnerSection, max_tokens: int
+) -> Batch:
+    """Return the batch of one optimizer step as a recipe's sections define it, see `make_batch`."""
+    return make_batch(
+        groups,
+        loss=loss.name,
+        max_tokens=max_tokens,
+        token_budget=learner.token_budget,
+        num_ranks=learner.num_ranks,
+        skip_no_signal=loss.beta == 0,  # a KL term gives these rows a gradient
+    )
 
 
 def make_batch(

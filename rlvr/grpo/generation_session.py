@@ -41,7 +41,7 @@ class GenerationSession:
 
     actors: ActorGroup  # those behind engines, learner and graders
     engines: EnginePool
-    learner: LearnerGroup  # without ranks where the stage does not train
+    learner: LearnerGroup  # without ranks where nothing is trained
     graders: GraderPool
     encoder: TemplateEncoder
     collector: RolloutCollector
@@ -103,7 +103,10 @@ def _is_continuous(config: GenerationStageConfig) -> bool:
 
 
 def _actors(config: GenerationStageConfig) -> str:
-    return "engines, learner and rewards" if config.num_ranks else "engines and rewards"
+    counts = (config.num_engines, config.num_ranks, config.num_reward_workers)
+    names = zip(("engines", "learner", "rewards"), counts, strict=True)
+    *others, last = [name for name, count in names if count]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _machines(cluster: Cluster) -> str:

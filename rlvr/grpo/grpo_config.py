@@ -106,10 +106,35 @@ class GrpoConfig(GenerationStageConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _halves_are_apart(self) -> GrpoConfig:
+        only, stored = self.rollout.only, self.learner.from_rollouts
+        if only and stored:
+            raise ValueError(
+                "rollout.only: true leaves out the learner and learner.from_rollouts: "
+                f"{stored} the engines; give one of them"
+            )
+        if stored and self.eval.tasks:
+            raise ValueError(
+                f"eval.tasks: learner.from_rollouts: {stored} starts no engines, which an "
+                "evaluation needs; set eval.tasks=null"
+            )
+        return self
+
+    @property
+    def num_engines(self) -> int:
+        """Number of engines; 0 if stored batches are trained."""
+        return 0 if self.learner.from_rollouts else self.rollout.num_engines
+
+    @property
+    def num_reward_workers(self) -> int:
+        """Number of actors that grade; 0 if stored batches are trained."""
+        return 0 if self.learner.from_rollouts else self.resources.reward_workers
+
     @property
     def num_ranks(self) -> int:
-        """Number of learner processes."""
-        return self.learner.num_ranks
+        """Number of learner processes; 0 with `rollout.only`."""
+        return 0 if self.rollout.only else self.learner.num_ranks
 
     def resolved(self, num_tasks: int | None) -> GrpoConfig:
         """Return the config with num_steps instead of num_epochs; `num_tasks` of an epoch.

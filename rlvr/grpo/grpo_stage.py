@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from rlvr.config.sections import TasksSection
 from rlvr.data.inputs import (
@@ -17,6 +18,7 @@ from rlvr.data.inputs import (
 from rlvr.data.tasks import Mixture, MixtureSource, TaskSource
 from rlvr.errors import ConfigError
 from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.learner_alone import check_stored_batches
 from rlvr.grpo.run_summary import closing_text
 from rlvr.run.checkpoints import complete_checkpoints
 from rlvr.run.continuation import Trained
@@ -41,7 +43,10 @@ def check_inputs(config: GrpoConfig) -> Inputs:
             check_is_finite(sources[key], section=key)
         check_columns(sources[key], inputs.mix, section=key)
         files |= tasks_files(section, section=key)
-    return _with_sources(config, replace(inputs, sources=sources, files=files))
+    inputs = _with_sources(config, replace(inputs, sources=sources, files=files))
+    if run := config.learner.from_rollouts:
+        check_stored_batches(config.resolved(inputs.tasks.num_tasks), run=Path(run))
+    return inputs
 
 
 def preflight(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
@@ -53,6 +58,8 @@ def preflight(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
 
 def _preflight(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> Inputs:
     check_trackers(config.trackers)
+    if config.learner.from_rollouts:
+        return inputs  # no prompt is rendered, and nothing is graded
     return preflight(config, folder, inputs)
 
 
@@ -107,7 +114,8 @@ def _run(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> None:
 
 
 def _closing(config: GrpoConfig, folder: RunFolder) -> str:
-    return closing_text(folder, read_json(folder.summary))
+    summary = read_json(folder.summary)
+    return closing_text(folder, summary, has_model=not config.rollout.only)
 
 
 def _trained(config: GrpoConfig, inputs: Inputs, folder: RunFolder) -> Trained:

@@ -1,11 +1,16 @@
 """Assemble a GRPO run from a generation session.
 
 session (engines, learner, graders) --> loop --> model, summary
+
+`rollout.only` and `learner.from_rollouts` put stand-ins in the place of learner or engines.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +20,10 @@ from rlvr.data.inputs import Inputs, hold_inputs
 from rlvr.data.model_copy import copy_model
 from rlvr.data.prompts import TemplateEncoder
 from rlvr.data.tasks import TaskStream
+from rlvr.grpo.engines_alone import NoLearner, UnchangedEngines
 from rlvr.grpo.generation_session import GenerationSession, run_session
 from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.learner_alone import StoredBatches, stored_prompt
 from rlvr.grpo.loop import GrpoLoop, Log
 from rlvr.grpo.run_logger import RunLogger
 from rlvr.grpo.run_summary import make_summary
@@ -24,7 +31,7 @@ from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.console import RunConsole
 from rlvr.run.run_folder import RunFolder, write_json
 from rlvr.run.trackers import Trackers
-from rlvr.weight_sync.sync import WeightSync
+from rlvr.weight_sync.sync import SyncReport, WeightSync, no_sync
 
 __all__ = ["make_loop", "run_grpo"]
 
@@ -42,6 +49,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
         Stopped: the user stopped the run; a checkpoint is written.
     """
     config = config.resolved(inputs.tasks.num_tasks)
+    is_stored = config.learner.from_rollouts is not None
     inputs = hold_inputs(config, inputs)  # the line that it prints stays above the live display
     checkpoints = Checkpoints(folder.checkpoints, keep=config.checkpoint.keep)
     trackers = Trackers(
@@ -57,7 +65,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
                 folder,
                 console=console,
                 trackers=trackers,
-                prompt_text=session.encoder.text,
+                prompt_text=stored_prompt if is_stored else session.encoder.text,
                 with_tokens=config.rollout.store == "tokens",
             )
             try:
@@ -95,7 +103,8 @@ async def _train(
     await loop.run()
     found = checkpoints.latest()
     assert found is not None, "the loop ends with a checkpoint"
-    copy_model(found[0] / "model", folder.model)
+    if not config.rollout.only:
+        copy_model(found[0] / "model", folder.model)
 
 
 def make_loop(
@@ -107,21 +116,17 @@ def make_loop(
     log: Log,
 ) -> GrpoLoop:
     """Return the loop over the actors of a session."""
-    probe_token_ids = _probe_tokens(session.encoder, inputs, max_tokens=config.rollout.max_tokens)
-    sync = WeightSync(
-        engines=session.engines,
-        learner=session.learner,
-        probe_token_ids=probe_token_ids,
-        max_probe_error=_max_probe_error(config),
-        is_restart=config.rollout.interrupt == "restart",
-    )
-    session.engines.prepare = partial(sync.restore, deadline_s=config.resources.phase_deadline_s)
+    is_only, stored = config.rollout.only, config.learner.from_rollouts
+    collector = session.collector
+    if is_only:
+        collector = replace(collector, engines=UnchangedEngines(session.engines))
     return GrpoLoop(
         config=config,
-        collector=session.collector,
-        learner=session.learner,
-        sync_weights=sync,
-        engines=session.engines,
+        collector=collector,
+        learner=NoLearner() if is_only else session.learner,
+        sync_weights=no_sync if is_only or stored else _weight_sync(config, inputs, session),
+        batches=StoredBatches(Path(stored), rollout=config.rollout) if stored else None,
+        engines=None if stored else session.engines,
         tasks=TaskStream(inputs.tasks, seed=config.seed),
         eval_tasks=inputs.all_eval_tasks,
         stop_token_ids=session.stop_token_ids,
@@ -129,6 +134,22 @@ def make_loop(
         log=log,
         stop=session.stop,
     )
+
+
+def _weight_sync(
+    config: GrpoConfig, inputs: Inputs, session: GenerationSession
+) -> Callable[[int], Awaitable[SyncReport]]:
+    """Return the sync, which also gives restarted engines their weights."""
+    max_tokens = config.rollout.max_tokens
+    sync = WeightSync(
+        engines=session.engines,
+        learner=session.learner,
+        probe_token_ids=_probe_tokens(session.encoder, inputs, max_tokens=max_tokens),
+        max_probe_error=_max_probe_error(config),
+        is_restart=config.rollout.interrupt == "restart",
+    )
+    session.engines.prepare = partial(sync.restore, deadline_s=config.resources.phase_deadline_s)
+    return sync
 
 
 def _probe_tokens(

@@ -30,7 +30,7 @@ from rlvr.cluster.signals import in_daemon_thread, unless_stopped
 from rlvr.data.tasks import TaskStream
 from rlvr.errors import CheckError, Stopped
 from rlvr.grpo.advantages import AdvantageScale
-from rlvr.grpo.batching import make_batch
+from rlvr.grpo.batching import step_batch
 from rlvr.grpo.checks import SignalCheck, check_first_step, check_graded, check_mismatch
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.held_out_eval import Evaluation, summarize
@@ -41,13 +41,35 @@ from rlvr.grpo.rollouts import EngineLoad, RolloutCollector
 from rlvr.rollout.engine_requests import SamplingSpec
 from rlvr.run.checkpoints import Checkpoints
 from rlvr.run.trace import span
-from rlvr.types import Batch, Group, StepReport, Task, TrainState
+from rlvr.types import Batch, Group, Ledger, StepReport, Task, TrainState
 from rlvr.weight_sync.sync import SyncReport
 
-__all__ = ["GrpoLoop", "Learner", "Log"]
+__all__ = ["Batches", "GrpoLoop", "Learner", "Log"]
 
 logger = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
+
+
+class Batches(Protocol):
+    """Rollout batches in the order of training; a checkpoint keeps where they go on."""
+
+    def seek(self, *, step: int, ledger: Ledger) -> None:
+        """Let the next rollout batch start at `step`; the ledger says which tasks are left."""
+
+    def save(self, folder: Path) -> None:
+        """Write what a resumed run needs besides the ledger to a checkpoint folder."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+
+    def fill(self, *, policy_version: int) -> None:
+        """Start tasks up to the limit; the engines hold the weights `policy_version`."""
+
+    async def take(self, *, advantage_scale: AdvantageScale) -> OpenBatch:
+        """Return the next rollout batch, with advantages."""
+
+    async def cancel(self) -> None:
+        """Cancel what is under way."""
 
 
 class Learner(Protocol):
@@ -122,15 +144,16 @@ class GrpoLoop:
     log: Log
     stop: asyncio.Event
     engines: EngineLoad | None = None  # those of the collector
+    batches: Batches | None = None  # None: a RolloutBuffer over the collector
     state: TrainState = field(default_factory=TrainState)
-    _buffer: RolloutBuffer = field(init=False)
+    _buffer: Batches = field(init=False)
     _open: OpenBatch | None = field(init=False, default=None)  # has untrained mini-batches
     _signal: SignalCheck = field(init=False)
     _is_first_checked: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._signal = SignalCheck(self.config.checks.max_no_signal_steps)
-        self._buffer = RolloutBuffer(
+        self._buffer = self.batches or RolloutBuffer(
             self.config,
             collector=self.collector,
             tasks=self.tasks,
@@ -232,13 +255,8 @@ class GrpoLoop:
     def _make_batch(self, groups: Sequence[Group], *, max_tokens: int) -> Batch:
         config = self.config
         with span("make batch"):
-            return make_batch(
-                groups,
-                loss=config.loss.name,
-                max_tokens=max_tokens,
-                token_budget=config.learner.token_budget,
-                num_ranks=config.learner.num_ranks,
-                skip_no_signal=config.loss.beta == 0,  # a KL term gives these rows a gradient
+            return step_batch(
+                groups, loss=config.loss, learner=config.learner, max_tokens=max_tokens
             )
 
     async def _learn(self, batch: Batch) -> StepReport:

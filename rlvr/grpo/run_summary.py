@@ -57,9 +57,11 @@ def _evaluated_alike_since(folder: RunFolder) -> int:
     return max(steps, default=0)
 
 
-def closing_text(folder: RunFolder, summary: Mapping[str, Any]) -> str:
-    """Return the text that is printed at the end of a run."""
-    parts = [_table(summary), _best(folder, summary), _examples(folder), _paths(folder)]
+def closing_text(folder: RunFolder, summary: Mapping[str, Any], *, has_model: bool = True) -> str:
+    """Return the text that is printed at the end of a run; without a learner it has no model."""
+    models = _models(folder) if has_model else []
+    paths = "\n".join([*models, *_paths(folder)])
+    parts = [_table(summary), _best(folder, summary), _examples(folder), paths]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -138,15 +140,20 @@ def _one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[:limit] + " ..."
 
 
-def _paths(folder: RunFolder) -> str:
+def _models(folder: RunFolder) -> list[str]:
     lines = [
-        f"model       {folder.model}  (transformers' from_pretrained and `vllm serve` load it)",
+        f"model       {folder.model}  (transformers' from_pretrained and `vllm serve` load it)"
+    ]
+    if steps := list(complete_checkpoints(folder.checkpoints)):
+        names = ", ".join(f"{folder.path}@{step}" for step in steps[-NUM_NEWEST:])
+        lines.append(f"checkpoints {names}  (models too, for rlvr eval, chat, serve, export)")
+    return lines
+
+
+def _paths(folder: RunFolder) -> list[str]:
+    return [
         f"rollouts    {folder.rollouts}/step_*.parquet  (completions, rewards, reasons)",
         f"metrics     {folder.metrics}",
         f"logs        {folder.logs}",
         f"next        {sys.argv[0]} grpo {folder.config} name=second learner.lr=...",
     ]
-    if steps := list(complete_checkpoints(folder.checkpoints)):
-        names = ", ".join(f"{folder.path}@{step}" for step in steps[-NUM_NEWEST:])
-        lines.insert(1, f"checkpoints {names}  (models too, for rlvr eval, chat, serve, export)")
-    return "\n".join(lines)

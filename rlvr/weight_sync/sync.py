@@ -25,7 +25,7 @@ from rlvr.run.trace import span
 if TYPE_CHECKING:
     from rlvr.cluster.actors import Actor
 
-__all__ = ["ProbedEngines", "ProbedLearner", "SyncReport", "WeightSync"]
+__all__ = ["ProbedEngines", "ProbedLearner", "SyncReport", "WeightSync", "no_sync"]
 
 
 class ProbedEngines(Protocol):
@@ -56,7 +56,7 @@ class SyncReport:
     """Duration and probe error of one sync."""
 
     sync_s: float
-    probe_error: float  # largest log-prob difference on the probe text over all engines, in nats
+    probe_error: float | None  # largest difference on the probe text, in nats; None: no_sync
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +116,8 @@ class WeightSync:
                 "weights"
             )
         return error
+
+
+async def no_sync(policy_version: int) -> SyncReport:
+    """Sync nothing, where there are no engines or no learner."""
+    return SyncReport(sync_s=0.0, probe_error=None)
