@@ -30,6 +30,7 @@ COMMANDS = {
     "eval": "evaluate a model: pass@1, pass@k, majority votes, lengths, languages, cost",
     "compare": "compare evaluations in one Markdown and HTML report, samples side by side",
     "profile": "trace one step of a GRPO recipe: a track for each actor, and where the time goes",
+    "replay": "train the stored batch of a GRPO step again, by the learner alone, and compare",
     "export": "merge adapters, save the model with a model card, push it to the hub",
     "serve": "serve a model behind an OpenAI-compatible API, reasoning apart from the answer",
     "chat": "chat with a model; RECIPE is its folder or the URL of a server",
@@ -87,7 +88,12 @@ def _run_stage(options: argparse.Namespace) -> int:
     from rlvr.run.stage_protocol import load_stage, run_stage
 
     stage = load_stage(options.command)
-    return run_stage(stage, options.recipe, options.overrides, check_only=options.check)
+    recipe, overrides = options.recipe, options.overrides
+    if options.command == "replay":  # its recipe is that of a run
+        from rlvr.stages.replay.replay_stage import recipe_of
+
+        recipe, overrides = recipe_of(recipe, options.step, overrides)
+    return run_stage(stage, recipe, overrides, check_only=options.check)
 
 
 def _version() -> str:
@@ -121,7 +127,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("recipe", metavar="RECIPE", help="YAML file")
+        if name == "replay":
+            command.add_argument("recipe", metavar="RUN", help="folder of a GRPO run")
+            command.add_argument("step", metavar="STEP", type=int, help="step of the run")
+        else:
+            command.add_argument("recipe", metavar="RECIPE", help="YAML file")
         command.add_argument(
             "overrides", metavar="section.key=value", nargs="*", help="overrides of the recipe"
         )

@@ -34,6 +34,7 @@ STAGES: Mapping[str, str] = {
     "eval": "rlvr.evaluation.eval_stage",
     "compare": "rlvr.evaluation.compare_stage",
     "profile": "rlvr.stages.profile.profile_stage",
+    "replay": "rlvr.stages.replay.replay_stage",
     "export": "rlvr.stages.export.export_stage",
 }
 

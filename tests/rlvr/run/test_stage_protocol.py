@@ -158,7 +158,7 @@ def test_a_held_folder_is_refused_before_the_check(count: CountStage) -> None:
 
 @pytest.mark.parametrize("command", STAGES)
 def test_each_stage_module_defines_the_stage_of_its_command(command: str) -> None:
-    recipe = "grpo" if command == "profile" else command  # a profile is one of a GRPO recipe
+    recipe = "grpo" if command in ("profile", "replay") else command  # they take a GRPO recipe
     assert load_stage(command).schema.model_fields["stage"].default == recipe
 
 
