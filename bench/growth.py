@@ -189,6 +189,9 @@ class _StepLog:
     def phase(self, text: str) -> None:
         pass
 
+    def warn(self, text: str) -> None:
+        pass
+
     def settle(self) -> None:
         pass
 

@@ -208,6 +208,9 @@ class StepReport:
     clip_frac: float
     kl: float  # k3 to the reference; 0 without one
     mismatch_kl: float  # k3 between the log-probs of learner and engine
+    mismatch_median: float  # of |log ratio| of learner to engine, in nats
+    mismatch_p99: float  # 99th percentile of it; both quantiles are up to 6% too high
+    mismatch_beyond_frac: float  # share of the tokens beyond checks.warn_mismatch
     max_ratio_error: float  # largest |ratio - 1|
     num_loss_tokens: int  # sampled tokens in the forward passes
     num_tokens: int  # these, each completion with its prompt

@@ -140,18 +140,26 @@ class CheckpointSection(Section):
 class ChecksSection(Section):
     """Self-checks; a run that fails one stops and names the reason."""
 
-    max_mismatch_kl: PositiveFloat = Field(
-        0.01, description="k3 between learner and engine at the same weights, in nats per token"
+    warn_mismatch: PositiveFloat | None = Field(
+        None,
+        description="99th percentile of |log ratio| between learner and engine at the same "
+        "weights, in nats, above which the run warns once; null: 0.001, bfloat16 0.2",
+    )
+    max_mismatch: PositiveFloat | None = Field(
+        None,
+        description="the same, above which the run stops; null: 0.01, bfloat16 0.5",
     )
     max_probe_error: PositiveFloat | None = Field(
-        None, description="log-prob error on the probe text, in nats; null: 0.001, bfloat16 0.5"
+        None,
+        description="log-prob error on the probe text after a sync, in nats; null: 0.001, in "
+        "bfloat16 relative to that of the first sync (docs/runs.md)",
     )
     max_first_ratio_error: PositiveFloat | None = Field(
         None, description="|ratio - 1| at the first step; null: 0.01, in bfloat16 no limit"
     )
     max_ungraded_frac: Frac = Field(0.2, description="completions that no reward could grade")
-    max_no_signal_steps: PositiveInt = Field(
-        10, description="consecutive steps in which every group has equal rewards"
+    max_no_signal_batches: PositiveInt = Field(
+        10, description="consecutive rollout batches in which every group has equal rewards"
     )
     preflight_tasks: NonNegativeInt = Field(
         20_000, description="rows whose gold must earn full reward; 0: none; endless source: 256"
@@ -160,6 +168,11 @@ class ChecksSection(Section):
         3.0, description="seconds of grading golds; rows that are left then are not graded"
     )
     max_bad_golds: NonNegativeInt = Field(0, description="preflight rows that may fail")
+
+    def mismatch_limits(self, dtype: str) -> tuple[float, float]:
+        """Return warn_mismatch and max_mismatch, or their defaults for the model's type."""
+        warn, stop = (0.001, 0.01) if dtype == "float32" else (0.2, 0.5)
+        return self.warn_mismatch or warn, self.max_mismatch or stop
 
 
 class TrackersSection(Section):

@@ -216,6 +216,7 @@ def _learner(
         trust_remote_code=config.model.trust_remote_code,
         seed=config.seed,
         temperature=config.rollout.temperature,
+        mismatch_limit=config.checks.mismatch_limits(config.model.dtype)[0],
         learner=config.learner,
         loss=config.loss,
         backend="gloo" if cluster.is_cpu else "nccl",

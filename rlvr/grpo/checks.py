@@ -1,7 +1,8 @@
 """Self-checks of a run: each stops the run, with the reason, where it cannot be trusted.
 
 first step    check_first_step: ratios are 1
-each step     check_graded, check_mismatch, SignalCheck
+each step     MismatchCheck
+each batch    check_graded, SignalCheck
 
 What can be known before a run is checked by its preflight (rlvr.grpo.preflight).
 """
@@ -10,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rlvr.config.training_sections import ChecksSection
 from rlvr.errors import CheckError
 from rlvr.grpo.advantages import has_signal
 from rlvr.types import Group, StepReport
 
 __all__ = [
+    "MismatchCheck",
     "SignalCheck",
     "check_first_step",
     "check_graded",
-    "check_mismatch",
 ]
 
 
@@ -41,19 +41,6 @@ def check_graded(groups: Sequence[Group], *, limit_frac: float) -> None:
         )
 
 
-def check_mismatch(report: StepReport, *, checks: ChecksSection, staleness: int) -> None:
-    """Raise CheckError if learner and engine disagree on completions of the same weights.
-
-    Completions of older weights differ by design and are not checked.
-    """
-    if staleness == 0 and not report.mismatch_kl <= checks.max_mismatch_kl:
-        raise CheckError(
-            f"mismatch_kl is {report.mismatch_kl:.3g} nats per token (limit "
-            f"{checks.max_mismatch_kl:.3g}, checks.max_mismatch_kl): the engine's log-probs do not "
-            "belong to the learner's weights"
-        )
-
-
 def check_first_step(
     report: StepReport, *, max_ratio_error: float, is_reference_fresh: bool
 ) -> None:
@@ -71,26 +58,61 @@ def check_first_step(
         )
 
 
-class SignalCheck:
-    """Stops a run whose groups have had no signal for many steps in a row."""
+class MismatchCheck:
+    """Warns once, and stops the run, where learner and engine disagree at the same weights.
 
-    def __init__(self, max_steps: int) -> None:
-        self._max_steps = max_steps
-        self._num_steps = 0
+    Both limits apply to the 99th percentile of |log ratio| over a step's tokens. One token in a
+    hundred or more does not move it; a wrong temperature or shifted tokens move most of them.
+    """
+
+    def __init__(self, *, warn: float, stop: float) -> None:
+        self._warn = warn
+        self._stop = stop
+        self._is_warned = False
+
+    def check(self, report: StepReport, *, staleness: int) -> str | None:
+        """Return a warning, at most once in a run.
+
+        Completions of older weights differ by design and are not checked. Raises CheckError: the
+        mismatch is over the second limit.
+        """
+        if staleness > 0:
+            return None
+        found = (
+            f"mismatch of learner and engine: the 99th percentile of |log ratio| is "
+            f"{report.mismatch_p99:.3g} nats (median {report.mismatch_median:.3g}; limit"
+        )
+        if not report.mismatch_p99 <= self._stop:
+            raise CheckError(
+                f"{found} {self._stop:.3g}, checks.max_mismatch): the engine's log-probs do not "
+                "belong to the learner's weights"
+            )
+        if self._is_warned or report.mismatch_p99 <= self._warn:
+            return None
+        self._is_warned = True
+        return f"{found} {self._warn:.3g}, checks.warn_mismatch)"
+
+
+class SignalCheck:
+    """Stops a run whose groups have had no signal for many rollout batches in a row."""
+
+    def __init__(self, max_batches: int) -> None:
+        self._max_batches = max_batches
+        self._num_batches = 0
 
     def check(self, groups: Sequence[Group]) -> None:
-        """Count a step without signal; a group with two different rewards resets the count."""
+        """Count a batch without signal; a group with two different rewards resets the count."""
         if any(has_signal(group) for group in groups):
-            self._num_steps = 0
+            self._num_batches = 0
             return
-        self._num_steps += 1
-        if self._num_steps >= self._max_steps:
+        self._num_batches += 1
+        if self._num_batches >= self._max_batches:
             values = [r.reward.value for group in groups for r in group.graded]
             is_flat = len(set(values)) == 1
             spread = f"all rewards are {values[0]:g}" if is_flat else _by_group(groups)
             raise CheckError(
-                f"no group had two different rewards for {self._num_steps} steps "
-                f"(checks.max_no_signal_steps): {spread}; the tasks are too hard or too easy for "
+                f"no group had two different rewards for {self._num_batches} rollout batches "
+                f"(checks.max_no_signal_batches): {spread}; the tasks are too hard or too easy for "
                 "this model, or a reward is broken"
             )
 

@@ -27,7 +27,9 @@ from rlvr.config.training_sections import (
 )
 from rlvr.errors import ConfigError
 
-__all__ = ["GrpoConfig"]
+__all__ = ["EVAL_TASKS", "GrpoConfig"]
+
+EVAL_TASKS = "eval.tasks"  # section of the held-out tasks
 
 
 class GrpoConfig(GenerationStageConfig):

@@ -17,7 +17,7 @@ from rlvr.data.inputs import (
 )
 from rlvr.data.tasks import Mixture, MixtureSource, TaskSource
 from rlvr.errors import ConfigError
-from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.grpo_config import EVAL_TASKS, GrpoConfig
 from rlvr.grpo.learner_alone import check_stored_batches
 from rlvr.grpo.run_summary import closing_text
 from rlvr.run.checkpoints import complete_checkpoints
@@ -27,8 +27,6 @@ from rlvr.run.stage_protocol import Stage
 from rlvr.run.trackers import check_trackers
 
 __all__ = ["STAGE", "check_inputs", "preflight"]
-
-EVAL_TASKS = "eval.tasks"  # section of the held-out tasks
 
 
 def check_inputs(config: GrpoConfig) -> Inputs:

@@ -162,7 +162,6 @@ def _probe_tokens(
     return np.concatenate(prompts)[: min(PROBE_TOKENS, longest)]
 
 
-def _max_probe_error(config: GrpoConfig) -> float:
-    given = config.checks.max_probe_error
-    default = 1e-3 if config.model.dtype == "float32" else 0.5
-    return default if given is None else given
+def _max_probe_error(config: GrpoConfig) -> float | None:
+    default = 1e-3 if config.model.dtype == "float32" else None
+    return config.checks.max_probe_error or default

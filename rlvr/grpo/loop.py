@@ -31,7 +31,7 @@ from rlvr.data.tasks import TaskStream
 from rlvr.errors import CheckError, Stopped
 from rlvr.grpo.advantages import AdvantageScale
 from rlvr.grpo.batching import step_batch
-from rlvr.grpo.checks import SignalCheck, check_first_step, check_graded, check_mismatch
+from rlvr.grpo.checks import MismatchCheck, SignalCheck, check_first_step, check_graded
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.grpo.held_out_eval import Evaluation, summarize
 from rlvr.grpo.metrics import StepTimes, step_metrics
@@ -100,6 +100,9 @@ class Log(Protocol):
     def phase(self, text: str) -> None:
         """Display the current phase of the run."""
 
+    def warn(self, text: str) -> None:
+        """Log a warning and display it."""
+
     def settle(self) -> None:
         """Wait until everything is on disk."""
 
@@ -149,10 +152,14 @@ class GrpoLoop:
     _buffer: Batches = field(init=False)
     _open: OpenBatch | None = field(init=False, default=None)  # has untrained mini-batches
     _signal: SignalCheck = field(init=False)
+    _mismatch: MismatchCheck = field(init=False)
     _is_first_checked: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._signal = SignalCheck(self.config.checks.max_no_signal_steps)
+        checks = self.config.checks
+        warn, stop = checks.mismatch_limits(self.config.model.dtype)
+        self._signal = SignalCheck(checks.max_no_signal_batches)
+        self._mismatch = MismatchCheck(warn=warn, stop=stop)
         self._buffer = self.batches or RolloutBuffer(
             self.config,
             collector=self.collector,
@@ -197,7 +204,6 @@ class GrpoLoop:
         """
         clock = _Clock()
         taken = self._open or await self._take_batch(clock)
-        self._signal.check(taken.rollouts.groups)
         groups = taken.minibatch(self.state.step, seed=self.config.seed)
         batch = self._make_batch(groups, max_tokens=taken.plan.max_tokens)
         with clock.measure("learn_s"):  # with max_staleness > 0 the next rollouts are generated
@@ -227,6 +233,7 @@ class GrpoLoop:
             taken = await self._unless_stopped(self._buffer.take(advantage_scale=scale))
         limit_frac = self.config.checks.max_ungraded_frac
         check_graded(taken.rollouts.groups, limit_frac=limit_frac)
+        self._signal.check(taken.rollouts.groups)
         return taken
 
     def _advance(self, taken: OpenBatch, groups: Sequence[Group]) -> None:
@@ -271,7 +278,8 @@ class GrpoLoop:
         config = self.config
         oldest = min(r.completion.policy_versions.min() for g in groups for r in g.rollouts)
         staleness = self.state.step - int(oldest)
-        check_mismatch(report, checks=config.checks, staleness=staleness)
+        if warning := self._mismatch.check(report, staleness=staleness):
+            self.log.warn(warning)
         limit = config.checks.max_first_ratio_error
         if not self._is_first_checked and staleness == 0 and report.num_loss_tokens:
             self._is_first_checked = True

@@ -4,9 +4,12 @@ reward/      mean  std  NAME/mean  ungraded_frac
 group/       no_signal_frac (of the whole rollout batch, the same for its mini-batches)
 buffer/      stale  no_signal (groups dropped, left out since the last batch)  waiting  under_way
 completion/  length/mean  length/max  truncated_frac  reflection_words/mean
-policy/      entropy  clip_frac  kl  mismatch_kl  max_ratio_error
+policy/      entropy  clip_frac  kl  max_ratio_error
              staleness  staleness_mean (of tokens, in optimizer steps: largest, mean)
              old_tokens_frac (share of tokens of older versions)
+             mismatch_kl  mismatch_median  mismatch_p99  mismatch_beyond_frac
+             between learner and engine, over the loss tokens of the step: mean k3; quantiles of
+             |log ratio| in nats; share of the tokens beyond checks.warn_mismatch (to warn: 1%)
 learner/     loss  grad_norm
 tokens/      completion  useful  computed  per_s
 engine/      idle_frac (share of the step in which an engine had nothing to generate; mean)
@@ -114,7 +117,8 @@ def _staleness_metrics(rollouts: Sequence[Rollout], *, step: int) -> dict[str, f
 
 def _policy_metrics(report: StepReport) -> dict[str, float | None]:
     """None where no group had a signal, so that no completion went through the model."""
-    names = ("entropy", "clip_frac", "kl", "mismatch_kl", "max_ratio_error")
+    names = ["entropy", "clip_frac", "kl", "max_ratio_error"]
+    names += ["mismatch_kl", "mismatch_median", "mismatch_p99", "mismatch_beyond_frac"]
     is_empty = report.num_loss_tokens == 0
     return {f"policy/{name}": None if is_empty else getattr(report, name) for name in names}
 

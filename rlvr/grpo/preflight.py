@@ -1,6 +1,7 @@
 """The preflight of a stage that generates: what can be known before an actor starts.
 
-    tokenizer, template --> prompts of all tasks --> rewards on three completions --> golds (GRPO)
+    tokenizer, template --> prompts of all tasks --> rewards on three completions
+        --> golds, prompts shared by training and evaluation (GRPO)
 
 It needs neither torch nor Ray. A reward process starts first and imports while the tokenizer loads.
 """
@@ -16,8 +17,9 @@ from rlvr.config.sections import TasksSection
 from rlvr.data.inputs import Inputs, make_encoder
 from rlvr.data.prompt_lengths import fit_prompts
 from rlvr.data.prompts import GoldStyle
+from rlvr.data.shared_prompts import describe_shared_prompts
 from rlvr.data.tasks import TaskSource
-from rlvr.grpo.grpo_config import GrpoConfig
+from rlvr.grpo.grpo_config import EVAL_TASKS, GrpoConfig
 from rlvr.grpo.reward_process import RewardProcess
 from rlvr.grpo.reward_trial import RewardTrial
 from rlvr.run.run_folder import RunFolder
@@ -57,4 +59,13 @@ def run_preflight(
         fast = trial.try_each()
         if isinstance(config, GrpoConfig):
             say(str(trial.grade_golds(config.checks, fast=fast, seed=config.seed)))
+            _say_shared_prompts(sources, say)
     return replace(inputs, encoder=encoder, sources=sources)
+
+
+def _say_shared_prompts(sources: Mapping[str, TaskSource], say: Callable[[str], None]) -> None:
+    training = {key: source for key, source in sources.items() if key != EVAL_TASKS}
+    if held_out := sources.get(EVAL_TASKS):
+        line = describe_shared_prompts(held_out, training, section=EVAL_TASKS)
+        if line:
+            say(f"preflight: {line}")

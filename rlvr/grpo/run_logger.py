@@ -81,6 +81,11 @@ class RunLogger:
         """Display the current phase."""
         self._console.phase(text)
 
+    def warn(self, text: str) -> None:
+        """Log a warning and print it."""
+        logger.warning(text)
+        self._console.print_line(f"warning: {text}")
+
     def broken_batch(self, batch: Batch, step: int) -> Path:
         """Save the arrays of a batch whose loss or gradient was not finite; return the file."""
         path = self._folder.path / f"broken_batch_{step:06d}.npz"

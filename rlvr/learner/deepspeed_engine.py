@@ -33,6 +33,7 @@ class LearnerSpec:
     trust_remote_code: bool
     seed: int
     temperature: float  # sampling temperature of the engines
+    mismatch_limit: float  # |log ratio| to the engine in nats; tokens beyond it are counted
     learner: LearnerSection
     loss: LossSection
     backend: str  # gloo or nccl

@@ -28,11 +28,14 @@ from rlvr.learner.deepspeed_engine import LearnerSpec, build_engine, load_model
 from rlvr.learner.logprobs import completion_logprobs
 from rlvr.learner.losses import LossTerms, policy_loss
 from rlvr.learner.lr_schedule import lr_at
+from rlvr.learner.mismatch import NUM_BINS, count_log_ratios, quantile
 from rlvr.learner.packing import PackedRows, pack_rows, pack_text
 from rlvr.run.trace import span
 from rlvr.types import MicroBatch, StepReport
 
 __all__ = ["DeepSpeedLearner"]
+
+NUM_SUMS = 9  # totals of a step, besides the counts of log ratios
 
 
 class DeepSpeedLearner:
@@ -63,7 +66,7 @@ class DeepSpeedLearner:
         started = time.monotonic()
         self._engine.train()
         self._set_lr(step)
-        sums = torch.zeros(8, dtype=torch.float64, device=self._device)
+        sums = torch.zeros(NUM_SUMS + NUM_BINS, dtype=torch.float64, device=self._device)
         max_ratio_error = torch.zeros((), dtype=torch.float32, device=self._device)
         for i, micro_batch in enumerate(micro_batches):
             is_last = i + 1 == len(micro_batches)
@@ -78,7 +81,8 @@ class DeepSpeedLearner:
         dist.all_reduce(max_ratio_error, op=dist.ReduceOp.MAX)
         with span("optimizer"):
             grad_norm = self._update()
-        loss, entropy, clipped, kl, mismatch, loss_tokens, tokens, computed_tokens = sums.tolist()
+        totals, counts = sums[:NUM_SUMS].tolist(), sums[NUM_SUMS:].tolist()
+        loss, entropy, clipped, kl, mismatch, beyond, loss_tokens, tokens, computed_tokens = totals
         if self._optimizer.skipped or not np.isfinite([loss, grad_norm]).all():
             raise CheckError(
                 f"step {step}: loss {loss:.4g}, gradient norm {grad_norm:.4g}: not finite; "
@@ -92,6 +96,9 @@ class DeepSpeedLearner:
             clip_frac=clipped * per_token,
             kl=kl * per_token,
             mismatch_kl=mismatch * per_token,
+            mismatch_median=quantile(counts, 0.5),
+            mismatch_p99=quantile(counts, 0.99),
+            mismatch_beyond_frac=beyond * per_token,
             max_ratio_error=float(max_ratio_error),
             num_loss_tokens=int(loss_tokens),
             num_tokens=int(tokens),
@@ -171,7 +178,7 @@ class DeepSpeedLearner:
                 ).save_pretrained(folder)
 
     def _forward(self, micro_batch: MicroBatch) -> tuple[LossTerms, torch.Tensor]:
-        """Return the loss terms, and the sums [8] behind a StepReport."""
+        """Return the loss terms, and the sums [NUM_SUMS + NUM_BINS] behind a StepReport."""
         spec = self._spec
         token_ids, packed = self._packed(micro_batch)
         policy_logprobs, entropy = self._engine(token_ids, packed, spec.temperature)
@@ -200,13 +207,24 @@ class DeepSpeedLearner:
             clip_high=spec.loss.clip_high,
             beta=spec.loss.beta,
         )
-        sums_of_terms = [terms.loss.detach(), entropy.detach().sum(), terms.clipped]
-        sums_of_terms += [terms.kl_sum, terms.mismatch_sum]
-        counts = torch.tensor(
-            [has_loss.sum(), micro_batch.num_tokens, micro_batch.num_computed_tokens]
-        )
-        sums = torch.stack([term.double() for term in sums_of_terms])
-        return terms, torch.cat([sums, counts.to(sums)])
+        log_ratios = policy_logprobs.detach() - rollout_logprobs
+        return terms, self._sums(micro_batch, terms, entropy.detach(), log_ratios)
+
+    def _sums(
+        self,
+        micro_batch: MicroBatch,
+        terms: LossTerms,
+        entropy: torch.Tensor,
+        log_ratios: torch.Tensor,
+    ) -> torch.Tensor:
+        beyond = (log_ratios.abs() > self._spec.mismatch_limit).sum()
+        totals = [terms.loss.detach(), entropy.sum(), terms.clipped, terms.kl_sum]
+        totals += [terms.mismatch_sum, beyond]
+        sizes = [micro_batch.loss_mask.sum(), micro_batch.num_tokens]
+        sizes += [micro_batch.num_computed_tokens]
+        sums = torch.stack([total.double() for total in totals])
+        parts = [sums, torch.tensor(sizes).to(sums), count_log_ratios(log_ratios).to(sums)]
+        return torch.cat(parts)
 
     def _packed(self, micro_batch: MicroBatch) -> tuple[torch.Tensor, PackedRows]:
         token_ids = torch.from_numpy(micro_batch.token_ids).long().to(self._device)

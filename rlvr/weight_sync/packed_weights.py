@@ -7,7 +7,7 @@ place, and Ray copies it once to each other machine. Nothing is written to disk.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,13 @@ import torch
 import xxhash
 from numpy.typing import NDArray
 
+from rlvr.errors import CheckError, one_line
+from rlvr.weight_sync.load_record import LoadRecord
+
 __all__ = ["PackedWeights", "WeightSyncWorker", "digest_of", "pack_weights", "unpack_weights"]
 
 ALIGNMENT = 16  # bytes; each tensor starts at a multiple of it
+MAX_NAMED = 3  # tensors in a message
 
 
 Entry = tuple[str, str, tuple[int, ...]]  # name, torch dtype and shape of a tensor
@@ -90,11 +94,52 @@ class WeightSyncWorker:
     `model.load_weights` fails (linear layers on a CPU).
     """
 
+    device: Any
+    get_model: Any
     reload_weights: Any
+    comparable_tensors: frozenset[str] | None = None  # sent ones that are kept unchanged
 
     def load_packed(self, packed: PackedWeights) -> str:
-        """Load a policy version; return the digest of the received bytes."""
+        """Load a policy version; return the digest of the received bytes.
+
+        Raises CheckError: a parameter was not loaded, a tensor was not used, or the engine holds
+        other values than it was given.
+        """
+        record = LoadRecord(self.get_model(), shares_tied=self.device.type != "cpu")
         # clones: a loader may keep a tensor, which would otherwise point into shared memory
         clones = ((name, tensor.clone()) for name, tensor in unpack_weights(packed))
-        self.reload_weights(weights_iterator=clones)
+        version = f"weight sync of version {packed.policy_version}"
+        try:
+            with record:
+                self.reload_weights(weights_iterator=record.watch(clones))
+        except ValueError as error:  # a name that the model does not know
+            raise CheckError(f"{version}: {record.last}: {one_line(error)}") from None
+        if faults := [*_faults(record), *self._stale(record, packed)]:
+            raise CheckError(f"{version}: {'; '.join(faults)}")
         return digest_of(packed.entries, packed.buffer)
+
+    def _stale(self, record: LoadRecord, packed: PackedWeights) -> list[str]:
+        """Compare tensors with those sent: all that were equal after the engine's first load.
+
+        The first load tells them from tensors that vLLM converts or packs.
+        """
+        is_same = record.compare(dict(unpack_weights(packed)))
+        if self.comparable_tensors is None:
+            self.comparable_tensors = frozenset(name for name, same in is_same.items() if same)
+        kept = self.comparable_tensors
+        stale = [name for name, same in is_same.items() if not same and name in kept]
+        return [f"the engine holds other values of {_some(stale)}"] if stale else []
+
+
+def _faults(record: LoadRecord) -> list[str]:
+    """Describe parameters that were not loaded and tensors that were not used."""
+    parts = {
+        "the engine's model did not load": record.not_loaded(),
+        "the engine's model did not use": record.not_used(),
+    }
+    return [f"{what} {_some(names)}" for what, names in parts.items() if names]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

@@ -1,8 +1,9 @@
-"""One weight sync with its two checks.
+"""One weight sync with its checks.
 
     learner --packed weights, through the object store--> engines
     digest: the received bytes are the sent ones
-    probe:  learner and engines give a text the same log-probs, so each tensor was loaded correctly
+    load:   every parameter of the engine was written, and every sent tensor was used
+    probe:  learner and engines give a text the same log-probs
 
 The digest alone cannot detect a tensor that arrived and was ignored, as happens to the head of a
 model with tied embeddings; the probe alone cannot tell a broken transport from a broken model.
@@ -12,8 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from rlvr.errors import CheckError
 from rlvr.run.trace import span
+from rlvr.weight_sync.probe import ProbeCheck
 
 if TYPE_CHECKING:
     from rlvr.cluster.actors import Actor
@@ -75,9 +78,13 @@ class WeightSync:
     engines: ProbedEngines
     learner: ProbedLearner
     probe_token_ids: NDArray[np.int32]  # [T], probe text, scored by learner and engines
-    max_probe_error: float
+    max_probe_error: float | None  # nats; None: relative to the first sync (ProbeCheck)
     is_restart: bool = False  # completions under way begin again with the new weights
-    _published: _Published | None = None
+    _probe: ProbeCheck = field(init=False)
+    _published: _Published | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._probe = ProbeCheck(max_error=self.max_probe_error)
 
     async def __call__(self, policy_version: int) -> SyncReport:
         """Sync the weights. Raises CheckError: the engines do not hold the learner's weights."""
@@ -92,8 +99,9 @@ class WeightSync:
             await self.engines.load_weights(packed_ref, is_restart=self.is_restart)
         with span("probe"):
             found = await self.engines.probe(self.probe_token_ids)
-            errors = [self._error(logprobs, await expected) for logprobs in found]
-        return SyncReport(sync_s=time.monotonic() - started, probe_error=max(errors))
+            with _named(policy_version):
+                probe_error = self._probe(await expected, found)
+        return SyncReport(sync_s=time.monotonic() - started, probe_error=probe_error)
 
     async def restore(self, engine: Actor, *, deadline_s: float) -> None:
         """Give a restarted engine the weights of the last sync, with the same checks."""
@@ -102,20 +110,16 @@ class WeightSync:
             return
         await engine.call("load_weights", published.packed_ref, deadline_s=deadline_s)
         logprobs = await engine.call("probe", self.probe_token_ids, deadline_s=deadline_s)
-        self._error(logprobs, await published.expected)
+        with _named(published.policy_version):
+            self._probe.check_one(await published.expected, logprobs, name=engine.name)
 
-    def _error(self, logprobs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-        """Return the probe error of an engine, or raise CheckError."""
-        assert self._published is not None
-        error = float(np.abs(logprobs - expected).max())
-        if not error <= self.max_probe_error:  # also if it is nan
-            raise CheckError(
-                f"weight sync of version {self._published.policy_version}: an engine and the "
-                f"learner differ by {error:.2g} nats on the probe text (limit "
-                f"{self.max_probe_error:.2g}, checks.max_probe_error): they do not hold the same "
-                "weights"
-            )
-        return error
+
+@contextmanager
+def _named(policy_version: int) -> Iterator[None]:
+    try:
+        yield
+    except CheckError as error:
+        raise CheckError(f"weight sync of version {policy_version}: {error}") from None
 
 
 async def no_sync(policy_version: int) -> SyncReport:

@@ -149,6 +149,7 @@ def start_learners(config: GrpoConfig, logs: Path) -> list[Actor]:
             trust_remote_code=False,
             seed=0,
             temperature=config.rollout.temperature,
+            mismatch_limit=config.checks.mismatch_limits(config.model.dtype)[0],
             learner=config.learner,
             loss=config.loss,
             backend="gloo",

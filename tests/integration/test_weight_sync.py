@@ -1,4 +1,4 @@
-"""Weight sync on real engines and a real learner, and the faults that its two proofs must see."""
+"""Weight sync on real engines and a real learner, and the faults that its checks must see."""
 
 from __future__ import annotations
 
@@ -52,13 +52,20 @@ def _with_swapped_linears(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]
     return {**tensors, first: tensors[second], second: tensors[first]}.items()
 
 
-def _without_head(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]]:
-    assert "lm_head.weight" in tensors
-    return [(name, tensor) for name, tensor in tensors.items() if name != "lm_head.weight"]
-
-
 def _with_another_head(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]]:
     return {**tensors, "lm_head.weight": tensors["lm_head.weight"].flip(0)}.items()
+
+
+def _without(name: str) -> Callable[[Tensors], Iterable[tuple[str, torch.Tensor]]]:
+    def change(tensors: Tensors) -> Iterable[tuple[str, torch.Tensor]]:
+        assert name in tensors
+        return [(other, tensor) for other, tensor in tensors.items() if other != name]
+
+    return change
+
+
+def _with_one_more(name: str) -> Callable[[Tensors], Iterable[tuple[str, torch.Tensor]]]:
+    return lambda tensors: {**tensors, name: torch.zeros(4)}.items()
 
 
 def _with_a_corrupted_byte(sent: PackedWeights) -> PackedWeights:
@@ -100,20 +107,70 @@ def test_after_a_learner_step_a_sync_makes_both_engines_the_learner(
     assert max(after) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(_with_swapped_linears, id="two linear weights swapped"),
-        pytest.param(_without_head, id="head of tied embeddings left out"),
-        pytest.param(_with_another_head, id="another head"),
-    ],
-)
 def test_the_probe_sees_weights_that_arrived_and_are_not_the_learners(
-    stage: Stage, moved: LearnerGroup, change: Any
+    stage: Stage, moved: LearnerGroup
 ) -> None:
-    faulty = FaultyLearner(learner=moved, fault=_repacked(change))
+    faulty = FaultyLearner(learner=moved, fault=_repacked(_with_swapped_linears))
     with pytest.raises(CheckError, match=r"differ by .* nats on the probe text"):
         asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
+    asyncio.run(make_sync(stage.actors, stage.config)(1))  # the right weights repair it
+
+
+def test_a_tensor_that_the_engine_does_not_hold_after_the_load_is_named(
+    stage: Stage, moved: LearnerGroup
+) -> None:
+    faulty = FaultyLearner(learner=moved, fault=_repacked(_with_another_head))
+    with pytest.raises(CheckError, match=r"holds other values of model\.embed_tokens\.weight$"):
+        asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
+    asyncio.run(make_sync(stage.actors, stage.config)(1))
+
+
+LAYER = "model.layers.1"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        pytest.param(
+            _without("lm_head.weight"),
+            r"did not load lm_head\.weight$",
+            id="head of tied embeddings",
+        ),
+        pytest.param(
+            _without(f"{LAYER}.input_layernorm.weight"),
+            r"did not load model\.layers\.1\.input_layernorm\.weight$",
+            id="norm left out",
+        ),
+        pytest.param(
+            _without(f"{LAYER}.self_attn.k_proj.weight"),
+            r"did not load model\.layers\.1\.self_attn\.qkv_proj\.weight \(in part\)$",
+            id="part of a fused weight left out",
+        ),
+        pytest.param(
+            _without(f"{LAYER}.mlp.up_proj.weight"),
+            r"did not load model\.layers\.1\.mlp\.gate_up_proj\.weight \(in part\)$",
+            id="half of a fused weight left out",
+        ),
+        pytest.param(
+            _with_one_more(f"{LAYER}.mlp.down_proj.bias"),
+            r"did not use model\.layers\.1\.mlp\.down_proj\.bias$",
+            id="bias that the model does not have",
+        ),
+        pytest.param(
+            _with_one_more("model.extra.weight"),
+            r"model\.extra\.weight: There is no module or parameter named 'extra' in ",
+            id="unknown tensor",
+        ),
+    ],
+)
+def test_a_load_that_is_not_complete_is_refused_and_names_the_tensors(
+    stage: Stage, moved: LearnerGroup, change: Any, said: str
+) -> None:
+    faulty = FaultyLearner(learner=moved, fault=_repacked(change))
+    with pytest.raises(CheckError, match=rf"^weight sync of version 1: .*{said}"):
+        asyncio.run(make_sync(stage.actors, stage.config, learner=faulty)(1))
+    with pytest.raises(CheckError, match="holds -1"):
+        _write_one(stage)
     asyncio.run(make_sync(stage.actors, stage.config)(1))  # the right weights repair it
 
 

@@ -30,7 +30,8 @@ METRICS = """
 reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungraded_frac
 group/no_signal_frac completion/length/mean completion/length/max completion/truncated_frac
 completion/reflection_words/mean
-policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
+policy/entropy policy/clip_frac policy/kl policy/max_ratio_error policy/staleness
+policy/mismatch_kl policy/mismatch_median policy/mismatch_p99 policy/mismatch_beyond_frac
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
 sync/probe_error time/step_s time/generate_s time/grade_s time/rollout_wait_s time/learn_s
 time/sync_s time/other_s
@@ -63,6 +64,8 @@ def test_on_policy_metrics_say_that_learner_and_engine_agree(done: Path) -> None
     for line in train_lines(done):
         assert line["policy/staleness"] == 0
         assert line["policy/mismatch_kl"] < 1e-8
+        assert line["policy/mismatch_median"] <= line["policy/mismatch_p99"] < 1e-4
+        assert line["policy/mismatch_beyond_frac"] == 0
         assert line["sync/probe_error"] < 1e-5
         assert line["policy/clip_frac"] == 0
 

@@ -80,6 +80,9 @@ def report_of(**values: Any) -> StepReport:
         "clip_frac": 0.125,
         "kl": 0.0,
         "mismatch_kl": 1e-6,
+        "mismatch_median": 1e-6,
+        "mismatch_p99": 1e-5,
+        "mismatch_beyond_frac": 0.0,
         "max_ratio_error": 1e-5,
         "num_loss_tokens": 12,
         "num_tokens": 40,
@@ -263,6 +266,7 @@ class FakeLog:
     groups: list[tuple[Group, ...]] = field(default_factory=list)  # of each step
     evaluations: list[Evaluation] = field(default_factory=list)
     broken: list[tuple[int, Batch]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def step(self, metrics: dict[str, Any], groups: Sequence[Group]) -> None:
         self.steps.append(metrics)
@@ -274,6 +278,9 @@ class FakeLog:
 
     def phase(self, text: str) -> None:
         pass
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def settle(self) -> None:
         pass

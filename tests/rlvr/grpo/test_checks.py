@@ -10,10 +10,8 @@ from fakes import group_of, report_of, rollout_of
 from rewards import Grade, Outcome, RewardResult
 from rlvr.config.training_sections import ChecksSection
 from rlvr.errors import CheckError
-from rlvr.grpo.checks import SignalCheck, check_first_step, check_graded, check_mismatch
+from rlvr.grpo.checks import MismatchCheck, SignalCheck, check_first_step, check_graded
 from rlvr.types import Group, Rollout
-
-CHECKS = ChecksSection(max_mismatch_kl=0.01)
 
 
 def ungraded(reason: str) -> Rollout:
@@ -51,15 +49,50 @@ def test_a_limit_of_zero_allows_none_and_all_graded_is_fine() -> None:
         check_graded([group_of(ungraded(""), *[rollout_of(1.0)] * 99)], limit_frac=0.0)
 
 
-@pytest.mark.parametrize("mismatch_kl", [0.011, math.nan, math.inf])
-def test_a_mismatch_of_engine_and_learner_stops_the_run(mismatch_kl: float) -> None:
-    with pytest.raises(CheckError, match=r"checks\.max_mismatch_kl"):
-        check_mismatch(report_of(mismatch_kl=mismatch_kl), checks=CHECKS, staleness=0)
+MISMATCH = "mismatch of learner and engine: the 99th percentile of |log ratio| is"
 
 
-def test_a_small_mismatch_passes_and_so_does_one_of_older_weights() -> None:
-    check_mismatch(report_of(mismatch_kl=0.01), checks=CHECKS, staleness=0)
-    check_mismatch(report_of(mismatch_kl=5.0), checks=CHECKS, staleness=1)
+def mismatch() -> MismatchCheck:
+    return MismatchCheck(warn=0.001, stop=0.01)
+
+
+@pytest.mark.parametrize("p99", [0.011, math.nan, math.inf])
+def test_a_mismatch_of_engine_and_learner_stops_the_run(p99: float) -> None:
+    with pytest.raises(CheckError) as stopped:
+        mismatch().check(report_of(mismatch_p99=p99, mismatch_median=0.002), staleness=0)
+    assert str(stopped.value) == (
+        f"{MISMATCH} {p99:.3g} nats (median 0.002; limit 0.01, checks.max_mismatch): the engine's "
+        "log-probs do not belong to the learner's weights"
+    )
+
+
+def test_a_mismatch_between_the_limits_warns_once() -> None:
+    check = mismatch()
+    assert check.check(report_of(mismatch_p99=0.001), staleness=0) is None
+    assert check.check(report_of(mismatch_p99=0.01, mismatch_median=0.002), staleness=0) == (
+        f"{MISMATCH} 0.01 nats (median 0.002; limit 0.001, checks.warn_mismatch)"
+    )
+    assert check.check(report_of(mismatch_p99=0.009), staleness=0) is None
+    with pytest.raises(CheckError, match=r"checks\.max_mismatch"):
+        check.check(report_of(mismatch_p99=0.02), staleness=0)
+
+
+def test_completions_of_older_weights_and_single_tokens_do_not_count_as_mismatch() -> None:
+    assert mismatch().check(report_of(mismatch_p99=5.0), staleness=1) is None
+    one_token = report_of(mismatch_kl=3.0, max_ratio_error=2980.0)
+    assert mismatch().check(one_token, staleness=0) is None
+
+
+def test_a_warning_limit_above_the_other_changes_nothing_about_it() -> None:
+    with pytest.raises(CheckError, match=r"limit 0\.01"):
+        MismatchCheck(warn=1.0, stop=0.01).check(report_of(mismatch_p99=0.02), staleness=0)
+
+
+def test_limits_of_the_mismatch_depend_on_the_type_unless_they_are_given() -> None:
+    assert ChecksSection().mismatch_limits("float32") == (0.001, 0.01)
+    assert ChecksSection().mismatch_limits("bfloat16") == (0.2, 0.5)
+    given = ChecksSection(warn_mismatch=0.1, max_mismatch=0.3)
+    assert given.mismatch_limits("float32") == given.mismatch_limits("bfloat16") == (0.1, 0.3)
 
 
 @pytest.mark.parametrize("error", [0.0101, math.nan])
@@ -81,13 +114,13 @@ def test_a_first_step_as_it_should_be_passes() -> None:
     check_first_step(report_of(max_ratio_error=9), max_ratio_error=9.0, is_reference_fresh=False)
 
 
-def test_steps_without_signal_are_counted_in_a_row() -> None:
+def test_rollout_batches_without_signal_are_counted_in_a_row() -> None:
     signal = SignalCheck(3)
     for groups in (flat(0.0), flat(0.0, 1.0), MIXED, flat(0.0), flat(None), MIXED + flat(1.0)):
         signal.check(groups)
     signal.check(flat(0.0))
     signal.check(flat(0.0))
-    with pytest.raises(CheckError, match="no group had two different rewards for 3 steps"):
+    with pytest.raises(CheckError, match="no group had two different rewards for 3 rollout"):
         signal.check(flat(0.0))
 
 

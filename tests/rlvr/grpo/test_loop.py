@@ -218,8 +218,8 @@ def test_a_sync_that_fails_its_proof_ends_the_run(tmp_path: Path) -> None:
     ("step", "values", "message"),
     [
         (0, {"max_ratio_error": 0.02}, r"first step: a ratio .* differs from 1 by 0\.02"),
-        (2, {"mismatch_kl": 0.5}, r"mismatch_kl is 0\.5"),
-        (1, {"mismatch_kl": float("nan")}, "mismatch_kl is nan"),
+        (2, {"mismatch_p99": 0.5}, r"mismatch .* is 0\.5 nats"),
+        (1, {"mismatch_p99": float("nan")}, r"mismatch .* is nan nats"),
     ],
 )
 def test_a_report_that_cannot_be_trusted_ends_the_run(
@@ -232,18 +232,28 @@ def test_a_report_that_cannot_be_trusted_ends_the_run(
     assert len(run.log.steps) == step
 
 
+def test_a_mismatch_over_the_first_limit_is_told_once_and_the_run_goes_on(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.learner.reports |= {1: report_of(mismatch_p99=5e-3), 2: report_of(mismatch_p99=6e-3)}
+    assert run.start().step == 3
+    [warning] = run.log.warnings
+    assert warning.startswith("mismatch of learner and engine")
+    assert "is 0.005 nats" in warning
+    assert [line["policy/mismatch_p99"] for line in run.log.steps] == [1e-5, 5e-3, 6e-3]
+
+
 def test_what_may_differ_later_does_not_end_the_run(tmp_path: Path) -> None:
     run = Run(tmp_path, {"rollout": stale()})
-    run.learner.reports[1] = report_of(max_ratio_error=3.0, mismatch_kl=0.5)  # staleness is 1
+    run.learner.reports[1] = report_of(max_ratio_error=3.0, mismatch_p99=0.5)  # staleness is 1
     assert run.start().step == 3
 
 
 def test_rewards_without_spread_end_the_run_after_the_agreed_number_of_steps(
     tmp_path: Path,
 ) -> None:
-    run = Run(tmp_path, {"num_steps": 5, "checks": {"max_no_signal_steps": 3}})
+    run = Run(tmp_path, {"num_steps": 5, "checks": {"max_no_signal_batches": 3}})
     run.graders.always = 0.0
-    with pytest.raises(CheckError, match=r"for 3 steps .*all rewards are 0"):
+    with pytest.raises(CheckError, match=r"for 3 rollout batches .*all rewards are 0"):
         run.start()
     assert len(run.log.steps) == 2
 

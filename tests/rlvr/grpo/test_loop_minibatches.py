@@ -98,22 +98,22 @@ def test_staleness_counts_optimizer_steps_since_the_weights_that_wrote(tmp_path:
 
 
 def test_only_a_rollout_batchs_first_mini_batch_is_held_against_the_engines(tmp_path: Path) -> None:
-    odd = report_of(mismatch_kl=0.5, max_ratio_error=3.0)
+    odd = report_of(mismatch_p99=0.5, max_ratio_error=3.0)
     run = run_of(tmp_path / "a")
     run.learner.reports |= {1: odd, 2: odd}
     assert run.start().step == 6
     run = run_of(tmp_path / "b")
     run.learner.reports[3] = odd
-    with pytest.raises(CheckError, match=r"mismatch_kl is 0\.5"):
+    with pytest.raises(CheckError, match=r"mismatch .* is 0\.5 nats"):
         run.start()
 
 
-def test_a_rollout_batch_without_signal_counts_at_each_of_its_steps(tmp_path: Path) -> None:
-    run = run_of(tmp_path, checks={"max_no_signal_steps": 5})
+def test_a_rollout_batch_without_signal_counts_once_for_all_its_steps(tmp_path: Path) -> None:
+    run = run_of(tmp_path, checks={"max_no_signal_batches": 2})
     run.graders.always = 1.0
-    with pytest.raises(CheckError, match="for 5 steps"):
+    with pytest.raises(CheckError, match="for 2 rollout batches"):
         run.start()
-    assert len(run.log.steps) == 4
+    assert len(run.log.steps) == 3  # of the first batch
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3, 4, 5])

@@ -23,8 +23,9 @@ step
 reward/mean reward/std reward/accuracy/mean reward/think_format/mean reward/ungraded_frac
 group/no_signal_frac completion/length/mean completion/length/max completion/truncated_frac
 completion/reflection_words/mean
-policy/entropy policy/clip_frac policy/kl policy/mismatch_kl policy/max_ratio_error policy/staleness
+policy/entropy policy/clip_frac policy/kl policy/max_ratio_error policy/staleness
 policy/staleness_mean policy/old_tokens_frac
+policy/mismatch_kl policy/mismatch_median policy/mismatch_p99 policy/mismatch_beyond_frac
 buffer/stale buffer/no_signal buffer/waiting buffer/under_way engine/idle_frac
 learner/loss learner/grad_norm tokens/completion tokens/useful tokens/computed tokens/per_s
 sync/probe_error time/step_s time/generate_s time/grade_s time/rollout_wait_s time/learn_s

@@ -142,3 +142,16 @@ print(json.dumps([status, sorted(sys.modules)]))
     status, modules = json.loads(done.stdout.splitlines()[-1])
     assert status == 0
     assert not {"torch", "ray", "vllm", "deepspeed"} & set(modules)
+
+
+def test_evaluation_prompts_that_also_occur_in_training_are_reported(
+    recipe: Recipe, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = str(tmp_path / "rows.jsonl")
+    path = recipe(eval={"tasks": {"source": "jsonl", "path": rows, "num_tasks": 2}})
+    assert main(["grpo", str(path), "--check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == (
+        "preflight: warning: eval.tasks: 2 of 2 prompts also occur in training, e.g. "
+        f"{rows}:1 is {rows}:1"
+    )
