@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +67,8 @@ class _Learner:
     async def step(self, batch: Batch, *, step: int) -> StepReport:
         await asyncio.sleep(self.learn_s)
         self.busy_s += self.learn_s
-        zeros = dict.fromkeys(
-            ("loss", "grad_norm", "entropy", "clip_frac", "kl", "mismatch_kl"), 0.0
-        )
-        return StepReport(
-            **zeros,
-            max_ratio_error=0.0,
-            num_loss_tokens=batch.num_loss_tokens,
-            num_tokens=batch.num_loss_tokens,
-            num_computed_tokens=batch.num_loss_tokens,
-            learn_s=self.learn_s,
-        )
+        zeros = dict.fromkeys((one.name for one in fields(StepReport)), 0)
+        return StepReport(**zeros | {"num_loss_tokens": batch.num_loss_tokens})
 
     async def replace_reference(self) -> None:
         raise AssertionError("there is none")

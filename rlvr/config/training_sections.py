@@ -143,11 +143,11 @@ class ChecksSection(Section):
     warn_mismatch: PositiveFloat | None = Field(
         None,
         description="99th percentile of |log ratio| between learner and engine at the same "
-        "weights, in nats, above which the run warns once; null: 0.001, bfloat16 0.2",
+        "weights, in nats, above which the run warns once; null: 0.001, bfloat16 0.2 (rounding of "
+        "the toy model: 3e-6 and 0.05)",
     )
     max_mismatch: PositiveFloat | None = Field(
-        None,
-        description="the same, above which the run stops; null: 0.01, bfloat16 0.5",
+        None, description="the same, above which the run stops; null: 0.01, bfloat16 0.5"
     )
     max_probe_error: PositiveFloat | None = Field(
         None,

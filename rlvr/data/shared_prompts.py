@@ -14,7 +14,7 @@ from rlvr.types import Prompt
 
 __all__ = ["describe_shared_prompts"]
 
-NUM_ENDLESS = 10_000
+NUM_ENDLESS = 2000
 
 
 def describe_shared_prompts(

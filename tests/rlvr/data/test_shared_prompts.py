@@ -57,10 +57,10 @@ def test_conversations_are_compared_message_by_message() -> None:
 
 def test_of_an_endless_source_the_first_tasks_are_compared_and_the_line_says_so() -> None:
     held_out = listed("a", "2+3?")
-    part = "training (the first 10,000 tasks of tasks)"
+    part = "training (the first 2,000 tasks of tasks)"
     assert line_of(held_out, tasks=endless(at=NUM_ENDLESS - 1)) == (
         f"warning: eval.tasks: 1 of 1 prompts also occur in {part}, e.g. task a/0 is "
-        "task endless/9999"
+        "task endless/1999"
     )
     assert line_of(held_out, tasks=endless(at=NUM_ENDLESS)) == (
         f"eval.tasks: no prompt occurs in {part}"
