@@ -131,6 +131,9 @@ class _Log:
     def phase(self, text: str) -> None:
         pass
 
+    def warn(self, text: str) -> None:
+        raise AssertionError(text)
+
     def settle(self) -> None:
         pass
 
