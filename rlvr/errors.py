@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "ActorDied",
+    "ActorFailed",
     "CheckError",
     "ConfigError",
     "RLVRError",
@@ -34,7 +35,11 @@ class CheckError(RLVRError):
 
 
 class ActorDied(RLVRError):
-    """A Ray actor died or missed its deadline; the message names it and its log file."""
+    """A process of the run died or missed its deadline; the message names it and its log file."""
+
+
+class ActorFailed(ActorDied):
+    """A Ray actor raised an exception, or died each time it did the same: it would do so again."""
 
 
 class Stopped(RLVRError):

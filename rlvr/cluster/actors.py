@@ -7,25 +7,35 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from rlvr.errors import ActorDied, RLVRError
+from rlvr.errors import ActorDied, ActorFailed, RLVRError
 
 __all__ = ["Actor"]
 
 ResultT = TypeVar("ResultT")
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """A Ray actor with its name and its log file for error messages."""
+    """A Ray actor with its name and its log file for error messages.
+
+    Every method raises the RLVRError that the actor raised; ActorFailed for any other exception;
+    ActorDied if it died, was lost or missed the deadline.
+    """
 
     name: str
     handle: Any
     log_path: str
+    on_late: Callable[[], Awaitable[None]] = _nothing  # awaited when a call misses its deadline
 
     async def call(self, method: str, *args: Any, deadline_s: float, **options: Any) -> Any:
-        """Return the method's result; raise its RLVRError, or ActorDied for any other failure."""
+        """Return the method's result."""
         ref = getattr(self.handle, method).remote(*args, **options)
         return await self._wait(ref, method, deadline_s)
 
@@ -41,9 +51,7 @@ class Actor:
         getattr(self.handle, method).remote(*args)
 
     def kill(self) -> None:
-        """End the actor's process at once."""
-        import ray
-
+        """End the process at once, also one that hangs or is dead already."""
         ray.kill(self.handle)
 
     async def _wait(self, ref: Awaitable[Any], method: str, deadline_s: float) -> Any:
@@ -53,6 +61,7 @@ class Actor:
         try:
             return await asyncio.wait_for(result(), deadline_s)
         except TimeoutError:
+            await self.on_late()
             raise ActorDied(
                 f"{self.name} did not finish {method} within {deadline_s:.0f} s; its log: "
                 f"{self.log_path}"
@@ -61,16 +70,23 @@ class Actor:
             raise self._translate(error, method) from error
 
     def _translate(self, error: RayError, method: str) -> RLVRError:
-        if isinstance(error, RayTaskError):
-            if isinstance(error.cause, RLVRError):
-                return error.cause
-            lines = str(error.cause).strip().splitlines()
-            what = f"failed in {method}: {type(error.cause).__name__}: {lines[-1] if lines else ''}"
-        elif isinstance(error, RayActorError):
-            what = f"died in {method}"
-        else:
-            what = f"was lost in {method}: {type(error).__name__}"
-        return ActorDied(f"{self.name} {what}; its log: {self.log_path}")
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, RLVRError):
+            return cause
+        where = f"its log: {self.log_path}"
+        if not isinstance(cause, RayError):
+            what = f"{type(cause).__name__}: {_last_line(cause)}"
+            return ActorFailed(f"{self.name} failed in {method}: {what}; {where}")
+        if not isinstance(cause, RayActorError):
+            return ActorDied(f"{self.name} was lost in {method}: {type(cause).__name__}; {where}")
+        if cause.actor_init_failed:
+            return ActorFailed(f"{self.name} failed in its start: {_last_line(cause)}; {where}")
+        return ActorDied(f"{self.name} died in {method}; {where}")
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _without_actor(_: object, function: Callable[..., ResultT], *args: Any) -> ResultT:

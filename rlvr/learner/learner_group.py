@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlvr.cluster.actors import Actor
+from rlvr.errors import ActorDied, ActorFailed
 from rlvr.types import Batch, StepReport
 
 __all__ = ["LearnerGroup"]
+
+DEATH_S = 5.0  # after an exception, for the report that another rank died
 
 
 class LearnerGroup:
@@ -52,8 +55,34 @@ class LearnerGroup:
         return await self._call(method, [args for _ in self._ranks])
 
     async def _call(self, method: str, args: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Return the results of all ranks; the first failure ends the others' calls.
+
+        Ranks whose peer died fail too, perhaps before Ray reports the death: that error is raised
+        which says what died.
+        """
         calls = [
-            rank.call(method, *share, deadline_s=self._deadline_s)
+            asyncio.create_task(rank.call(method, *share, deadline_s=self._deadline_s))
             for rank, share in zip(self._ranks, args, strict=True)
         ]
-        return await asyncio.gather(*calls)
+        try:
+            await asyncio.wait(calls, return_when=asyncio.FIRST_EXCEPTION)
+            if any(isinstance(error, ActorFailed) for error in _errors(calls)):
+                await asyncio.wait(calls, timeout=min(DEATH_S, self._deadline_s))
+            if errors := _errors(calls):
+                raise _cause(errors)
+            return [call.result() for call in calls]
+        finally:
+            for call in calls:
+                call.cancel()
+
+
+def _errors(calls: Sequence[asyncio.Task[Any]]) -> list[BaseException]:
+    return [error for call in calls if call.done() and (error := call.exception())]
+
+
+def _cause(errors: Sequence[BaseException]) -> BaseException:
+    """Return the error that says what happened."""
+    failed = [error for error in errors if isinstance(error, ActorFailed)]
+    if len(failed) == len(errors):
+        return ActorDied(str(failed[0]))  # NCCL, gloo or a GPU: not the same again
+    return next(error for error in errors if error not in failed)
