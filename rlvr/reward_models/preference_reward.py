@@ -20,7 +20,6 @@ from rlvr.data.model_files import resolve_model
 
 __all__ = ["harmlessness", "judged_text", "preference", "score"]
 
-BATCH_SIZE = 16
 PARTS = ("answer", "whole")
 
 
@@ -99,24 +98,18 @@ def score(folder: str, texts: Sequence[str], *, max_tokens: int | None = None) -
 
     The texts are rendered prompts with their completions, as in the model's training; exactly one
     end token is appended to each. A text of more than `max_tokens` (None: the model's context
-    length) loses its beginning.
+    length) loses its beginning. Texts are scored one by one: in a padded batch the last digits of a
+    score depend on the other texts, and on a CPU a batch is not faster.
     """
     import torch
 
     model, tokenizer = _load(folder)
     limit = max_tokens or getattr(model.config, "max_position_embeddings", None)
-    rows = [_token_ids(tokenizer, text, limit) for text in texts]
-    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    scores = [0.0] * len(rows)
-    for start in range(0, len(rows), BATCH_SIZE):
-        indices = by_length[start : start + BATCH_SIZE]
-        batch = tokenizer.pad(
-            {"input_ids": [rows[i] for i in indices]}, padding_side="right", return_tensors="pt"
-        )
+    scores = []
+    for text in texts:
+        ids = torch.tensor([_token_ids(tokenizer, text, limit)])
         with torch.inference_mode():
-            logits = model(**batch).logits.squeeze(-1)
-        for i, value in zip(indices, logits.tolist(), strict=True):
-            scores[i] = value
+            scores.append(float(model(ids).logits.squeeze()))
     return scores
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rewards import RewardMix
-from rlvr.reward_models.preference_reward import harmlessness, judged_text, preference
+from rlvr.reward_models.preference_reward import harmlessness, judged_text, preference, score
+from rlvr.toy.toy_model import make_tokenizer
 
 PROMPT = "User: Greet Tom.\nAssistant:"
 COMPLETION = " <think>be kind</think>\nHello!"
@@ -67,3 +70,26 @@ def test_the_mix_gives_it_the_prompts_and_knows_its_range() -> None:
     assert "prompts" in mix.wants
     assert mix.ranges == {name: (0.0, 1.0)}
     assert mix.required_columns == ()
+
+
+def test_the_score_of_a_text_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
+    tokenizer = make_tokenizer()
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        intermediate_size=64,
+        num_labels=1,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    Qwen3ForSequenceClassification(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    texts = [PROMPT + COMPLETION, PROMPT, PROMPT + COMPLETION * 9]
+    alone = [score(str(tmp_path), [text])[0] for text in texts]
+    assert len(set(alone)) == 3
+    assert score(str(tmp_path), texts) == alone
