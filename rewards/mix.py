@@ -112,6 +112,11 @@ class RewardMix:
         return frozenset(accepted)
 
     @property
+    def only_columns(self) -> frozenset[str]:
+        """The columns that `only` of some reward reads."""
+        return frozenset(column for part in self._parts.values() for column in part.only)
+
+    @property
     def wants(self) -> tuple[str, ...]:
         """Names among "completion_ids" and "prompts" that some reward takes, sorted."""
         return tuple(sorted({name for part in self._parts.values() for name in part.reward.wants}))

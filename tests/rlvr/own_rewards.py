@@ -77,3 +77,14 @@ def heavy(completions: list[str]) -> list[float]:
 
 
 heavy.is_tried = False  # type: ignore[attr-defined]
+
+
+def optional_hint(completions: list[str], hint: list[str] | str = "none") -> list[float]:
+    """One with a column that a task may lack."""
+    assert hint == "none" or all(isinstance(one, str) for one in hint)
+    return [0.5 if hint == "none" else 1.0 for _ in completions]
+
+
+def only_hinted(completions: list[str], hint: list[str]) -> list[float]:
+    """One for the tasks that have the column."""
+    return [1.0 for _ in hint]
