@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["no_orphans", "with_mark"]
+__all__ = ["no_orphans", "process_stat", "with_mark"]
 
 MARK = "RLVR_RUN"
 TICK_S = 0.2
@@ -95,7 +95,7 @@ def _new_processes(mark: str, looks: Counter[int]) -> set[Process]:
             looks[process_id] += 1
             with contextlib.suppress(OSError):
                 if mark in _marks(process_id):
-                    found.add((process_id, _stat(process_id)[19]))
+                    found.add((process_id, process_stat(process_id)[19]))
     return found
 
 
@@ -116,13 +116,13 @@ def _is_tracker(process_id: int) -> bool:
 
 def _is_alive(process: Process) -> bool:
     try:
-        stat = _stat(process[0])
+        stat = process_stat(process[0])
     except OSError:
         return False
     return stat[19] == process[1] and stat[0] not in "ZX"
 
 
-def _stat(process_id: int) -> list[str]:
+def process_stat(process_id: int) -> list[str]:
     """Return the fields of /proc/PID/stat after the name: [0] state, [19] start time."""
     return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from rlvr.cluster.stacks import answer_stack_requests
 from rlvr.errors import ConfigError, RLVRError
 
 __all__ = [
@@ -87,12 +88,16 @@ def actor_env(*, num_threads: int, is_cpu: bool) -> dict[str, str]:
 
 
 def redirect_output(path: str) -> None:
-    """Send stdout and stderr of this process, also those of C libraries, to a file."""
+    """Send stdout and stderr of this process, also those of C libraries, to a file.
+
+    The name of the file is that of the process where its stacks are asked for.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
+    answer_stack_requests(Path(path))
 
 
 def log_to(path: Path) -> None:
