@@ -1,23 +1,30 @@
-"""Start a local Ray, or join a running cluster."""
+"""Start a local Ray and watch it, or join a running cluster."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlvr.cluster.process_reaper import no_orphans
 from rlvr.cluster.signals import signals_held
-from rlvr.errors import ConfigError, RLVRError, one_line
+from rlvr.errors import ActorDied, ConfigError, RLVRError, one_line
 
-__all__ = ["Cluster", "connected"]
+__all__ = ["Cluster", "connected", "unless_ray_dies"]
+
+logger = logging.getLogger(__name__)
 
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+VITAL = ("gcs_server", "raylet")
+WATCH_S = 1.0
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,7 @@ def connected(
     import ray
 
     _keep_signal_handlers()
+    _log_messages()
     is_local = not os.environ.get("RAY_ADDRESS")
     with no_orphans() if is_local else nullcontext():
         try:
@@ -77,6 +85,15 @@ def _keep_signal_handlers() -> None:
     ray._private.utils.set_sigterm_handler = lambda handler: None
     # prints a stack for SIGTERM as for a crash, and aborts the process three seconds later
     ray._private.ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
+
+
+def _log_messages() -> None:
+    """Write what Ray reports to its driver to the log, where it would print pages."""
+    import ray
+
+    ray._private.worker.print_to_stdstream = lambda data, **options: logger.warning(
+        "%s: %s", data["pid"], one_line(" ".join(data["lines"]))
+    )
 
 
 def _start_ray(*, logs: Path, num_cpus: int, weights_bytes: int | None) -> None:
@@ -110,6 +127,47 @@ def _join_cluster() -> None:
     except ConnectionError as error:
         where = os.environ["RAY_ADDRESS"]
         raise ConfigError(f"RAY_ADDRESS: no cluster answers at {where}: {error}") from None
+
+
+async def unless_ray_dies(work: Awaitable[ResultT]) -> ResultT:
+    """Return the result of `work`; when a process of the local Ray dies, cancel it.
+
+    Without its GCS Ray lets every process of the run die after a minute, the driver too.
+
+    Raises ActorDied: a process of Ray died, also where `work` failed for that reason.
+    """
+    working, dying = asyncio.ensure_future(work), asyncio.ensure_future(_dead_process())
+    try:
+        both: set[asyncio.Future[Any]] = {working, dying}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if dying.done():
+            raise ActorDied(dying.result())
+        return await working
+    except ActorDied as died:
+        if dead := _dead_processes():
+            raise ActorDied(dead[0]) from died
+        raise
+    finally:
+        working.cancel()
+        dying.cancel()
+
+
+async def _dead_process() -> str:
+    while not (dead := _dead_processes()):
+        await asyncio.sleep(WATCH_S)
+    return dead[0]
+
+
+def _dead_processes() -> list[str]:
+    """Return the processes of Ray that this process has started and that are dead; without them
+    nothing works.
+    """
+    import ray
+
+    node = ray._private.worker._global_node
+    logs = Path(node.get_logs_dir_path())
+    dead = [name for name, _ in node.dead_processes() if name in VITAL]
+    return [f"Ray's {name} died; its log: {logs / name}.out" for name in dead]
 
 
 def _num_cores() -> int:

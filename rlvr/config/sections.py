@@ -251,7 +251,9 @@ class ResourcesSection(Section):
         600.0, description="time without a decode step after which an engine is started again"
     )
     max_restarts: NonNegativeInt = Field(
-        3, description="dead or hung engines that are started again, in one run"
+        3,
+        description="dead or hung engines that are started again; and times that the run resumes "
+        "by itself after the death of a learner rank or of Ray (docs/failures.md)",
     )
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ class ActorGroup:
     learners: tuple[Actor, ...]
     graders: tuple[Actor, ...]
     start_engine: Callable[[int], Awaitable[Actor]]  # start the i-th engine again
+    start_grader: Callable[[int], Awaitable[Actor]]  # start the i-th reward worker again
 
 
 def cpus_needed(config: GenerationStageConfig) -> int:
@@ -102,45 +102,47 @@ async def start_actors(
     model_path: str,
     logs: Path,
     rewards: Mapping[str, Mapping[str, Any]],
+    on_late: Callable[[], Awaitable[None]],
 ) -> ActorGroup:
     """Start all actors and wait until they are ready.
 
+    on_late: called when a call of an actor misses its deadline.
+
     Raises:
         ConfigError: the cluster is too small.
-        ActorDied: an actor is not ready within resources.start_deadline_s.
+        ActorDied: an actor is not ready within resources.start_deadline_s, or failed.
     """
     shares = _shares(config, cluster)
     deadline_s = config.resources.start_deadline_s
-    graders = [_grader(i, config, rewards, logs) for i in range(config.num_reward_workers)]
-    engine = partial(
-        _engine,
-        config=config,
-        cluster=cluster,
-        shares=shares,
-        model_path=model_path,
-        logs=logs,
-    )
+
+    def grader(i: int) -> Actor:
+        return replace(_grader(i, config, rewards, logs), on_late=on_late)
+
+    def engine(i: int) -> Actor:
+        actor = _engine(i, config, cluster, shares, model_path, logs)
+        return replace(actor, on_late=on_late)
+
+    async def started(actor: Actor) -> Actor:
+        await actor.call("ready", deadline_s=deadline_s)
+        return actor
+
+    graders = [grader(i) for i in range(config.num_reward_workers)]
     engines = [engine(i) for i in range(config.num_engines)]
     learners = [
-        _learner(i, config, cluster, shares, model_path, logs)
+        replace(_learner(i, config, cluster, shares, model_path, logs), on_late=on_late)
         for i in range(config.num_ranks)
         if isinstance(config, GrpoConfig)
     ]
     await asyncio.gather(
-        *(actor.call("ready", deadline_s=deadline_s) for actor in (*graders, *engines)),
+        *map(started, (*graders, *engines)),
         _start_learners(learners, deadline_s=deadline_s),
     )
-
-    async def start_engine(i: int) -> Actor:
-        actor = engine(i)
-        await actor.call("ready", deadline_s=deadline_s)
-        return actor
-
     return ActorGroup(
         engines=tuple(engines),
         learners=tuple(learners),
         graders=tuple(graders),
-        start_engine=start_engine,
+        start_engine=lambda i: started(engine(i)),
+        start_grader=lambda i: started(grader(i)),
     )
 
 
@@ -176,7 +178,6 @@ def _actor(
 
 def _engine(
     i: int,
-    *,
     config: GenerationStageConfig,
     cluster: Cluster,
     shares: _Shares,

@@ -1,6 +1,8 @@
 """A generation session: the actors of a run, started for the work of a stage and ended after it.
 
     inputs --> Ray --> engines, graders, tokenizer (GRPO: learner ranks) --> work --> shutdown
+                 ^                                                           a process died |
+                 +----------------------------------------------------------------------------+
 
 Every stage that generates (GRPO, evaluation, rejection sampling) starts its actors here.
 """
@@ -9,21 +11,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rlvr.cluster.processes import log_to
-from rlvr.cluster.ray_cluster import Cluster, connected
+from rlvr.cluster.ray_cluster import Cluster, connected, unless_ray_dies
 from rlvr.cluster.signals import in_daemon_thread, stop_on_signals, unless_stopped
+from rlvr.cluster.stacks import PROCESSES
 from rlvr.config import GenerationStageConfig
 from rlvr.config.sections import RolloutSection
 from rlvr.data.inputs import Inputs, hold_inputs, make_encoder
 from rlvr.data.model_files import end_token_ids, weights_bytes
 from rlvr.data.prompts import TemplateEncoder
 from rlvr.grpo.actor_group import ActorGroup, check_memory, cpus_needed, start_actors
+from rlvr.grpo.attempts import resuming
 from rlvr.grpo.graders import GraderPool
 from rlvr.grpo.rollouts import RolloutCollector
+from rlvr.grpo.stack_dump import StackDump, ignore_stack_requests
 from rlvr.learner.learner_group import LearnerGroup
 from rlvr.rollout.engine_pool import EnginePool, EngineRestarts
 from rlvr.run.continuation import write_manifest
@@ -47,6 +54,15 @@ class GenerationSession:
     collector: RolloutCollector
     stop_token_ids: tuple[int, ...]
     stop: asyncio.Event  # set by Ctrl-C and SIGTERM
+    num_restarts: int  # sessions before this one, in which a process died
+
+    def restarts(self) -> dict[str, int]:
+        """Return how often something was started again, as metrics."""
+        return {
+            "restarts/run": self.num_restarts,
+            "restarts/engines": self.engines.num_restarts,
+            "restarts/reward_workers": self.graders.num_restarts,
+        }
 
 
 def run_session(
@@ -56,45 +72,67 @@ def run_session(
     work: Callable[[GenerationSession], Awaitable[ResultT]],
     *,
     say: Callable[[str], None] = print,
+    note: Callable[[str], None] = print,
     saves_on_stop: bool = False,
-    step: int | None = None,
+    step: Callable[[], int] | None = None,
 ) -> ResultT:
     """Start the actors, write the manifest, do the work, end everything.
 
     The caller holds the folder's lock and has claimed it. When the user stops the run, `work` is
     cancelled, and what it has written stays; with `saves_on_stop` it watches
-    `GenerationSession.stop` itself and raises Stopped when it has saved its state. `step` is that
-    of the latest checkpoint, for Stopped during the start.
+    `GenerationSession.stop` itself and raises Stopped when it has saved its state. When a process
+    dies, all others are ended, and `work` is called again with a new session, at most
+    resources.max_restarts times.
+
+    say: shows the current phase; note: prints a line that stays. step: of the latest checkpoint;
+    None: `work` goes on from the files on disk.
 
     Raises:
         ConfigError: the cluster or the memory is too small, or the tokenizer cannot be loaded.
-        ActorDied: an actor died, or did not start.
+        ActorDied: an actor died too often, or did not start.
         Stopped: the user stopped the run.
     """
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     log_to(folder.logs / "driver.log")
+    ignore_stack_requests()  # until the actors start
     held = hold_inputs(config, inputs, say=say)
     size = weights_bytes(held.model)
 
-    async def run(cluster: Cluster) -> ResultT:
+    async def run(cluster: Cluster, num_restarts: int) -> ResultT:
         stop = stop_on_signals(say)
+        dump = StackDump(folder, note=note)
         say(f"starting {_actors(config)} on {_machines(cluster)}")
-        starting = _start(config, folder, held, cluster, stop, say)
-        session = await unless_stopped(starting, stop, step=step)
-        manifest = make_manifest(
-            config, inputs=inputs.files, cluster=cluster, uses_sandbox=inputs.mix.uses_sandbox
-        )
-        write_manifest(folder, manifest)
-        if saves_on_stop:
-            return await work(session)
-        return await unless_stopped(work(session), stop, step=None)
+        with dump.on_signal():
+            starting = _start(
+                config, folder, held, cluster, dump, stop, num_restarts=num_restarts, note=note
+            )
+            session = await unless_stopped(starting, stop, step=step() if step else None)
+            manifest = make_manifest(
+                config, inputs=inputs.files, cluster=cluster, uses_sandbox=inputs.mix.uses_sandbox
+            )
+            write_manifest(folder, manifest)
+            if saves_on_stop:
+                return await work(session)
+            return await unless_stopped(work(session), stop, step=None)
 
-    with connected(
-        logs=folder.logs, num_cpus=cpus_needed(config), weights_bytes=size or None
-    ) as cluster:
-        if cluster.is_cpu and cluster.is_local:
-            check_memory(config, weights_bytes=size)
-        return asyncio.run(run(cluster))
+    def attempt(num_restarts: int) -> ResultT:
+        shutil.rmtree(folder.logs / PROCESSES, ignore_errors=True)  # they have ended
+        with connected(
+            logs=folder.logs, num_cpus=cpus_needed(config), weights_bytes=size or None
+        ) as cluster:
+            if cluster.is_cpu and cluster.is_local:
+                check_memory(config, weights_bytes=size)
+            try:
+                return asyncio.run(unless_ray_dies(run(cluster, num_restarts)))
+            finally:
+                signal.signal(signal.SIGTERM, signal.default_int_handler)  # asyncio resets it
+
+    return resuming(
+        attempt,
+        max_restarts=config.resources.max_restarts,
+        progress=lambda: f"step {step()}" if step else "the files on disk",
+        note=note,
+    )
 
 
 def _is_continuous(config: GenerationStageConfig) -> bool:
@@ -118,8 +156,11 @@ async def _start(
     folder: RunFolder,
     inputs: Inputs,
     cluster: Cluster,
+    dump: StackDump,
     stop: asyncio.Event,
-    say: Callable[[str], None],
+    *,
+    num_restarts: int,
+    note: Callable[[str], None],
 ) -> GenerationSession:
     """Start the actors, and load the tokenizer meanwhile if no preflight has done it."""
     starting = asyncio.create_task(
@@ -129,6 +170,7 @@ async def _start(
             model_path=inputs.model,
             logs=folder.logs,
             rewards=inputs.rewards,
+            on_late=dump.write,
         )
     )
     encoder = inputs.encoder
@@ -142,15 +184,17 @@ async def _start(
         deadline_s=resources.engine_deadline_s,
         max_concurrent=config.rollout.max_concurrent if is_continuous else None,
         restarts=EngineRestarts(
-            start=actors.start_engine, max_restarts=resources.max_restarts, say=say
+            start=actors.start_engine, max_restarts=resources.max_restarts, say=note
         ),
     )
     graders = GraderPool(
         actors.graders,
+        start=actors.start_grader,
         wants=inputs.mix.wants,
         columns=inputs.mix.accepted_columns,
         deadline_s=deadline_s,
     )
+    dump.sources = (engines, graders)
     return GenerationSession(
         actors=actors,
         engines=engines,
@@ -169,4 +213,5 @@ async def _start(
             *config.rollout.stop_token_ids,
         ),
         stop=stop,
+        num_restarts=num_restarts,
     )

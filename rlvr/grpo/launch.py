@@ -45,7 +45,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
 
     Raises:
         CheckError: a self-check failed.
-        ActorDied: an actor died.
+        ActorDied: a process died more than resources.max_restarts times.
         Stopped: the user stopped the run; a checkpoint is written.
     """
     config = config.resolved(inputs.tasks.num_tasks)
@@ -67,6 +67,7 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
                 trackers=trackers,
                 prompt_text=stored_prompt if is_stored else session.encoder.text,
                 with_tokens=config.rollout.store == "tokens",
+                restarts=session.restarts,
             )
             try:
                 await _train(config, folder, inputs, session, checkpoints, log)
@@ -79,8 +80,9 @@ def run_grpo(config: GrpoConfig, folder: RunFolder, inputs: Inputs) -> dict[str,
             inputs,
             train,
             say=console.phase,
+            note=console.print_line,
             saves_on_stop=True,
-            step=checkpoints.latest_step,
+            step=lambda: checkpoints.latest_step,
         )
     summary = make_summary(folder, num_steps=config.total_steps)
     write_json(folder.summary, summary)  # this file marks the run as finished

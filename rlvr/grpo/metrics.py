@@ -17,6 +17,7 @@ sync/        probe_error (None without a sync: mini-batches are left, or the run
 time/        step_s = rollout_wait_s + learn_s + sync_s + other_s
              generate_s  grade_s (of the rollout batch, the same for its mini-batches; with
              max_staleness above 0 they overlap with the learner and are not part of step_s)
+restarts/    run (by this process)  engines  reward_workers (both since the run was last started)
 eval/        a line of its own for each evaluation
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,17 @@ class RunLogger:
         trackers: Trackers,
         prompt_text: Callable[[Task], str],
         with_tokens: bool = True,
+        restarts: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`with_tokens`: store the token ids and log-probs of trained completions too."""
+        """`with_tokens`: store the token ids and log-probs of trained completions too;
+        `restarts`: further metrics of each step.
+        """
         self._folder = folder
         self._console = console
         self._trackers = trackers
         self._prompt_text = prompt_text
         self._with_tokens = with_tokens
+        self._restarts = restarts
         self._metrics = MetricsFile(folder.metrics)
         self._writer = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
@@ -57,6 +61,7 @@ class RunLogger:
 
     def step(self, metrics: dict[str, Any], groups: Sequence[Group]) -> None:
         """Log a training step."""
+        metrics = {**metrics, **self._restarts()}
         self._metrics.append(metrics)
         self._trackers.write(metrics)
         self._write("step", groups, metrics["step"])

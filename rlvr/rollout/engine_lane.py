@@ -135,7 +135,7 @@ class EngineLane:
                     "poll", self.client, wait_s, deadline_s=wait_s + self.deadline_s
                 )
                 self._deliver(progress)
-                self._check_alive(progress)
+                await self._check_alive(progress)
         except ActorDied as error:
             if actor is self.actor:
                 self.die(error)
@@ -155,11 +155,12 @@ class EngineLane:
         for job_id, finished in by_job.items():
             self.owner.deliver(job_id, finished)
 
-    def _check_alive(self, progress: EngineProgress) -> None:
+    async def _check_alive(self, progress: EngineProgress) -> None:
         now = time.monotonic()
         if progress.num_steps != self._num_steps:
             self._num_steps, self._stepped_at = progress.num_steps, now
         elif self._jobs and now - self._stepped_at > self.deadline_s:
+            await self.actor.on_late()
             raise ActorDied(
                 f"{self.actor.name} generated no token for {self.deadline_s:.0f} s; its log: "
                 f"{self.actor.log_path}"

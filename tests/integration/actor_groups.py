@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def write(
     return asyncio.run(collect())
 
 
-def start_grader(rewards: Mapping[str, float], logs: Path) -> Actor:
+def new_grader(rewards: Mapping[str, float], logs: Path) -> Actor:
     """A reward actor of its own."""
     specs = {name: {"weight": weight} for name, weight in rewards.items()}
     log_path = str(logs / "rewards_own.log")
@@ -226,6 +226,7 @@ def run_loop(
     learner: Learner | None = None,
     engines: Engines | None = None,
     graders: Sequence[Actor] = (),
+    start_grader: Callable[[int], Awaitable[Actor]] | None = None,
 ) -> GrpoLoop:
     """Run the real loop on a started actor group."""
     folder = RunFolder(config.run_dir)
@@ -246,6 +247,7 @@ def run_loop(
                 engines=engines or EnginePool(actors.engines, deadline_s=DEADLINE_S),
                 graders=GraderPool(
                     graders or actors.graders,
+                    start=start_grader or actors.start_grader,
                     wants=("completion_ids", "prompts"),
                     deadline_s=DEADLINE_S,
                 ),

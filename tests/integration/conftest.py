@@ -40,10 +40,20 @@ def stage(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     logs.mkdir()
     rewards = {name: {"weight": s.weight, "options": {}} for name, s in config.rewards.items()}
     with connected(logs=logs, num_cpus=cpus_needed(config), weights_bytes=1 << 20) as cluster:
-        actors = asyncio.run(
-            start_actors(config, cluster, model_path=str(tiny_model), logs=logs, rewards=rewards)
+        starting = start_actors(
+            config,
+            cluster,
+            model_path=str(tiny_model),
+            logs=logs,
+            rewards=rewards,
+            on_late=_on_late,
         )
+        actors = asyncio.run(starting)
         yield Stage(actors=actors, config=config)
+
+
+async def _on_late() -> None:
+    pass
 
 
 @pytest.fixture(scope="session")

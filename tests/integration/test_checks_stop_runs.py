@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
-from actor_groups import DEADLINE_S, packed, run_loop, start_grader, stored_groups
+from actor_groups import DEADLINE_S, new_grader, packed, run_loop, stored_groups
 from conftest import Stage
 
 from rlvr.cluster.actors import Actor
-from rlvr.errors import ActorDied, CheckError
+from rlvr.errors import ActorFailed, CheckError
 from rlvr.grpo.grpo_config import GrpoConfig
 from rlvr.learner.learner_group import LearnerGroup
 from rlvr.rollout.engine_pool import EnginePool
@@ -86,7 +86,7 @@ def config(stage: Stage, tmp_path: Path) -> GrpoConfig:
 @contextmanager
 def grader(rewards: Mapping[str, float], logs: Path) -> Iterator[Actor]:
     """A reward actor for one test."""
-    actor = start_grader(rewards, logs)
+    actor = new_grader(rewards, logs)
     yield actor
     ray.kill(actor.handle)
 
@@ -128,7 +128,10 @@ def test_a_constant_reward_stops_the_run_after_the_limit_of_batches(
     ("reward", "message"),
     [
         ("not_a_number", r"^rewards_own failed in grade: .*not_a_number' returned nan .*its log: "),
-        ("dying", r"^rewards_own died in grade; its log: "),
+        (
+            "dying",
+            r"^rewards_own died in grade; its log: .*; it died twice while grading the same ",
+        ),
     ],
 )
 def test_a_broken_reward_function_ends_the_run_with_one_line(
@@ -139,11 +142,21 @@ def test_a_broken_reward_function_ends_the_run_with_one_line(
     reward: str,
     message: str,
 ) -> None:
+    rewards = {f"odd_rewards:{reward}": 1.0}
+
+    async def start_grader(i: int) -> Actor:
+        return new_grader(rewards, tmp_path)
+
     with (
-        grader({f"odd_rewards:{reward}": 1.0}, tmp_path) as own,
-        pytest.raises(ActorDied, match=message) as caught,
+        grader(rewards, tmp_path) as own,
+        pytest.raises(ActorFailed, match=message) as caught,
     ):
-        run_loop(stage.actors, config, graders=[own])
+        run_loop(
+            stage.actors,
+            config,
+            graders=[own],
+            start_grader=start_grader,
+        )
     assert "\n" not in str(caught.value)
 
 

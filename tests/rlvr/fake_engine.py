@@ -37,6 +37,7 @@ class FakeEngine:
     aborted: list[str] = field(default_factory=list)
     loaded: list[tuple[Any, bool]] = field(default_factory=list)
     is_killed: bool = False
+    num_late: int = 0  # reports that it hangs
     num_finished: int = 0
     largest_load: int = 0
     gate: asyncio.Event | None = None  # nothing finishes before it is set
@@ -48,6 +49,10 @@ class FakeEngine:
         if self.is_killed:
             raise ActorDied(f"{self.name} died in {method}; its log: {self.log_path}")
         return await getattr(self, f"_{method}")(*args, **options)
+
+    async def on_late(self) -> None:
+        assert not self.is_killed, "its stacks are gone"
+        self.num_late += 1
 
     def notify(self, method: str, *args: Any) -> None:
         assert method == "abort"

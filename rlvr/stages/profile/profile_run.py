@@ -58,7 +58,9 @@ def run_profile(config: ProfileConfig, folder: RunFolder, inputs: Inputs) -> Non
                 log.close()
             return await take_traces(session.actors, torch_trace=torch_trace)
 
-        recorded = run_session(run, folder, inputs, profile, say=console.phase)
+        recorded = run_session(
+            run, folder, inputs, profile, say=console.phase, note=console.print_line
+        )
     _write(config, folder, recorded)
 
 

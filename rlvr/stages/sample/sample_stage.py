@@ -70,13 +70,16 @@ def _run(config: SampleConfig, folder: RunFolder, inputs: Inputs) -> None:
     """
     log = RowLog(folder.path / "sampled.jsonl")
     chunks = _chunks(inputs.tasks, config.rollout)
-    written = {row["task_id"] for row in log.rows}
-    missing = [i for i, chunk in enumerate(chunks) if chunk[0].id not in written]
-    if missing:
+
+    def missing() -> list[int]:
+        written = {row["task_id"] for row in log.rows}
+        return [i for i, chunk in enumerate(chunks) if chunk[0].id not in written]
+
+    if missing():
         from rlvr.grpo.generation_session import run_session
 
         async def work(session: GenerationSession) -> None:
-            await _generate(config, session, chunks, missing, log)
+            await _generate(config, session, chunks, missing(), log)
 
         run_session(config, folder, inputs, work)
         remove_copy(folder.path / MODEL_COPY)

@@ -145,6 +145,7 @@ def test_an_engine_without_a_decode_step_is_killed_and_replaced() -> None:
     found = run(generated(pooled(hung, deadline_s=0.05, restarts=restarts), requests_of(2)))
     assert places(found) == places(requests_of(2))
     assert hung.is_killed and not fresh.is_killed
+    assert (hung.num_late, fresh.num_late) == (1, 0)
 
 
 def test_the_last_engines_death_ends_the_call_under_its_name() -> None:
