@@ -12,13 +12,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from rlvr.errors import ActorDied, ActorFailed, RLVRError
 
-__all__ = ["Actor"]
+__all__ = ["Actor", "nothing"]
 
 ResultT = TypeVar("ResultT")
 
 
-async def _nothing() -> None:
-    pass
+async def nothing() -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Actor:
     name: str
     handle: Any
     log_path: str
-    on_late: Callable[[], Awaitable[None]] = _nothing  # awaited when a call misses its deadline
+    on_late: Callable[[], Awaitable[None]] = nothing  # awaited when a call misses its deadline
 
     async def call(self, method: str, *args: Any, deadline_s: float, **options: Any) -> Any:
         """Return the method's result."""

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rlvr.cluster.stacks import answer_stack_requests
 from rlvr.errors import ConfigError, RLVRError
 
 __all__ = [
@@ -92,6 +91,8 @@ def redirect_output(path: str) -> None:
 
     The name of the file is that of the process where its stacks are asked for.
     """
+    from rlvr.cluster.stacks import answer_stack_requests  # imports asyncio
+
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlvr.cluster.actors import Actor
+from rlvr.cluster.actors import Actor, nothing
 from rlvr.cluster.processes import actor_env
 from rlvr.cluster.ray_cluster import Cluster
 from rlvr.config import GenerationStageConfig
@@ -102,7 +102,7 @@ async def start_actors(
     model_path: str,
     logs: Path,
     rewards: Mapping[str, Mapping[str, Any]],
-    on_late: Callable[[], Awaitable[None]],
+    on_late: Callable[[], Awaitable[None]] = nothing,
 ) -> ActorGroup:
     """Start all actors and wait until they are ready.
 
