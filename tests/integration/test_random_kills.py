@@ -1,6 +1,6 @@
 """Any process of a run is killed, again and again: in the end each task is trained once.
 
-RLVR_KILLS sets the number of kills of each run; a few by default, since each may cost a new start.
+RLVR_KILLS sets the number of kills of each run; one by default, since each may cost a new start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from whole_runs import (
     train_lines,
 )
 
-NUM_KILLS = int(os.environ.get("RLVR_KILLS", "3"))
+NUM_KILLS = int(os.environ.get("RLVR_KILLS", "1"))
 NUM_STEPS = 8 + 2 * NUM_KILLS
 TASKS_PER_STEP, GROUP_SIZE = 4, 4
 LOGS = ("engine_0", "engine_1", "learner_0", "rewards_0")  # of the actors
