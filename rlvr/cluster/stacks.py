@@ -5,7 +5,8 @@
     driver         collect_stacks: signals each of them and returns what they wrote
 
 faulthandler writes the stacks from a signal handler in C, so the process need not be able to run
-Python, to answer a call or to release a lock. A process on another node is signalled by a Ray task
+Python, to answer a call or to release a lock. The stack of a thread that runs Python at that moment
+may be cut short. A process on another node is signalled by a Ray task
 there.
 """
 

@@ -96,12 +96,12 @@ async def calls(cluster: Cluster, node: Any, folder: Path) -> dict[str, Any]:
         while not all((folder / name).exists() for name in ("grading", "learning")):
             await asyncio.sleep(0.05)
     stacks = await stacks_from_elsewhere(folder)
-    started = time.monotonic()
+    left_at = time.monotonic()
     await asyncio.to_thread(cluster.remove_node, node, allow_graceful=False)
     try:
         await learning
     except ActorDied as died:
-        line, noticed_s = str(died), time.monotonic() - started
+        line, noticed_s = str(died), time.monotonic() - left_at
     return {
         "values": [result.value for result in await grading],
         "num_restarts": pool.num_restarts,

@@ -161,7 +161,6 @@ def test_stacks_of_all_processes_are_written_while_the_run_goes_on(disturbed: Di
     assert sorted(disturbed.stacks) == sorted(f"{name}.txt" for name in names)
     for name in ACTORS:
         assert "Thread" in disturbed.stacks[f"{name}.txt"], name
-    assert "rlvr/rollout/engine.py" in disturbed.stacks["engine_0.txt"]
     assert "in GrpoLoop.run" in disturbed.stacks["driver.txt"]  # among the asyncio tasks
     assert "wait to be graded" in disturbed.stacks["requests.txt"]
     note = f"stacks of 4 processes and requests under way: {disturbed.stacks_folder}"
