@@ -183,6 +183,8 @@ async def _start(
         actors.engines,
         deadline_s=resources.engine_deadline_s,
         max_concurrent=config.rollout.max_concurrent if is_continuous else None,
+        # on a CPU, a step that also computes prompts takes twice as long as one that only decodes
+        min_free=max(1, config.rollout.max_concurrent // 8) if cluster.is_cpu else 1,
         restarts=EngineRestarts(
             start=actors.start_engine, max_restarts=resources.max_restarts, say=note
         ),

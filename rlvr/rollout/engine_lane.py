@@ -57,6 +57,7 @@ class EngineLane:
     _jobs: dict[str, _UnderWay] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _num_left: int = 0  # completions under way
+    _outbox: list[EngineJob] = field(default_factory=list)  # assigned, not yet submitted
     _polled: Actor | None = None  # the actor of the running poll loop
     _idle_since: float | None = field(default_factory=time.monotonic)
     _idle_s: float = 0.0
@@ -69,7 +70,7 @@ class EngineLane:
         return self._num_left
 
     def assign(self, jobs: Sequence[EngineJob]) -> None:
-        """Start jobs on the engine; those of one call enter it together."""
+        """Start jobs on the engine; those that are assigned in a row enter it together."""
         for job in jobs:
             left = {(one.task_index, one.sample_index): one for one in job.requests}
             self._jobs[job.id] = _UnderWay(job, left)
@@ -77,7 +78,9 @@ class EngineLane:
         if self._idle_since is not None:
             self._idle_s += time.monotonic() - self._idle_since
             self._idle_since = None
-        self._spawn(self._submit(jobs))
+        if not self._outbox:
+            self._spawn(self._submit())
+        self._outbox += jobs
         if self._polled is not self.actor:
             self._polled, self._stepped_at = self.actor, time.monotonic()
             self._spawn(self._poll(self.actor))
@@ -117,7 +120,8 @@ class EngineLane:
         self._tasks.add(task)  # the loop itself keeps weak references only
         task.add_done_callback(self._tasks.discard)
 
-    async def _submit(self, jobs: Sequence[EngineJob]) -> None:
+    async def _submit(self) -> None:
+        jobs, self._outbox = [job for job in self._outbox if job.id in self._jobs], []
         try:
             await self.actor.call("submit", jobs, deadline_s=self.deadline_s)
         except ActorDied as error:

@@ -60,10 +60,12 @@ class EnginePool:
         *,
         deadline_s: float,
         max_concurrent: int | None = None,
+        min_free: int = 1,
         restarts: EngineRestarts | None = None,
     ) -> None:
         """`deadline_s`: of a call, and of an engine without a decode step; `max_concurrent`:
-        completions of an engine at a time, None: deal all jobs at once.
+        completions of an engine at a time, None: deal all jobs at once; `min_free`: free places
+        of a busy engine before it gets more jobs, together.
         """
         self._client = uuid.uuid4().hex[:12]
         self._lanes = [
@@ -72,6 +74,7 @@ class EnginePool:
         ]
         self._deadline_s = deadline_s
         self._max_concurrent = max_concurrent
+        self._min_free = min_free
         self._restarts = restarts
         self._num_restarts = 0
         self._queue: deque[EngineJob] = deque()
@@ -212,11 +215,16 @@ class EnginePool:
     def _assign(self) -> None:
         """Give waiting jobs to the engines with the fewest completions, while they have room."""
         shares: dict[int, list[EngineJob]] = {}
-        loads = {i: lane.load for i, lane in enumerate(self._lanes) if lane.is_up}
+        limit = self._max_concurrent
+        loads = {
+            i: lane.load
+            for i, lane in enumerate(self._lanes)
+            if lane.is_up
+            and (limit is None or not lane.load or limit - lane.load >= self._min_free)
+        }
         while self._queue and loads:
             i = min(loads, key=lambda i: loads[i])
             size = len(self._queue[0].requests)
-            limit = self._max_concurrent
             if limit is not None and loads[i] and loads[i] + size > limit:
                 break
             shares.setdefault(i, []).append(self._queue.popleft())

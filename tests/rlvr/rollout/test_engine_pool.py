@@ -88,6 +88,22 @@ def test_an_engine_gets_no_more_than_it_can_generate_at_a_time() -> None:
     assert [engine.largest_load for engine in engines] == [7, 7]  # two groups, and a last one of 3
 
 
+def test_a_busy_engine_gets_several_jobs_at_once_when_enough_places_are_free() -> None:
+    async def work() -> None:
+        engine = FakeEngine("engine_0")
+        running = asyncio.create_task(
+            generated(pooled(engine, max_concurrent=9, min_free=6), requests_of(9))
+        )
+        sizes = []
+        while not running.done():
+            if len(engine.requests) != sum(sizes):
+                sizes.append(len(engine.requests) - sum(sizes))
+            await asyncio.sleep(0)
+        assert sizes[:3] == [9, 6, 6]
+
+    run(work())
+
+
 def test_a_group_larger_than_the_limit_is_generated_alone() -> None:
     engine = FakeEngine("engine_0")
     found = run(generated(pooled(engine, max_concurrent=2), requests_of(3)))
