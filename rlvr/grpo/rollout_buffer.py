@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from rlvr.types import Group, Ledger
 __all__ = ["RolloutBuffer"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Wave:
     """Tasks whose groups are generated and graded in one call."""
 
@@ -213,11 +213,11 @@ class RolloutBuffer:
 
     def _sort_out(self) -> None:
         """Move what is finished to the complete groups; drop what may not be trained."""
-        finished = [wave for wave in self._waves if wave.work.done()]
-        self._waves = [wave for wave in self._waves if not wave.work.done()]
-        self._num_under_way = sum(len(wave.tasks) for wave in self._waves)
-        for wave in finished:
-            for one in _groups_of(wave):
+        for wave in [wave for wave in self._waves if wave.work.done()]:
+            groups = _groups_of(wave)  # raises what the work raised
+            self._waves.remove(wave)
+            self._num_under_way -= len(wave.tasks)
+            for one in groups:
                 self._check_versions(one)
                 if self._has_signal(one.group):
                     self._complete.append(one)
@@ -290,10 +290,10 @@ class RolloutBuffer:
         return counts
 
 
-def _groups_of(wave: _Wave) -> Iterator[_Complete]:
+def _groups_of(wave: _Wave) -> list[_Complete]:
     rollouts = wave.work.result()
-    for dealt, group in zip(wave.tasks, rollouts.groups, strict=True):
-        yield _Complete(
+    return [
+        _Complete(
             policy_version=wave.policy_version,
             position=dealt.position,
             group=group,
@@ -302,6 +302,8 @@ def _groups_of(wave: _Wave) -> Iterator[_Complete]:
             generate_s=rollouts.generate_s,
             grade_s=rollouts.grade_s,
         )
+        for dealt, group in zip(wave.tasks, rollouts.groups, strict=True)
+    ]
 
 
 def _batch(taken: Sequence[_Complete], groups: Sequence[Group]) -> RolloutBatch:
